@@ -1,0 +1,81 @@
+"""Everything imagegate raises on purpose.
+
+    ImagegateError
+     ├── CatalogueError     the catalogue file cannot be read (our fault)
+     ├── PolicyError        a policy file cannot be used (the operator's)
+     └── MalformedRequest   a request cannot be judged (the client's)
+
+A refusal by policy is not an error: it is a `Block`, a value.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Severity = Literal["error", "warning"]
+
+
+class ImagegateError(Exception):
+    """The root of the tree."""
+
+
+class CatalogueError(ImagegateError):
+    """The catalogue file is not what the program expects."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing wrong with a policy file, and what would be right.
+
+    Attributes:
+        id: Stable, for tests and for searching: `unknown-key`.
+        path: Where in the document: `settings.size.max`; empty for the file.
+        message: One sentence: what is wrong and what would be right.
+        text: The offending text as written, cut to a line.
+        line: 1-based; 0 when the problem has no place in the file.
+        column: 1-based; 0 likewise.
+        severity: A warning fails only a strict check.
+    """
+
+    id: str
+    path: str
+    message: str
+    text: str = ""
+    line: int = 0
+    column: int = 0
+    severity: Severity = "error"
+
+
+class PolicyError(ImagegateError):
+    """A policy file has at least one problem of severity `error`.
+
+    Attributes:
+        file: The name the problems speak of.
+        problems: Every problem found, warnings too, in document order.
+    """
+
+    def __init__(self, file: str, problems: tuple[Problem, ...]) -> None:
+        super().__init__(f"{file}: {len(problems)} problem(s) in the policy")
+        self.file = file
+        self.problems = problems
+
+
+class MalformedRequest(ImagegateError):  # noqa: N818 - the word of the design
+    """A request that cannot be read as the one document both sides would see.
+
+    Attributes:
+        code: Stable: `duplicate_key`, `not_utf8`, `too_deep`, ...
+        status: The HTTP status to answer with.
+        pointer: JSON pointer to the place, or `byte N` where there is none.
+        message: One sentence without any value taken from the request.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, pointer: str = "", status: int = 400
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.pointer = pointer
+        self.status = status
