@@ -1,0 +1,85 @@
+# `make help` lists what can be done. Every target brings its own environment.
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+VENV := $(BIN)/python -m venv --clear --without-pip
+
+# `make lock` keeps the versions it finds; `make lock UPGRADE=1` takes the newest.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --annotation-style line \
+	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+# An organisation's own certificates are the system's, not uv's.
+export UV_SYSTEM_CERTS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test fast check fix policies wheel bench soak lock drift lowest
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(READY) ## make .venv from the locked requirements (PYTHON=… to choose one)
+	@echo 'setup: .venv is ready'
+
+run: $(READY) ## show the gateway at work: four requests, no key, no network
+	@$(BIN)/imagegate demo
+
+test: $(READY) ## run the whole suite
+	$(BIN)/pytest
+
+fast: $(READY) ## run the engine's tests, in seconds
+	$(BIN)/pytest -q --hypothesis-profile=fast tests/engine
+
+check: $(READY) ## run all that CI runs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory policies wheel
+	$(BIN)/python tests/house/engine_coverage.py
+	$(BIN)/pytest --cov --cov-report=term
+
+fix: $(READY) ## repair what ruff can repair, and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+policies: $(READY) ## check the shipped policies and try their cases
+	@for policy in policies/*/policy.yaml; do \
+		$(BIN)/imagegate check "$$policy" || exit; done
+	@$(BIN)/imagegate test policies
+
+wheel: $(READY) ## build the wheel, install it apart and try it
+	@rm -rf dist
+	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@$(VENV) build/wheel
+	@$(PIP) --python build/wheel/bin/python install --quiet --require-hashes -r deploy/requirements.txt
+	@$(PIP) --python build/wheel/bin/python install --quiet --no-deps dist/*.whl
+	@cd / && "$(CURDIR)/build/wheel/bin/python" -I "$(CURDIR)/tests/house/smoke.py"
+
+bench: $(READY) ## measure
+	@for script in $(sort $(wildcard tests/bench/*.py)); do $(BIN)/python $$script || exit; done
+
+soak: $(READY) ## run the invariants with many examples, and what takes minutes
+	$(BIN)/pytest -o faulthandler_timeout=0 --hypothesis-profile=soak -m 'soak or hypothesis'
+
+lock: $(READY) ## lock the requirements anew (UPGRADE=1 for the newest versions)
+	$(LOCK) --group dev pyproject.toml -o tests/requirements.txt
+	$(LOCK) --constraint tests/requirements.txt pyproject.toml -o deploy/requirements.txt
+
+drift: $(READY) ## compare the catalogue with the newest SDKs
+	@$(VENV) build/drift
+	@$(PIP) --python build/drift/bin/python install --quiet openai azure-ai-projects .
+	@build/drift/bin/python tests/contract/drift.py
+
+lowest: $(READY) ## run the suite on the oldest versions that pyproject.toml admits
+	@$(VENV) build/lowest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python $(BIN)/python \
+		--no-header --group dev pyproject.toml -o build/lowest/requirements.txt
+	@$(PIP) --python build/lowest/bin/python install --quiet -r build/lowest/requirements.txt
+	@$(PIP) --python build/lowest/bin/python install --quiet --no-deps --no-build-isolation -e .
+	build/lowest/bin/python -m pytest
+
+# Not phony by name: .ci/setup looks at contents and is done at once when they are old.
+$(READY): FORCE
+	@.ci/setup
+FORCE:

@@ -1,0 +1,22 @@
+"""What holds for every test: the hypothesis profiles.
+
+`dev` is in force unless `--hypothesis-profile` names another. Deadlines are off in
+all of them: they would measure the machine, not the code.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=10)
+settings.register_profile("ci", deadline=None, print_blob=True)
+settings.register_profile(
+    "soak",
+    deadline=None,
+    max_examples=5_000,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")

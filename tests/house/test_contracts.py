@@ -1,0 +1,120 @@
+"""The import contracts hold, and each of them can be broken."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = ROOT / "proxy/imagegate/engine"
+CONTRACTS: list[str] = [
+    contract["name"]
+    for contract in tomllib.loads(ROOT.joinpath("pyproject.toml").read_text())["tool"][
+        "importlinter"
+    ]["contracts"]
+]
+
+
+class Offence(NamedTuple):
+    """An import that a contract forbids, and the module to write it into."""
+
+    contract: str
+    module: str
+    line: str
+
+
+ROOMS, LAYERS, PURE, YAML, TERMINAL, FACADE = CONTRACTS
+OFFENCES = [
+    Offence(ROOMS, "engine/errors", "import imagegate.cli"),
+    Offence(ROOMS, "policyfile/__init__", "import imagegate.shipped"),
+    Offence(ROOMS, "utils", ""),
+    Offence(LAYERS, "engine/errors", "import imagegate.engine.sizes"),
+    Offence(LAYERS, "engine/body", "import imagegate.engine.surface"),
+    Offence(LAYERS, "engine/utils", ""),
+    Offence(PURE, "engine/sizes", "import socket"),
+    Offence(PURE, "engine/surface", "from time import monotonic"),
+    Offence(PURE, "engine/policy", "import importlib.resources"),
+    Offence(YAML, "shipped", "import yaml"),
+    Offence(YAML, "cli/__init__", "from yaml import safe_load"),
+    Offence(TERMINAL, "policyfile/__init__", "from rich.text import Text"),
+    Offence(FACADE, "cli/__init__", "from imagegate import load_policy"),
+    Offence(FACADE, "cli/__init__", "import proxy.imagegate"),
+]
+
+
+def broken_contracts(checkout: Path) -> list[str]:
+    linted = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout / "proxy"), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    broken = [name for name in CONTRACTS if f"\n{name} BROKEN" in linted.stdout]
+    assert linted.returncode == bool(broken), linted.stdout + linted.stderr
+    return broken
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(
+        ROOT / "proxy",
+        tmp_path / "proxy",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    return tmp_path
+
+
+def test_the_code_keeps_every_contract(checkout: Path) -> None:
+    assert broken_contracts(checkout) == []
+
+
+def test_every_contract_has_an_offence() -> None:
+    assert {offence.contract for offence in OFFENCES} == set(CONTRACTS)
+
+
+@pytest.mark.parametrize(
+    "offence", OFFENCES, ids=lambda offence: f"{offence.module}: {offence.line}"
+)
+def test_one_forbidden_import_breaks_its_contract(
+    checkout: Path, offence: Offence
+) -> None:
+    package = checkout / "proxy/imagegate"
+    with (package / offence.module).with_suffix(".py").open("a") as module:
+        module.write(f"\n{offence.line}\n")
+
+    assert offence.contract in broken_contracts(checkout)
+
+
+# What no import betrays: builtins, the clock in `datetime`, the client in `urllib`.
+IMPURE_CALLS = {
+    *("__import__", "breakpoint", "eval", "exec", "input", "open", "print"),
+    *("now", "today", "utcnow"),
+}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ENGINE.glob("*.py")), ids=lambda path: path.stem
+)
+def test_the_engine_calls_no_builtin_that_does_io_and_no_clock(path: Path) -> None:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+                found |= {name} & IMPURE_CALLS
+            case ast.ImportFrom(module=str(name)) if name.startswith("urllib"):
+                found |= {name} - {"urllib.parse"}
+            case ast.Import(names=names):
+                found |= {a.name for a in names if a.name.startswith("urllib")}
+
+    assert found == set()
