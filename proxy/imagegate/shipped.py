@@ -1,0 +1,45 @@
+"""What ships with the program: the catalogue, and policies to start from.
+
+In a wheel the policies lie inside the package; in a checkout they are the
+`policies` folder at its top. Both are found here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from imagegate.engine.catalogue import Catalogue, read_catalogue
+
+_PACKAGE = Path(__file__).parent
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """Return the catalogue of this version."""
+    return read_catalogue((_PACKAGE / "catalogue.toml").read_bytes())
+
+
+def policies() -> dict[str, Path]:
+    """Return the folder of each policy that ships, by name."""
+    return {
+        file.parent.name: file.parent
+        for file in sorted(_policies_folder().glob("*/policy.yaml"))
+    }
+
+
+def find_policy(name: str) -> Path:
+    """Return the file of a policy: a path, or the name of one that ships.
+
+    A name never means a file in the working directory; write `./standard` then.
+    """
+    folder = policies().get(name)
+    if folder is not None:
+        return folder / "policy.yaml"
+    path = Path(name)
+    return path / "policy.yaml" if path.is_dir() else path
+
+
+def _policies_folder() -> Path:
+    installed = _PACKAGE / "policies"
+    return installed if installed.is_dir() else _PACKAGE.parents[1] / "policies"
