@@ -1,0 +1,392 @@
+"""Bytes to one level of JSON, with nothing lost and nothing guessed.
+
+Two readers of the same bytes must see the same document, so this room refuses
+what readers are known to differ on: encodings, duplicate keys, keys that only
+look like a known one, lone surrogates, numbers that overflow. It decodes one
+level and leaves the values as slices of what came in. It knows no API.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import chain, count, islice
+from typing import Annotated, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw
+
+from imagegate.engine.errors import MalformedRequest
+
+Slice: TypeAlias = bytes | memoryview | Raw
+Row: TypeAlias = dict[str, Raw]
+_T = TypeVar("_T")
+
+# Different keys at one level. The API has under forty at the top and under thirty
+# per tool.
+MAX_KEYS = 1_000
+# No key of the API has more than thirty characters.
+MAX_KEY_LENGTH = 1_024
+# A level of this many values takes about 4 ms to take apart.
+MAX_ELEMENTS = 10_000
+# Commas bound the elements from above, but count those inside text too. A list
+# of this many slices is 16 MB: affordable to learn the true number.
+_MAX_COMMAS = 200_000
+# Past this many digits a number is infinite, or zero, to every reader of doubles.
+_MAX_NUMBER = 1_024
+_SHOWN = 64
+# Up to this size the plain decoder's memory is harmless whatever the bytes.
+SMALL = 1 << 16
+# Decoding this much needs no fresh memory, which would take longer than the text.
+_PIECE = 1 << 16
+# About a millisecond of pieces.
+_PIECES = 16
+
+
+class _Key:
+    """A key that equals only itself, so that a mapping keeps its duplicates."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+_KeyedRow: TypeAlias = dict[_Key, Raw]
+
+_KEYED_ROWS = list[Annotated[_KeyedRow, Meta(min_length=1)]]
+_OBJECT = msgspec.json.Decoder(Row)
+_ARRAY = msgspec.json.Decoder(list[Raw])
+# `{}` would cost memory without costing a key, and no tool or item is empty;
+# the length is checked as each one is read.
+_ROWS = msgspec.json.Decoder(list[Annotated[Row, Meta(min_length=1)]])
+
+_PLAIN_KEY = re.compile(r"[a-z0-9_]{1,64}")
+_PLACE = re.compile(r"\(byte (\d+)\)")
+_INDEX = re.compile(r"\$\[(\d+)\]")
+# A good pair is stepped over; the group is left for half of one.
+_SURROGATE = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]|([89a-fA-F]))"
+)
+# How many pairs, and how many bytes, are looked at for the place of a half: a
+# millisecond or two.
+_MAX_PAIRS = 10_000
+_SEARCHED = 1 << 19
+# Not seen in print, and not removed by NFKC: controls, formats, unassigned and
+# private characters, marks, Hangul fillers, the empty Braille pattern.
+_UNSEEN = ("C", "M")
+_BLANKS = "\u115f\u1160\u2800"
+
+
+def check_encoding(data: bytes) -> Iterator[None]:
+    """Refuse whatever is not UTF-8 without a byte order mark, piece by piece."""
+    if not data or data.isspace():
+        raise MalformedRequest("empty_body", "the body is empty, expected an object")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise MalformedRequest(
+            "byte_order_mark", "the body begins with a byte order mark"
+        )
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in data[:4]:
+        raise MalformedRequest("not_utf8", "the body is UTF-16 or UTF-32, not UTF-8")
+    if not data.isascii():
+        yield from _check_utf8(data)
+
+
+def _check_utf8(data: bytes) -> Iterator[None]:
+    view, start, number = memoryview(data), 0, 0
+    while start < len(data):
+        number += 1
+        stop = _character_end(data, start + _PIECE)
+        try:
+            str(view[start:stop], "utf-8")
+        except UnicodeDecodeError as error:
+            raise MalformedRequest(
+                "not_utf8",
+                "the body is not UTF-8",
+                pointer=f"byte {start + error.start}",
+            ) from None
+        start = stop
+        if number % _PIECES == 0 or start >= len(data):
+            yield
+
+
+def _character_end(data: bytes, stop: int) -> int:
+    """Move a cut past the rest of a character: at most three bytes."""
+    for end in range(stop, stop + 4):
+        if end >= len(data) or data[end] & 0xC0 != 0x80:  # noqa: PLR2004 - RFC 3629
+            return end
+    return stop  # four continuation bytes: not UTF-8, wherever it is cut
+
+
+def read_whole(
+    data: bytes, *, known: AbstractSet[str], gaps: Sequence[tuple[int, int]] = ()
+) -> Row:
+    """Take the top level apart; this is where the whole body's syntax is checked.
+
+    Args:
+        data: The body, maybe without parts that were found to be good.
+        known: The keys that no other may merely resemble.
+        gaps: Where such parts are missing, and how long they are.
+    """
+    try:
+        return read_object(data, pointer="", known=known)
+    except msgspec.ValidationError:
+        raise MalformedRequest(
+            "not_an_object", "the body is not a JSON object"
+        ) from None
+    except msgspec.DecodeError as error:
+        raise syntax_error(str(error), data, gaps) from None
+
+
+def syntax_error(
+    text: str, data: bytes, gaps: Sequence[tuple[int, int]] = ()
+) -> MalformedRequest:
+    """Say what is wrong, and where, from what the decoder said."""
+    found = _PLACE.search(text)
+    at = int(found[1]) if found else len(data)
+    code, message = "invalid_json", "the body is not JSON"
+    if "surrogate" in text or "truncated" in text:
+        # The decoder says `truncated` for half a character before the quote.
+        half = _lone_surrogate(data)
+        if half is not None:
+            at, code = half, "lone_surrogate"
+            message = "an escape stands for half a character"
+    elif "trailing characters" in text:
+        at -= 1  # the decoder has stepped over it
+        code, message = "trailing_data", "something follows the object"
+    elif data[at : at + 1] in (b"N", b"I"):
+        code, message = "not_a_number", "NaN and Infinity are not JSON"
+    at += sum(missing for place, missing in gaps if place <= at)
+    return MalformedRequest(code, message, pointer=f"byte {at}")
+
+
+def _lone_surrogate(data: bytes) -> int | None:
+    for found in islice(_SURROGATE.finditer(data, 0, _SEARCHED), _MAX_PAIRS):
+        before = data[max(found.start() - _SHOWN, 0) : found.start()]
+        escaped = (len(before) - len(before.rstrip(b"\\"))) % 2
+        if found[1] and not escaped:
+            return found.start()
+    return None
+
+
+def read_object(
+    data: Slice, *, pointer: str, known: AbstractSet[str], limit: int = MAX_KEYS
+) -> Row:
+    """Take one object apart: its keys in order, its values as they are spelled.
+
+    Raises:
+        MalformedRequest: For two equal keys, a key that only looks like a known
+            one, a key that cannot be a name, or more than `limit` keys.
+        msgspec.DecodeError: When it is no object.
+    """
+    row, _ = read_row(data, pointer=pointer, limit=limit)
+    check_keys(row, pointer=pointer, known=known)
+    return row
+
+
+def read_row(data: Slice, *, pointer: str, limit: int = MAX_KEYS) -> tuple[Row, bool]:
+    """Take one object apart without a look at its keys, but for equal ones.
+
+    Returns:
+        Its members, and whether it is written compactly.
+
+    Raises:
+        MalformedRequest: For two equal keys, or more than `limit` keys.
+        msgspec.DecodeError: When it is no object.
+    """
+    if len(data) <= SMALL:
+        row = _OBJECT.decode(data)
+        if spelled_length(row) == len(data):
+            if len(row) > limit:
+                raise too_many(pointer)
+            return row, True
+    row = _distinct(_keyed(_KeyedRow, limit, pointer).decode(data), pointer)
+    return row, spelled_length(row) == len(data)
+
+
+def spelled_length(row: Row) -> int:
+    """How long the object is when it is written without white space.
+
+    The decoder drops duplicates, white space and escapes in keys; each makes the
+    object shorter and nothing makes it longer. So this length is that of the
+    text if and only if nothing was dropped, which is the cheapest proof there is.
+    """
+    return 1 + 4 * len(row) + sum(map(len, row)) + sum(map(len, row.values()))
+
+
+def _keyed(kind: type[_T], limit: int, pointer: str) -> msgspec.json.Decoder[_T]:
+    """Make a decoder that keeps duplicates and stops as soon as there are too many."""
+    seen = count(1)
+    names: set[str] = set()
+
+    def key(_kind: type, text: str) -> _Key:
+        if len(text) > MAX_KEY_LENGTH:
+            raise _long_key(pointer)
+        names.add(text)
+        if next(seen) > limit or len(names) > MAX_KEYS:
+            raise too_many(pointer)
+        return _Key(text)
+
+    return msgspec.json.Decoder(kind, dec_hook=key)
+
+
+def _long_key(pointer: str) -> MalformedRequest:
+    return MalformedRequest("key_too_long", "a key is too long", pointer=pointer)
+
+
+def too_many(pointer: str) -> MalformedRequest:
+    """Say that a level has more values than any sensible request."""
+    return MalformedRequest(
+        "too_many_nodes", "too many values at one level", pointer=pointer, status=413
+    )
+
+
+def _distinct(keyed: _KeyedRow, pointer: str) -> Row:
+    row: Row = {}
+    for key, value in keyed.items():
+        if key.text in row:
+            raise MalformedRequest(
+                "duplicate_key",
+                "two members of one object have the same name",
+                pointer=_place(pointer, key.text),
+            )
+        row[key.text] = value
+    return row
+
+
+def read_rows(
+    data: Slice, *, pointer: str, limit: int, first: int = 0, plain: int = SMALL
+) -> tuple[list[Row], bool]:
+    """Take an array of objects apart, two levels at once; the keys are unchecked.
+
+    Args:
+        data: The array.
+        pointer: Where it stands.
+        limit: How many keys there may be in all.
+        first: The index of its first element, when it is a part of an array.
+        plain: The length up to which memory is no concern.
+
+    Returns:
+        The objects, and whether the array is written compactly.
+
+    Raises:
+        MalformedRequest: For two equal keys in one object, something that is not
+            an object with members, or too many keys.
+        msgspec.DecodeError: When it is no JSON.
+    """
+    try:
+        if len(data) <= plain:
+            rows = _ROWS.decode(data)
+            if rows_length(rows) == len(data):
+                return rows, True
+        keyed = _keyed(_KEYED_ROWS, limit, pointer).decode(data)
+    except msgspec.ValidationError as error:
+        place = _element(str(error), pointer, first)
+        raise wrong_shape("an object with members", place) from None
+    rows = [_distinct(row, f"{pointer}/{at}") for at, row in enumerate(keyed, first)]
+    return rows, rows_length(rows) == len(data)
+
+
+def rows_length(rows: Sequence[Row]) -> int:
+    """How long the array is without white space; see `spelled_length`."""
+    flat = chain.from_iterable
+    keys = sum(map(len, flat(rows)))
+    values = sum(map(len, flat(map(dict.values, rows))))
+    return 4 * sum(map(len, rows)) + keys + values + 2 * len(rows) + (not rows) + 1
+
+
+def _element(text: str, pointer: str, first: int) -> str:
+    found = _INDEX.search(text)
+    return f"{pointer}/{first + int(found[1])}" if found else pointer
+
+
+def read_elements(data: Slice, *, pointer: str) -> list[Raw]:
+    """Take an array apart.
+
+    Raises:
+        MalformedRequest: When it has, or by its commas may have, more elements
+            than any sensible request.
+    """
+    if len(data) > SMALL and bytes(data).count(b",") > _MAX_COMMAS:
+        raise too_many(pointer)
+    elements = _ARRAY.decode(data)
+    if len(elements) > MAX_ELEMENTS:
+        raise too_many(pointer)
+    return elements
+
+
+def check_number(spelling: bytes, *, pointer: str) -> None:
+    """Refuse a number that some readers turn into infinity."""
+    if len(spelling) > _MAX_NUMBER or math.isinf(float(spelling)):
+        raise MalformedRequest(
+            "number_out_of_range", "a number is too large", pointer=pointer
+        )
+
+
+def check_keys(keys: Iterable[str], *, pointer: str, known: AbstractSet[str]) -> None:
+    """Refuse keys that cannot be names, or only look like a known one."""
+    for key in keys:
+        if key not in known and is_doubtful(key):
+            _check_key(key, pointer, known)
+
+
+def is_doubtful(key: str) -> bool:
+    """Whether a key needs a closer look.
+
+    Any other folds to itself, so it is a known one or looks like none.
+    """
+    return _PLAIN_KEY.fullmatch(key) is None
+
+
+def _check_key(key: str, pointer: str, known: AbstractSet[str]) -> None:
+    if len(key) > MAX_KEY_LENGTH:
+        raise _long_key(pointer)
+    if any(map(_impossible, key)):
+        raise MalformedRequest(
+            "invalid_key", "a key contains a control character", pointer=pointer
+        )
+    if fold(key) in known:
+        raise MalformedRequest(
+            "look_alike_key",
+            f"a key looks like {fold(key)!r} but is spelled differently",
+            pointer=_place(pointer, key),
+        )
+
+
+def _place(pointer: str, key: str) -> str:
+    """Point at a key, or at its object when the key is no fit for a message."""
+    return join(pointer, key) if len(key) <= _SHOWN and key.isprintable() else pointer
+
+
+def _impossible(character: str) -> bool:
+    code = ord(character)
+    return unicodedata.category(character) == "Cc" or (
+        code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # noqa: PLR2004 - Unicode 23.7
+    )
+
+
+def fold(text: str) -> str:
+    """Reduce a name to what a lenient reader or a human eye takes it for."""
+    if _PLAIN_KEY.fullmatch(text):
+        return text
+    text = unicodedata.normalize("NFKC", text).casefold()
+    seen = unicodedata.normalize("NFKC", text)
+    return "".join(filter(_seen, seen)).strip()
+
+
+def _seen(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return not kind.startswith(_UNSEEN) and character not in _BLANKS
+
+
+def wrong_shape(expected: str, pointer: str) -> MalformedRequest:
+    """Say what should have stood at a place."""
+    return MalformedRequest("wrong_shape", f"expected {expected}", pointer=pointer)
+
+
+def join(pointer: str, token: str) -> str:
+    """Add a token to a JSON pointer (RFC 6901)."""
+    return f"{pointer}/{token.replace('~', '~0').replace('/', '~1')}"

@@ -1,0 +1,202 @@
+"""What the byte-level reader refuses, and how it says where."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from imagegate.engine import strict
+from imagegate.engine.errors import MalformedRequest
+
+KNOWN = frozenset({"tools", "model"})
+
+
+def read(data: bytes) -> strict.Row:
+    """Read the bytes of a body as far as this room does."""
+    list(strict.check_encoding(data))
+    return strict.read_whole(data, known=KNOWN)
+
+
+def refusal(data: bytes) -> tuple[str, str]:
+    """Read a body that cannot be read; give the code and the place."""
+    with pytest.raises(MalformedRequest) as caught:
+        read(data)
+    return caught.value.code, caught.value.pointer
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "place"),
+    [
+        (b"", "empty_body", ""),
+        (b" \r\n", "empty_body", ""),
+        (b"\xef\xbb\xbf{}", "byte_order_mark", ""),
+        ('{"a":1}'.encode("utf-16"), "not_utf8", ""),
+        ('{"a":1}'.encode("utf-16-le"), "not_utf8", ""),
+        ('{"a":1}'.encode("utf-32-be"), "not_utf8", ""),
+        ('{"a":1}'.encode("cp037"), "not_utf8", "byte 0"),
+        (b'{"a":"\xff"}', "not_utf8", "byte 6"),
+        (b'{"a":["\xc1\xb4ools"]}', "not_utf8", "byte 7"),
+        (b'{"a":"\xed\xa0\x80"}', "not_utf8", "byte 6"),
+        (b'{"a\xff":1}', "not_utf8", "byte 3"),
+        (rb'{"a":"\ud800"}', "lone_surrogate", "byte 6"),
+        (rb'{"a":["\\\\", "\udc00x"]}', "lone_surrogate", "byte 15"),
+        (rb'{"a":"\ud83d\ude00 \\ud800 \ud800"}', "lone_surrogate", "byte 27"),
+        (rb'{"\ud800":1}', "lone_surrogate", "byte 2"),
+        (rb'{"a":"\ud83d\ude00', "invalid_json", "byte 18"),
+        (b'{"a":NaN}', "not_a_number", "byte 5"),
+        (b'{"a":[-Infinity]}', "not_a_number", "byte 7"),
+        (b'{"a":1}{"b":2}', "trailing_data", "byte 7"),
+        (b'{"a":1}\n{"b":2}', "trailing_data", "byte 8"),
+        (b'{"a":1}\x00', "trailing_data", "byte 7"),
+        (b")]}',\n{}", "invalid_json", "byte 0"),
+        (b'{"a":1 /*x*/}', "invalid_json", "byte 7"),
+        (b'{"a":1,}', "invalid_json", "byte 7"),
+        (b"{'a':1}", "invalid_json", "byte 1"),
+        (rb'{"a":"\x74"}', "invalid_json", "byte 7"),
+        (b'{"a":"\x01"}', "invalid_json", "byte 6"),
+        (b'{"a":01}', "invalid_json", "byte 6"),
+        (b'{"a":1', "invalid_json", "byte 6"),
+        (b"[1]", "not_an_object", ""),
+        (b'"{}"', "not_an_object", ""),
+        (b"null", "not_an_object", ""),
+        (b'{"a":1,"a":1}', "duplicate_key", "/a"),
+        (rb'{"tools":1,"\u0074ools":1}', "duplicate_key", "/tools"),
+        (b'{"a/~b":1,"a/~b":1}', "duplicate_key", "/a~1~0b"),
+        (b'{"Tools":1}', "look_alike_key", "/Tools"),
+        (b'{"TOOLS":1}', "look_alike_key", "/TOOLS"),
+        ('{"toolſ":1}'.encode(), "look_alike_key", "/toolſ"),
+        ('{"ｔｏｏｌｓ":1}'.encode(), "look_alike_key", "/ｔｏｏｌｓ"),
+        (b'{"tools ":1}', "look_alike_key", "/tools "),
+        ('{"to\u200bols":1}'.encode(), "look_alike_key", ""),
+        ('{"tools\ufe0f":1}'.encode(), "look_alike_key", "/tools\ufe0f"),
+        (rb'{"tools\u0000":1}', "invalid_key", ""),
+        (rb'{"x\u009f":1}', "invalid_key", ""),
+        (rb'{"x\uffff":1}', "invalid_key", ""),
+        (rb'{"x\ufdd0":1}', "invalid_key", ""),
+        (b'{"' + b"k" * 1025 + b'":1}', "key_too_long", ""),
+        (b'{"' + b"k" * 1025 + b'" :1}', "key_too_long", ""),
+        (b"{%b}" % b",".join(b'"%d":1' % n for n in range(1001)), "too_many_nodes", ""),
+        (b'{%b"b":1}' % (b'"a":1,' * 20_000), "too_many_nodes", ""),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_two_readings_are_refused(data: bytes, code: str, place: str) -> None:
+    """What two readers could take for two documents has a code and a place."""
+    assert refusal(data) == (code, place)
+
+
+def test_utf8_is_checked_in_pieces_that_do_not_cut_characters() -> None:
+    """A character across two pieces is whole, and a bad byte is found in the last."""
+    text = b'{"a":"%b"}' % ("é" * 1_200_000).encode()
+    broken = text[:-2] + b'\xff"}'
+
+    assert len(list(strict.check_encoding(text))) == 3
+    assert refusal(broken) == ("not_utf8", f"byte {len(text) - 2}")
+    assert refusal(b"\xc3" + b"\x80" * 3_000_000)[0] == "not_utf8"
+
+
+def test_a_place_is_looked_for_only_so_long() -> None:
+    """A million good pairs before the bad half must not cost a second."""
+    pairs = rb"\ud83d\ude00" * 10_001
+
+    assert refusal(rb'{"a":"%b\ud800"}' % pairs)[0] == "invalid_json"
+
+
+def test_an_object_keeps_its_spellings() -> None:
+    """Order, numbers and escapes in values come out as they went in."""
+    row = strict.read_whole(rb' { "b" : 1.10 , "\u0061":["\u0041"] } ', known=KNOWN)
+
+    assert [(key, bytes(raw)) for key, raw in row.items()] == [
+        ("b", b"1.10"),
+        ("a", rb'["\u0041"]'),
+    ]
+
+
+def test_a_large_object_is_read_like_a_small_one() -> None:
+    """The other decoder, for bodies of any size, sees the same."""
+    text = b'{"a":"%b","b":2}' % (b"x" * strict.SMALL)
+
+    assert list(strict.read_whole(text, known=KNOWN)) == ["a", "b"]
+    assert refusal(text[:-1] + b',"a":1}') == ("duplicate_key", "/a")
+
+
+@pytest.mark.parametrize(
+    "key", ["x_unknown", "Größe", "mod el", "models", "а", "\U0001f600", ""]
+)
+def test_unknown_keys_are_left_alone(key: str) -> None:
+    """Only keys that resemble a known one are suspicious."""
+    strict.check_keys([key], pointer="", known=KNOWN)
+
+
+def test_rows_say_whether_they_are_compact() -> None:
+    """White space, in any place, makes an array not compact."""
+
+    def compact(data: bytes) -> bool:
+        return strict.read_rows(data, pointer="", limit=9)[1]
+
+    assert [compact(b"[]"), compact(b'[{"a":1},{"b":"x","c":[]}]')] == [True, True]
+    assert [compact(b'[{"a":1}, {"b":1}]'), compact(rb'[{"\u0061":1}]')] == [False] * 2
+    assert compact(b'[{"a":"%b"}]' % (b"x" * strict.SMALL))
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "place"),
+    [
+        (b'[{"a":1},{"a":1,"a":2}]', "duplicate_key", "/t/3/a"),
+        (b'[{"a":1},[]]', "wrong_shape", "/t/3"),
+        (b'[{"a":1},{}]', "wrong_shape", "/t/3"),
+        (b'{"a":1}', "wrong_shape", "/t"),
+        (b'[{"a":1, "b":1},{"a":1,"b":1}]', "too_many_nodes", "/t"),
+    ],
+)
+def test_rows_are_objects_with_members(data: bytes, code: str, place: str) -> None:
+    """An array of tools or items holds objects with distinct keys, not too many."""
+    with pytest.raises(MalformedRequest) as caught:
+        strict.read_rows(data, pointer="/t", limit=3, first=2)
+
+    assert (caught.value.code, caught.value.pointer) == (code, place)
+
+
+def test_a_part_cut_inside_an_item_is_no_json() -> None:
+    """Whoever cuts arrays learns that the cut was wrong."""
+    with pytest.raises(msgspec.DecodeError):
+        strict.read_rows(b'[{"a":[{"b":1}]', pointer="", limit=9)
+
+
+def test_elements_are_bounded() -> None:
+    """A level is not taken apart when that would cost too much memory."""
+
+    def read(data: bytes) -> int:
+        return len(strict.read_elements(data, pointer=""))
+
+    assert read(b"[1, 2]") == 2
+    assert read(b'["%b"]' % (b"," * strict.SMALL)) == 1
+    for bomb in (b"[%b1]" % (b"1," * 10_000), b"[%b1]" % (b"1," * 200_001)):
+        with pytest.raises(MalformedRequest, match="too many"):
+            read(bomb)
+
+
+@pytest.mark.parametrize("spelling", [b"1e400", b"-1E999", b"9" * 400, b"0" * 1025])
+def test_numbers_that_overflow_are_refused(spelling: bytes) -> None:
+    """Some readers turn them into infinity, and some of those write that."""
+    with pytest.raises(MalformedRequest, match="too large"):
+        strict.check_number(spelling, pointer="")
+
+
+def test_numbers_that_do_not_overflow_pass() -> None:
+    """Thirty digits are many, and exact."""
+    for spelling in (b"1.10", b"-0", b"1e308", b"1e-400", b"9" * 30):
+        strict.check_number(spelling, pointer="")
+
+
+def test_folding_keeps_what_is_folded_already() -> None:
+    """What a name is taken for is taken for itself."""
+    for name in (
+        "tools",
+        " TOOLS ",
+        "toolſ",
+        "ｔｏｏｌｓ",
+        "to\u200bols",
+        "t\u115fools",
+    ):
+        assert strict.fold(name) == strict.fold(strict.fold(name)) == "tools"
