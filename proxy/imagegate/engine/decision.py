@@ -1,0 +1,174 @@
+"""What is decided about a request, as values: three decisions and their reasons."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from imagegate.engine.policy import LayerName, Mode
+from imagegate.engine.sizes import Size, parse_size
+from imagegate.engine.value import Edit
+
+Shown: TypeAlias = str | int | None
+"""A value fit for records and messages; None stands for 'not said'."""
+
+_HASH_LENGTH = 16
+_SAFE = 1 << 53  # what every JSON reader keeps exact
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Which line of the policy speaks.
+
+    Attributes:
+        rule: The line's id, or that of what always holds (`catalogue.…`).
+        layer: The layer it came from.
+        mode: An observed line acts on nothing.
+    """
+
+    rule: str
+    layer: LayerName | Literal["builtin"] = "builtin"
+    mode: Mode = "enforce"
+    reason: str = ""
+    owner: str = ""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is changed in the request.
+
+    Attributes:
+        pointer: JSON pointer into the body as it came; a header's name has none.
+        field: The setting, or what else it is.
+        before: What was there, as fit for a record.
+        after: What is put there; None when it goes.
+        message: One sentence for a developer.
+    """
+
+    pointer: str
+    field: str
+    before: Shown
+    after: Shown
+    by: Reason
+    message: str
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is refused.
+
+    Attributes:
+        fix: The smallest change that would pass; empty when there is none.
+        allowed: What could stand there instead.
+    """
+
+    pointer: str
+    field: str
+    before: Shown
+    by: Reason
+    message: str
+    fix: str = ""
+    allowed: tuple[Shown, ...] = ()
+    code: str = "image_policy_violation"
+    status: int = 403
+
+
+class JudgedTool(msgspec.Struct, frozen=True, kw_only=True):
+    """One image tool: what was asked for, what that meant, and what holds.
+
+    Attributes:
+        pointer: Where it is in the body as it came.
+        carrier: What kind of place that is.
+        requested: The settings as they were written.
+        effective: With the provider's defaults, where they are known.
+        enforced: As they are sent.
+    """
+
+    pointer: str
+    carrier: str
+    requested: Mapping[str, Shown]
+    effective: Mapping[str, Shown]
+    enforced: Mapping[str, Shown]
+
+
+class _Decided(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision"):
+    """What every decision says.
+
+    Attributes:
+        observed: What observed lines would have changed or refused.
+    """
+
+    tools: tuple[JudgedTool, ...] = ()
+    observed: tuple[Change | Violation, ...] = ()
+
+
+class Forward(_Decided, frozen=True, kw_only=True, tag="forward"):
+    """The request goes on as it came.
+
+    Attributes:
+        inspected: False for a door that the operator opened unseen.
+    """
+
+    inspected: bool = True
+
+
+class Rewrite(_Decided, frozen=True, kw_only=True, tag="rewrite"):
+    """The request goes on with these changes, all of them."""
+
+    changes: tuple[Change, ...]
+    edits: tuple[Edit, ...] = ()
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class Block(_Decided, frozen=True, kw_only=True, tag="block"):
+    """The request is refused; nothing of it goes on."""
+
+    violations: tuple[Violation, ...]
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer: that of the first violation."""
+        return self.violations[0].status
+
+
+Decision: TypeAlias = Forward | Rewrite | Block
+
+
+def shown(value: object, words: frozenset[str], key: bytes = b"") -> Shown:
+    """Make a value fit to be shown.
+
+    Words of the catalogue, numbers and sizes are shown as they are. Anything else
+    may be a secret that somebody pasted into the wrong place: its type and length
+    are shown, and with a key a keyed hash by which equal values can be found.
+    """
+    match value:
+        case None | bool() | int():
+            found = _shown_plain(value)
+        case Size():
+            found = value.text
+        case str():
+            plain = value in words or parse_size(value) is not None
+            said = f"a string of {len(value)} characters{_digest(value, key)}"
+            found = value if plain else said
+        case Mapping():
+            found = f"an object of {len(value)} members"
+        case list():
+            found = f"an array of {len(value)} elements"
+        case _:
+            found = "a number that is not whole"
+    return found
+
+
+def _shown_plain(value: bool | int | None) -> Shown:  # noqa: FBT001 - a JSON value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if value is None or abs(value) < _SAFE else "a very large number"
+
+
+def _digest(value: str, key: bytes) -> str:
+    if not key:
+        return ""
+    spelled = value.encode("utf-8", "surrogatepass")
+    digest = hmac.new(key, spelled, hashlib.sha256).hexdigest()
+    return f" (hmac {digest[:_HASH_LENGTH]})"

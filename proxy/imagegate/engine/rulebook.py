@@ -1,0 +1,129 @@
+"""The rules of a policy, laid out for deciding: merged once, looked up often."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+
+import msgspec
+
+from imagegate.engine.policy import (
+    SETTINGS,
+    Line,
+    Policy,
+    Principal,
+    Rules,
+    Setting,
+    Value,
+    layers_for,
+    merge,
+    most_particular,
+)
+
+
+class Ruled(msgspec.Struct, frozen=True):
+    """One setting, and the lines that speak of it for one model."""
+
+    setting: Setting
+    lines: tuple[Line, ...]
+    default: Line | None
+    allow_auto: bool
+
+    @property
+    def ruled(self) -> bool:
+        """Whether anything is said about the setting."""
+        return bool(self.lines) or self.default is not None
+
+
+class Rulebook:
+    """What holds for one kind of principal; what it says never changes."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.models = rules.at("models")
+        self.default_model = most_particular(rules.at("models.default"))
+        self.unknown_values = rules.stance("fields.unknown_values")
+        self._own = {line.model for lines in rules.lines.values() for line in lines}
+        self._settings: dict[tuple[str, ...], tuple[Ruled, ...]] = {}
+
+    def settings(self, models: tuple[str, ...]) -> tuple[Ruled, ...]:
+        """Return the settings in the order of deciding, for one image model.
+
+        The format comes first: it says which of the others have a place.
+
+        Args:
+            models: The names by which layers of the policy list the model.
+        """
+        own = tuple(model for model in models if model in self._own)
+        found = self._settings.get(own)
+        if found is None:
+            found = self._settings[own] = self._laid_out(own)
+        return found
+
+    def limit(self, name: str) -> Line | None:
+        """Return the tightest line for a count."""
+        lines = self.rules.at(f"limits.{name}.max")
+        return min(lines, key=lambda line: count_of(line.value), default=None)
+
+    def _laid_out(self, models: tuple[str, ...]) -> tuple[Ruled, ...]:
+        ordered = sorted(SETTINGS.values(), key=lambda s: s.name != "output_format")
+        return tuple(
+            self._ruled(setting, models)
+            for setting in ordered
+            if setting.kind != "presence"
+        )
+
+    def _ruled(self, setting: Setting, models: tuple[str, ...]) -> Ruled:
+        rules, name = self.rules, setting.name
+        found = (rules.constraints(name, model) for model in (None, *models))
+        defaults = (rules.default(name, model) for model in (None, *models))
+        words = (f"models.{model}.{name}.allow_auto" for model in models)
+        return Ruled(
+            setting=setting,
+            lines=tuple(dict.fromkeys(itertools.chain.from_iterable(found))),
+            default=most_particular(line for line in defaults if line is not None),
+            allow_auto=any(
+                rules.at(path) for path in (f"settings.{name}.allow_auto", *words)
+            ),
+        )
+
+
+class Book:
+    """A policy laid out: the acting rules and, where lines are observed, all."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._pages: dict[tuple[bool, tuple[str, ...]], Page] = {}
+
+    def page(self, principal: Principal, date: datetime.date) -> Page:
+        """Return what holds for a principal on a date.
+
+        The pages are as many as the combinations of layers that ever matched.
+        """
+        layers = layers_for(self.policy, principal, date)
+        key = (layers.loosening, layers.names)
+        found = self._pages.get(key)
+        if found is None:
+            found = self._pages[key] = _page(merge(self.policy, layers))
+        return found
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """The acting rules, and all rules where some are only observed."""
+
+    acting: Rulebook
+    watched: Rulebook | None = None
+
+
+def _page(rules: Rules) -> Page:
+    observed = any(
+        line.mode == "observe" for lines in rules.lines.values() for line in lines
+    )
+    return Page(
+        acting=Rulebook(rules.enforced()), watched=Rulebook(rules) if observed else None
+    )
+
+
+def count_of(value: Value) -> int:
+    """Return a line's number."""
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,110 @@
+"""What a tool is judged against, and the words that may be spoken about it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from imagegate.engine.catalogue import Catalogue, Field, Provider
+from imagegate.engine.paths import Path
+from imagegate.engine.policy import SETTINGS
+from imagegate.engine.rulebook import Rulebook
+
+PATHS: Mapping[str, Path] = {
+    name: tuple(name.split(".")) for name in ("model", *SETTINGS)
+}
+"""Where each setting stands in a tool."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}")
+
+
+class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
+    """The words of the catalogue and of a policy.
+
+    Attributes:
+        words: Values that may be shown as they are.
+        folded: The same, as a careless reader would take them.
+        folds: Known paths with the last name as a careless reader would take it.
+        known: The paths of members that any provider knows: SDKs send the fields
+            of one to another.
+        deprecated: Those that a provider asks not to send.
+    """
+
+    words: frozenset[str]
+    folded: frozenset[str]
+    folds: frozenset[Path]
+    known: frozenset[Path]
+    deprecated: frozenset[Path]
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tool is judged against.
+
+    Attributes:
+        deployments: On Azure, the model behind each name; empty elsewhere.
+        images_api: The body itself is judged, by that interface's parameters.
+        hash_key: Lets equal secrets be found without being shown.
+    """
+
+    catalogue: Catalogue
+    provider: Provider
+    book: Rulebook
+    vocabulary: Vocabulary
+    deployments: Mapping[str, str] = msgspec.field(default_factory=dict)
+    images_api: bool = False
+    hash_key: bytes = b""
+
+    def fields(self, name: str) -> tuple[Field, ...]:
+        """Return what each provider says about a field."""
+        return tuple(
+            field
+            for provider in self.catalogue.providers.values()
+            if (field := fields_of(provider, images_api=self.images_api).get(name))
+        )
+
+
+def fields_of(provider: Provider, *, images_api: bool) -> Mapping[str, Field]:
+    """Return the fields of the tool, or the parameters of the Images API."""
+    return provider.images_api if images_api else provider.fields
+
+
+def vocabulary(
+    catalogue: Catalogue, deployments: Iterable[str] = (), *, images_api: bool = False
+) -> Vocabulary:
+    """Collect the words once for all requests."""
+    words = {*deployments, "image_generation", "auto"}
+    fields: dict[Path, Field] = {}
+    deprecated: set[Path] = set()
+    for provider in catalogue.providers.values():
+        for model in provider.models.values():
+            words.update((model.name, *model.snapshots, *model.aliases))
+        for name, field in fields_of(provider, images_api=images_api).items():
+            path = tuple(name.split("."))
+            words.update(field.words)
+            if not field.server_only:
+                fields[path] = field
+            if field.deprecated:
+                deprecated.add(path)
+    for setting in SETTINGS.values():
+        words.update(setting.order)
+    return Vocabulary(
+        words=frozenset(words),
+        folded=frozenset(map(fold, words)),
+        folds=frozenset((*path[:-1], fold(path[-1])) for path in fields),
+        known=frozenset(fields),
+        deprecated=frozenset(deprecated),
+    )
+
+
+def fold(text: str) -> str:
+    """Reduce a word to what a careless reader would take it for."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(letter for letter in folded if letter.isalnum())
+
+
+def name_of(path: Path) -> str:
+    """Spell a path for people; a stranger's name may be a secret in a wrong place."""
+    return ".".join(step if _PLAIN_NAME.fullmatch(step) else "?" for step in path)

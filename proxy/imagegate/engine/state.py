@@ -1,0 +1,115 @@
+"""What brings in state that cannot be seen: stored prompts, agents, conversations.
+
+Such a reference makes a request without tools run with tools that were defined
+earlier, elsewhere, or under another policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from imagegate.engine.body import Body
+from imagegate.engine.decision import Violation
+from imagegate.engine.judge import reason_of
+from imagegate.engine.scene import Scene
+from imagegate.engine.surface import Match
+from imagegate.engine.value import Value
+
+
+class Asking(Protocol):
+    """What is needed of a request to judge its state."""
+
+    @property
+    def match(self) -> Match:
+        """The door, and what its path says."""
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """The ids that were judged here, for this principal."""
+
+
+def judge_state(scene: Scene, request: Asking, body: Body) -> Iterator[Violation]:
+    """Yield what the policy refuses among the references of a request."""
+    for pointer, stance, name in references(request, body):
+        word, line = scene.book.rules.stance(stance)
+        if word == "allow" or (word == "seen" and name in request.seen):
+            continue
+        if isinstance(word, tuple) and _listed(name, word):
+            continue
+        kind = stance.partition(".")[2]
+        said = {
+            "seen": "was not made through this gateway, or not by you",
+            "refuse": "is not allowed: what it brings in cannot be seen",
+        }.get(str(word), "is not among those allowed")
+        field = pointer.rpartition("/")[2]
+        yield Violation(
+            pointer=pointer,
+            field=kind if field.isdigit() else field,
+            before=None,
+            by=reason_of(line),
+            message=f"this {kind.replace('_', ' ')} {said}",
+            fix=f"send the request without `{field}`"
+            if not field.isdigit()
+            else ("send the item itself in the place of its id"),
+        )
+
+
+def references(request: Asking, body: Body) -> Iterator[tuple[str, str, str]]:
+    """Yield each reference: where it stands, the stance that rules it, and its id."""
+    agent = request.match.params.get("agent")
+    if agent is not None:
+        # No list names an agent with the sign that sets off a version.
+        yield "", "state.agents", "" if _VERSIONED in agent else agent
+    for key, stance in _MEMBERS.items():
+        value = body.get(key)
+        if value is not None and not value.is_null:
+            yield f"/{key}", stance, _id_of(key, value)
+    for item in body.items:
+        if item.id is not None:
+            yield item.pointer, "state.item_reference", item.id
+        elif (item.type or "").startswith("compaction"):
+            yield item.pointer, "state.compaction", ""
+
+
+_MEMBERS = {
+    "prompt": "state.prompt",
+    "agent_reference": "state.agents",
+    "agent": "state.agents",
+    "conversation": "state.conversation",
+    "previous_response_id": "state.previous_response",
+    "response_id": "state.previous_response",
+    "structured_inputs": "state.structured_inputs",
+    "multi_agent": "state.multi_agent",
+}
+
+
+_VERSIONED = "@"
+_SHAPES = {
+    "prompt": {"id", "version", "variables"},
+    "agent_reference": {"type", "name", "version"},
+    "agent": {"type", "name", "version"},
+    "conversation": {"id"},
+}
+"""What a reference may say; another member may be another way to name it."""
+
+
+def _id_of(key: str, value: Value) -> str:
+    """Name what is referred to; a shape that names nothing is in no list."""
+    text = value.text()
+    if text is not None:
+        return "" if _VERSIONED in text else text
+    named = "name" if key.startswith("agent") else "id"
+    name, version = value.get(named), value.get("version")
+    if name is None or not value.members().keys() <= _SHAPES.get(key, set()):
+        return ""
+    stem = name.text() or ""
+    if not stem or _VERSIONED in stem:
+        return ""
+    tail = "" if version is None or version.is_null else f"@{version.text() or '?'}"
+    return f"{stem}{tail}"
+
+
+def _listed(name: str, allowed: tuple[str, ...]) -> bool:
+    """Look an id up, with its version or for every version of it."""
+    return name in allowed or name.partition(_VERSIONED)[0] in allowed

@@ -1,0 +1,96 @@
+"""The words that may be spoken, and what a careless reader takes for them."""
+
+from __future__ import annotations
+
+import pytest
+from asking import CATALOGUE, TODAY, policy
+
+from imagegate.engine.policy import ANONYMOUS, resolve
+from imagegate.engine.rulebook import Rulebook
+from imagegate.engine.scene import PATHS, Scene, fields_of, fold, name_of, vocabulary
+
+
+def test_every_setting_has_a_path() -> None:
+    """The model comes first; nested settings are stepped into."""
+    assert next(iter(PATHS.items())) == ("model", ("model",))
+    assert PATHS["svg.reasoning.effort"] == ("svg", "reasoning", "effort")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gpt-image-2", "gptimage2"),
+        ("GPT_Image 2", "gptimage2"),
+        (" gpt‑image‑2\n", "gptimage2"),
+        ("ｇｐｔ-image-2", "gptimage2"),
+        ("gpt-image-２", "gptimage2"),
+        ("medıum", "medıum"),
+        ("STRAẞE", "strasse"),
+        ("", ""),
+        ("--", ""),
+    ],
+)
+def test_a_word_is_folded_to_its_letters_and_digits(text: str, expected: str) -> None:
+    """Case, width, signs and spaces mean nothing to a careless reader."""
+    assert fold(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (("size",), "size"),
+        (("svg", "model"), "svg.model"),
+        (("svg.model",), "?"),
+        (("sk-proj-1",), "?"),
+        (("svg", "sk-proj-1"), "svg.?"),
+        (("a" * 41,), "?"),
+        (("",), "?"),
+        (("naïve",), "?"),
+    ],
+)
+def test_only_plain_names_are_spelled(path: tuple[str, ...], expected: str) -> None:
+    """A key in the place of a name is not repeated."""
+    assert name_of(path) == expected
+
+
+def test_the_vocabulary_knows_all_providers() -> None:
+    """Models with snapshots, words, orders, deployments; fields and their state."""
+    words = vocabulary(CATALOGUE, ["img-prod"])
+
+    assert {"img-prod", "gpt-image-2-2026-04-21", "xhigh", "minimal"} <= words.words
+    assert {"imgprod", "gptimage220260421"} <= words.folded
+    assert {("svg", "model"), ("tool_configs",), ("complexity",)} <= words.known
+    assert ("n",) not in words.known
+    assert words.deprecated == {("name",), ("description",), ("tool_configs",)}
+    assert ("svg", "model") in words.folds
+    assert ("inputimagemask",) in words.folds
+
+
+def test_the_images_api_has_words_and_fields_of_its_own() -> None:
+    """Its quality is also `hd`; the tool's mask is not known there."""
+    words = vocabulary(CATALOGUE, images_api=True)
+
+    assert "hd" in words.words
+    assert "hd" not in vocabulary(CATALOGUE).words
+    assert {("n",), ("prompt",), ("mask",)} <= words.known
+    assert ("input_image_mask",) not in words.known
+    assert ("style",) in words.deprecated
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_a_scene_knows_what_each_provider_says_about_a_field(*, images: bool) -> None:
+    """A field that no provider knows has nothing said about it."""
+    rules = resolve(policy(), ANONYMOUS, TODAY)
+    scene = Scene(
+        catalogue=CATALOGUE,
+        provider=CATALOGUE.provider("openai"),
+        book=Rulebook(rules),
+        vocabulary=vocabulary(CATALOGUE, images_api=images),
+        images_api=images,
+    )
+
+    assert scene.fields("quality") == tuple(
+        fields_of(provider, images_api=images)["quality"]
+        for provider in CATALOGUE.providers.values()
+    )
+    assert scene.fields("unheard_of") == ()
