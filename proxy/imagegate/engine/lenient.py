@@ -1,0 +1,104 @@
+"""Reading JSON that others wrote, without ever refusing a part of it.
+
+What a provider sends is observed, not checked: a value of an unexpected kind
+reads as absent. Everything that leaves here is small and can be written as
+UTF-8.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from imagegate.engine.events import TOO_LONG
+
+Object: TypeAlias = dict[str, Any]
+
+WORD: Final = 256  # characters of a string that is kept
+MEMBERS: Final = 64  # of an object or array that is copied
+DEPTH: Final = 6
+
+
+def decode(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Decode JSON as leniently as the clients do.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deep.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # A client decodes with U+FFFD for what is no UTF-8, as the standard of
+        # server-sent events says, and reads surrogates without their twin,
+        # which occur where a text was cut between two deltas.
+        plain = text.decode("utf-8-sig", "replace")
+        return json.loads(plain, parse_constant=str)
+
+
+def as_object(value: object) -> Object:
+    """Return an object, or an empty one in place of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_array(value: object) -> list[Any]:
+    """Return an array, or an empty one in place of anything else."""
+    return value if isinstance(value, list) else []
+
+
+def word(value: object) -> str | None:
+    """Return a string within bounds, or None."""
+    return short(value) if isinstance(value, str) else None
+
+
+def short(value: str) -> str:
+    """Bound a string, and make sure that it can be written as UTF-8."""
+    # NUL begins the mark of a string that was too long to be kept at all.
+    if len(value) > WORD or "\0" in value:
+        return TOO_LONG
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def number(value: object) -> int | None:
+    """Return a count or an index, or None."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value < 1 << 63 else None
+
+
+def flag(value: object) -> bool | None:
+    """Return a boolean, or None."""
+    return value if isinstance(value, bool) else None
+
+
+class Cut:
+    """Copies a JSON value within bounds, and remembers what it left out."""
+
+    def __init__(self) -> None:
+        self.whole = True
+
+    def object(self, value: Object, depth: int = DEPTH) -> Object:
+        """Copy an object."""
+        members = list(value.items())[: self._room(len(value), depth)]
+        return {short(key): self._value(kept, depth - 1) for key, kept in members}
+
+    def _value(self, value: Any, depth: int) -> Any:  # noqa: ANN401 - any JSON value
+        match value:
+            case str():
+                return short(value)
+            case dict():
+                return self.object(value, depth)
+            case list():
+                room = self._room(len(value), depth)
+                return [self._value(kept, depth - 1) for kept in value[:room]]
+            case int() if value.bit_length() > 63:  # noqa: PLR2004 - JSON writers' bound
+                return TOO_LONG
+            case _:
+                return value
+
+    def _room(self, length: int, depth: int) -> int:
+        room = MEMBERS if depth > 0 else 0
+        self.whole = self.whole and length <= room
+        return room

@@ -1,0 +1,114 @@
+"""Reading JSON that others wrote."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagegate.engine.events import TOO_LONG
+from imagegate.engine.lenient import (
+    MEMBERS,
+    WORD,
+    Cut,
+    as_array,
+    as_object,
+    decode,
+    flag,
+    number,
+    short,
+    word,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        pytest.param(b'{"a":1}', {"a": 1}, id="plain"),
+        pytest.param(b'{"a":1,"a":2}', {"a": 2}, id="the-last-of-two"),
+        pytest.param(b'{"a":"\xff"}', {"a": "\ufffd"}, id="invalid-utf-8"),
+        pytest.param(b'{"a":"\\ud83d"}', {"a": "\ud83d"}, id="half-a-pair"),
+        pytest.param(b'{"a":NaN}', {"a": "NaN"}, id="no-number"),
+        pytest.param(b'\xef\xbb\xbf{"a":1}', {"a": 1}, id="byte-order-mark"),
+    ],
+)
+def test_what_a_client_can_read_is_read(text: bytes, value: object) -> None:
+    """Python's own clients accept all of this."""
+    assert decode(text) == value
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b'{"a":\n"\n"}', b"[1]]", b"9" * 5000])
+def test_what_is_no_json_is_a_value_error(text: bytes) -> None:
+    """One kind of error for every decoder."""
+    with pytest.raises(ValueError, match=r"."):
+        decode(text)
+
+
+def test_deep_nesting_is_a_recursion_error() -> None:
+    """It does not bring the process down."""
+    with pytest.raises(RecursionError):
+        decode(b"[" * 100_000 + b"]" * 100_000)
+
+
+def test_a_value_of_another_kind_reads_as_absent() -> None:
+    """A boolean is no number, a number no word."""
+    assert [as_object([]), as_array({})] == [{}, []]
+    assert [word(1), number("1"), flag(0)] == [None, None, None]
+
+
+def test_a_value_of_the_right_kind_is_read() -> None:
+    """As it is."""
+    yes: object = True
+
+    assert [as_object({"a": 1}), as_array([1])] == [{"a": 1}, [1]]
+    assert [word("a"), number(7), flag(yes)] == ["a", 7, True]
+
+
+@pytest.mark.parametrize("value", [True, -1, 1 << 63, 1.0, None])
+def test_what_is_no_count_is_none(value: object) -> None:
+    """Nor is a number that no JSON writer takes."""
+    assert number(value) is None
+
+
+def test_a_string_over_the_bound_equals_no_word() -> None:
+    """So it can neither be kept nor be taken for absent."""
+    assert short("a" * WORD) == "a" * WORD
+    assert short("a" * (WORD + 1)) == TOO_LONG
+    assert short("\x000") == TOO_LONG
+
+
+@given(st.text())
+def test_every_string_can_be_written(text: str) -> None:
+    """Half a surrogate pair would fail in the audit log."""
+    msgspec.json.encode(short(text))
+    msgspec.json.encode(short(text + "\ud800"))
+
+
+def test_a_copy_is_the_value_where_it_is_small() -> None:
+    """Every kind of JSON value survives."""
+    cut = Cut()
+    value = {"a": [1, 1.5, None, True, {"b": "é"}], "c": {}}
+
+    assert cut.object(value) == value
+    assert cut.whole
+
+
+@pytest.mark.parametrize(
+    ("value", "copy", "whole"),
+    [
+        pytest.param({"a": "x" * 9000}, {"a": TOO_LONG}, True, id="long-string"),
+        pytest.param({"a": 1 << 70}, {"a": TOO_LONG}, True, id="large-number"),
+        pytest.param({"a": [0] * 99}, {"a": [0] * MEMBERS}, False, id="many"),
+        pytest.param({"a": {"a": {"a": {"a": {"a": {"a": {"a": 1}}}}}}},
+                     {"a": {"a": {"a": {"a": {"a": {"a": {}}}}}}}, False, id="deep"),
+    ],
+)  # fmt: skip
+def test_a_copy_has_bounds(
+    value: dict[str, object], copy: dict[str, object], *, whole: bool
+) -> None:
+    """What was left out is told."""
+    cut = Cut()
+
+    assert cut.object(value) == copy
+    assert cut.whole is whole

@@ -1,0 +1,99 @@
+"""A scanner for each kind of answer, with one interface."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from imagegate.engine.events import (
+    FinishedItem,
+    ImageEvent,
+    Payload,
+    ResponseEvent,
+    Undecodable,
+)
+from imagegate.engine.scanner import (
+    JsonScanner,
+    Scanner,
+    read_message,
+    scanner_for,
+)
+from imagegate.engine.sse import SseScanner
+
+
+@pytest.mark.parametrize(
+    ("content_type", "kind"),
+    [
+        ("text/event-stream", SseScanner),
+        ("Text/Event-Stream ; charset=utf-8", SseScanner),
+        ("application/json", JsonScanner),
+        ("application/json; charset=utf-8", JsonScanner),
+        ("application/problem+json", JsonScanner),
+        ("text/html", type(None)),
+        ("image/png", type(None)),
+        ("", type(None)),
+    ],
+)
+def test_the_content_type_chooses(content_type: str, kind: type) -> None:
+    """Parameters and case make no difference."""
+    assert type(scanner_for(content_type)) is kind
+
+
+@pytest.mark.parametrize("size", [1 << 30, 65536, 1000, 1])
+def test_a_json_answer_is_told_at_its_end(size: int) -> None:
+    """However it came, and with an image of any length."""
+    result = "QUJD" * (200 if size == 1 else 250_000)
+    item = {"type": "image_generation_call", "result": result, "id": "ig"}
+    answer = {"object": "response", "id": "r", "status": "completed", "output": [item]}
+    body = json.dumps(answer).encode()
+    scanner: Scanner = JsonScanner()
+
+    early = [scanner.feed(body[at : at + size]) for at in range(0, len(body), size)]
+    assert (any(early), scanner.started, scanner.boundary) == (False, False, 0)
+
+    assert scanner.close() == [
+        FinishedItem(
+            type="response",
+            output_index=0,
+            item_id="ig",
+            image=Payload(length=len(result)),
+            end=len(body),
+        ),
+        ResponseEvent(
+            type="response",
+            response_id="r",
+            status="completed",
+            output=("image_generation_call",),
+            end=len(body),
+        ),
+    ]
+    assert (scanner.started, scanner.boundary) == (True, len(body))
+    assert scanner.close() == []
+
+
+def test_an_answer_that_broke_off_is_told() -> None:
+    """Half a JSON object is none."""
+    scanner = JsonScanner()
+    scanner.feed(b'{"object":"response"')
+
+    assert scanner.close() == [Undecodable(reason="not_json", length=20, end=20)]
+    assert scanner.feed(b"}") == []
+
+
+def test_an_empty_answer_says_nothing() -> None:
+    """As a 204 or a HEAD has it."""
+    assert JsonScanner().close() == []
+
+
+def test_a_whole_message_is_one_event() -> None:
+    """Framing is not this room's business."""
+    data = b'{"type":"response.image_generation_call.generating","item_id":"ig"}'
+
+    assert read_message(data) == (
+        ImageEvent(
+            type="response.image_generation_call.generating",
+            item_id="ig",
+            end=len(data),
+        ),
+    )
