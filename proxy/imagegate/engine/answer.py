@@ -1,0 +1,372 @@
+"""What an answer says, event by event: the records it earns, and its totals.
+
+It decides whether a contradiction ends the answer, and stops nothing itself. The
+line is the first sign of an image call: before it nothing is paid for, and a
+stream is cut; from it on the image is on its way, SDKs would ask for it again,
+and the contradiction is recorded for somebody to look at. A whole JSON answer
+comes behind that line; one that only says `queued` can still be cancelled. An
+answer that is read again was judged when it was made, perhaps under another
+policy, and is never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from imagegate.engine.echo import Findings, Mismatch, Yardstick
+from imagegate.engine.events import (
+    EchoedTool,
+    Event,
+    FinishedItem,
+    ImageEvent,
+    ItemAdded,
+    PartialImage,
+    ResponseEvent,
+    StreamError,
+    ToolsAdded,
+    Undecodable,
+)
+from imagegate.engine.paths import get
+from imagegate.engine.records import (
+    MAX_ENTRIES,
+    AnswerRecord,
+    CompletionRecord,
+    EchoRecord,
+    GeneratingRecord,
+    ImageRecord,
+    Outcome,
+    Record,
+    Settings,
+    ident,
+    word,
+)
+from imagegate.engine.report import (
+    common,
+    echo_record,
+    generating_record,
+    image_record,
+    usage,
+)
+from imagegate.engine.scene import PATHS
+
+_GENERATING: Final = "response.image_generation_call.generating"
+_ITEM_DONE: Final = "response.output_item.done"
+_IMAGES_DONE: Final = frozenset({"image_generation.completed", "image_edit.completed"})
+_SETTINGS: Final = ("size", "quality", "background", "output_format")
+_PENDING: Final = frozenset({"queued", "in_progress"})
+_TURNS: Final[dict[str | None, Outcome]] = {
+    "response.completed": "completed",
+    "response.failed": "failed",
+    "response.incomplete": "incomplete",
+}
+_STATES: Final[dict[str | None, Outcome]] = {
+    "completed": "completed",
+    "failed": "failed",
+    "incomplete": "incomplete",
+    "cancelled": "incomplete",
+    "queued": "accepted",
+    "in_progress": "accepted",
+}
+_OPENING: Final = frozenset(
+    {"response.created", "response.queued", "response.in_progress"}
+)
+"""The turns at which a stream is cut."""
+_MAX_SAID: Final = 64
+"""Contradictions told one by one; a provider that goes on has made its point."""
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an answer has to end.
+
+    Attributes:
+        because: The first of the contradictions.
+        cut: The stream ends here; else the answer goes on as it came.
+        cancel: The background response to be cancelled.
+    """
+
+    because: Mismatch
+    cut: bool
+    cancel: str | None
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event gives rise to."""
+
+    records: tuple[AnswerRecord, ...] = ()
+    stop: Stop | None = None
+
+
+class Answer:
+    """What an answer said so far.
+
+    Args:
+        base: What all records share; its `replay` says that this was made before.
+        acting: What enforces; None at a door that is not inspected.
+        watched: The same with observed rules; None where there are none.
+        response_id: Of a response that is read again.
+        streams: It comes event by event, and can be ended between two of them.
+    """
+
+    def __init__(
+        self,
+        base: Record,
+        acting: Yardstick | None = None,
+        watched: Yardstick | None = None,
+        *,
+        response_id: str | None = None,
+        streams: bool = False,
+    ) -> None:
+        self.base = base
+        self.acting = acting
+        self.watched = watched
+        self.response_id = response_id
+        self.streams = streams
+        self.outcome: Outcome | None = None  # by the answer's own word
+        self.undecodable = 0
+        self._unobservable = 0
+        self._begun = False
+        self._background = False
+        self._model: str | None = None
+        self._error: str | None = None
+        self._incomplete: str | None = None
+        self._usage: dict[str, int] = {}
+        self._generating = 0
+        self._partial = 0
+        self._mismatches = 0
+        self._finished: dict[str | int, bool] = {}  # whether an image was made
+        self._echoed: tuple[EchoedTool, ...] | None = None
+        self._echo: Findings | None = None
+        self._contradictions: list[Mismatch] = []
+
+    def take(self, event: Event, response_id: str | None = None) -> Taken:
+        """Take one event.
+
+        Args:
+            event: The event.
+            response_id: Of the response that the same text told, behind its items.
+        """
+        self.response_id = self.response_id or response_id
+        match event:
+            case ImageEvent():
+                self._begun = True
+                return Taken(records=tuple(self._generated(event)))
+            case FinishedItem():
+                return Taken(records=tuple(self._item(event)))
+            case ResponseEvent():
+                return self._response(event)
+            case ToolsAdded():
+                place = {"type": _ITEM_DONE, "sequence_number": event.sequence_number}
+                found = self._measure(event.tools, added=True)
+                return self._contradicted(found, place, may_stop=not event.incomplete)
+            case PartialImage():
+                self._begun = True
+                self._partial += 1
+            case ItemAdded():
+                self._begun = True
+            case StreamError():
+                self.outcome = self.outcome or "failed"
+                self._error = word(event.code or event.error_type)
+            case Undecodable():
+                self.undecodable += 1
+            case _:
+                self._unobservable += 1
+        return Taken()
+
+    def completion(self, outcome: Outcome, **rest: Any) -> CompletionRecord:  # noqa: ANN401 - fields of the record
+        """Sum up; the shell of the exchange knows the rest."""
+        echo = self._echo or Findings()
+        made = sum(self._finished.values())
+        return CompletionRecord(
+            **common(self.base),
+            outcome=outcome,
+            response_id=ident(self.response_id),
+            model=word(self._model),
+            error_code=self._error,
+            incomplete_reason=word(self._incomplete),
+            images=made,
+            images_failed=len(self._finished) - made,
+            partial_images=self._partial,
+            generating=self._generating,
+            mismatches=self._mismatches,
+            usage_image_gen=self._usage,
+            echo=self._verdict(),
+            echo_verified=tuple(sorted(echo.verified)[:MAX_ENTRIES]),
+            echo_unverified=tuple(sorted(echo.unverified)[:MAX_ENTRIES]),
+            echo_differs=tuple(sorted(echo.differs)[:MAX_ENTRIES]),
+            undecodable=self.undecodable,
+            unobservable=self._unobservable,
+            **rest,
+        )
+
+    # -- images -----------------------------------------------------------------
+
+    def _generated(self, event: ImageEvent) -> Iterator[GeneratingRecord]:
+        if event.type == _GENERATING:
+            self._generating += 1
+            settings, source = self._in_force()
+            yield generating_record(
+                self.base, event, self.response_id, settings, source
+            )
+
+    def _in_force(
+        self,
+    ) -> tuple[list[Settings], Literal["request", "echo", "unknown"]]:
+        """Return the settings of the tools that may be at work."""
+        measure = self.acting
+        if measure is None:
+            return [], "unknown"
+        if measure.sent:
+            return [tool.enforced for tool in measure.sent], "request"
+        echoed = [_shown(measure, tool) for tool in self._echoed or ()]
+        return echoed, "echo" if echoed else "unknown"
+
+    def _item(self, item: FinishedItem) -> Iterator[ImageRecord]:
+        """Count a call once, and again only if it turns out to have an image."""
+        self._begun = True
+        if item.type in _IMAGES_DONE:
+            self.outcome = self.outcome or "completed"
+        made, key = item.has_result, self._key(item)
+        over = made or item.type == _ITEM_DONE or item.error_code is not None
+        known = self._finished.get(key)
+        if not (over if known is None else made and not known):
+            return
+        self._finished[key] = made
+        for name, count in usage(item.usage).items():
+            self._usage[name] = self._usage.get(name, 0) + count
+        found = self._mismatched(item)
+        self._mismatches += len(found)
+        values = {name: self._shown(getattr(item, name)) for name in _SETTINGS}
+        yield image_record(self.base, item, self.response_id, values, found)
+
+    def _key(self, item: FinishedItem) -> str | int:
+        """Name a call; where the provider names none, its place does."""
+        if item.item_id is not None:
+            return item.item_id
+        if item.output_index is not None:
+            return item.output_index
+        return -1 - len(self._finished)
+
+    def _mismatched(self, item: FinishedItem) -> list[Mismatch]:
+        if self.acting is None:
+            return []
+        found = [*self.acting.measure_image(item, self._echoed or ())]
+        if self.watched is not None:
+            seen = self.watched.measure_image(item, self._echoed or ())
+            found += _only_observed(seen)
+        return found
+
+    def _shown(self, value: str | None) -> str | int | None:
+        """Make a setting fit to be shown; without words to go by, none is."""
+        return None if self.acting is None else self.acting.shown(value)
+
+    # -- responses --------------------------------------------------------------
+
+    def _response(self, event: ResponseEvent) -> Taken:
+        self._tell(event)
+        found: list[Mismatch] = []
+        if event.tools is not None and event.tools != self._echoed:
+            self._echoed = event.tools
+            found += self._measure(event.tools)
+        found += self._measure(event.output_tools, added=True)
+        place = {"type": event.type, "sequence_number": event.sequence_number}
+        opening = event.type in _OPENING
+        pending = event.type == "response" and event.status in _PENDING
+        may_stop = (opening or pending) and not event.incomplete
+        return self._contradicted(found, place, may_stop=may_stop)
+
+    def _tell(self, event: ResponseEvent) -> None:
+        """Keep what the response says about itself."""
+        whole = event.type == "response"
+        told = _STATES.get(event.status) if whole else _TURNS.get(event.type)
+        self.outcome = told or self.outcome
+        self.response_id = event.response_id or self.response_id
+        self._background = event.background or self._background
+        self._model = event.model or self._model
+        self._usage = usage(event.usage) or self._usage
+        self._error = word(event.error_code) or self._error
+        self._incomplete = event.incomplete_reason or self._incomplete
+
+    # -- the echo ---------------------------------------------------------------
+
+    def _measure(
+        self, tools: Sequence[EchoedTool], *, added: bool = False
+    ) -> list[Mismatch]:
+        """Hold echoed tools against the rules; return what was not said before."""
+        if self.acting is None or (added and not tools):
+            return []
+        found = self.acting.measure(tools, added=added)
+        self._echo = _joined(self._echo, found)
+        fresh = [*found.contradictions]
+        if self.watched is not None:
+            seen = self.watched.measure(tools, added=added).contradictions
+            fresh += _only_observed(seen)
+        room = _MAX_SAID - len(self._contradictions)
+        fresh = [item for item in fresh if item not in self._contradictions][:room]
+        self._contradictions += fresh
+        return fresh
+
+    def _contradicted(
+        self, found: Sequence[Mismatch], place: dict[str, Any], *, may_stop: bool
+    ) -> Taken:
+        if not found:
+            return Taken()
+        stop = None
+        acting = [item for item in found if not _is_observed(item)]
+        if acting and may_stop and not self._begun and not self.base.replay:
+            stop = self._stop(acting[0])
+        action: Literal["cut", "cancel", "recorded"] = "recorded"
+        if stop is not None:
+            action = "cut" if stop.cut else "cancel"
+        place = {**place, "response_id": ident(self.response_id)}
+        record: EchoRecord = echo_record(self.base, place, action, found)
+        return Taken(records=(record,), stop=stop)
+
+    def _stop(self, because: Mismatch) -> Stop | None:
+        cancel = self.response_id if self._background else None
+        if not self.streams and cancel is None:
+            return None
+        return Stop(because=because, cut=self.streams, cancel=cancel)
+
+    def _verdict(
+        self,
+    ) -> Literal["verified", "unverified", "contradicted", "absent", "unchecked"]:
+        if self.acting is None or self.acting.scene.images_api:
+            return "unchecked"
+        if self._echo is None:
+            return "absent"
+        if self._echo.contradictions:
+            return "contradicted"
+        open_ = self._echo.unverified - self.acting.server_only
+        return "unverified" if open_ else "verified"
+
+
+def _joined(one: Findings | None, other: Findings) -> Findings:
+    """Join what two echoes said; later ones often leave out what earlier ones had."""
+    if one is None:
+        return other
+    verified = one.verified | other.verified
+    differs = one.differs | other.differs
+    return Findings(
+        contradictions=one.contradictions or other.contradictions,
+        verified=verified - differs,
+        unverified=(one.unverified | other.unverified) - verified - differs,
+        differs=differs,
+    )
+
+
+def _is_observed(item: Mismatch) -> bool:
+    return item.by is not None and item.by.mode == "observe"
+
+
+def _only_observed(found: Iterable[Mismatch]) -> list[Mismatch]:
+    return [item for item in found if _is_observed(item)]
+
+
+def _shown(measure: Yardstick, tool: EchoedTool) -> Settings:
+    found = {name: get(tool.settings, path) for name, path in PATHS.items()}
+    return {
+        name: measure.shown(value) for name, value in found.items() if value is not None
+    }

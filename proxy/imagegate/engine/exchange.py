@@ -1,0 +1,318 @@
+"""One request and the response it earns, as a state machine that touches nothing.
+
+A shell moves the bytes; this says what to write down first and, rarely, where to
+stop. Every call returns values at once, and none raises, whatever the order:
+
+    request | malformed -> Ruling    the decision record, and the refusal if any
+    response                         status and headers of the answer
+    feed | message -> Fed            records, then the bytes to relay
+    close -> Fed                     the one completion record
+
+Bytes are relayed as they come: never held back, joined or split. A stream whose
+echo contradicts the policy ends behind the event that says so: a boundary,
+wherever the chunks were cut. Withholding that event would need a wait for its
+end, and a limit on the wait, which a long prompt in the echo outgrows; and it says
+no more than that the response began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from imagegate.engine.answer import Answer, Stop
+from imagegate.engine.body import Body
+from imagegate.engine.decide import Request
+from imagegate.engine.decision import Block, Decision, Forward, JudgedTool, Rewrite
+from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.events import Event, ResponseEvent
+from imagegate.engine.gate import Context, Gate, tells_of_images
+from imagegate.engine.records import (
+    AnswerRecord,
+    CompletionRecord,
+    DecisionRecord,
+    Outcome,
+    ident,
+)
+from imagegate.engine.refusal import Refusal, refuse, refuse_answer
+from imagegate.engine.report import decision_record, unjudged_record
+from imagegate.engine.scanner import JsonScanner, Scanner, read_message, scanner_for
+from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Lost, Match
+
+Ended: TypeAlias = Literal[
+    "ended", "client_left", "upstream_error", "timeout", "shutdown", "refused"
+]
+"""What a shell knows of the end. `ended`: the answer came to its own."""
+
+_ERROR: Final = 400
+_PLAIN: Final = frozenset({"", "identity"})
+
+
+class Ruling(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of a request.
+
+    Attributes:
+        record: To be written before anything is done.
+        decision: None when the request could not be judged.
+        refusal: The answer, when nothing goes on.
+    """
+
+    record: DecisionRecord
+    decision: Decision | None = None
+    refusal: Refusal | None = None
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a stream, before its own.
+
+    Attributes:
+        error: The last bytes to send, in the stream's own form.
+        refusal: The same as an object.
+    """
+
+    error: bytes
+    refusal: Refusal
+
+
+class Fed(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows from a part of an answer, in the order of doing.
+
+    Attributes:
+        records: To be written before the bytes go on.
+        relay: The bytes to send now: the chunk, or of the last one its beginning.
+        cut: When the stream ends here.
+        cancel: A background response to be cancelled upstream.
+    """
+
+    records: tuple[AnswerRecord, ...] = ()
+    relay: bytes = b""
+    cut: Cut | None = None
+    cancel: str | None = None
+
+
+class Exchange:
+    """One request and its response; one use."""
+
+    def __init__(self, gate: Gate, context: Context) -> None:
+        self._gate = gate
+        self._context = context
+        self._answer = Answer(gate.base(context))
+        self._refusal: Refusal | None = None
+        self._scanner: Scanner | None = None
+        self._status: int | None = None
+        self._request_id: str | None = None
+        self._unobserved: Literal["content_encoding", "content_type"] | None = None
+        self._relayed = 0
+        self._cut = False
+        self._closed = False
+
+    # -- the request ------------------------------------------------------------
+
+    def request(
+        self,
+        body: Body | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        seen: frozenset[str] = frozenset(),
+    ) -> Ruling:
+        """Decide on the request.
+
+        Args:
+            body: As it was read; None where the door takes none, or there is none.
+            headers: Those that matter, in lower case, duplicates kept.
+            seen: The ids of state that this gateway has judged for this principal.
+        """
+        context = self._context
+        if isinstance(context.door, Lost):
+            return self._unjudged(context.door)
+        asked = Request(
+            match=context.door,
+            date=context.date,
+            body=body,
+            headers=headers,
+            principal=context.principal,
+            decision_id=context.decision_id,
+            seen=seen,
+        )
+        decision = self._gate.decider.decide(asked)
+        record = decision_record(
+            self._answer.base,
+            decision,
+            layers=self._gate.layers(context),
+            bytes_in=context.bytes_in,
+        )
+        if isinstance(decision, Block):
+            self._refusal = refuse(decision, decision_id=context.decision_id)
+        elif not isinstance(decision, Forward) or decision.inspected:
+            names = [*dict(headers)]
+            names += decision.headers if isinstance(decision, Rewrite) else ()
+            by_header = IMAGE_DEPLOYMENT_HEADER in names
+            self._expect(context.door, decision.tools, by_header=by_header)
+        return Ruling(record=record, decision=decision, refusal=self._refusal)
+
+    def malformed(self, error: MalformedRequest) -> Ruling:
+        """Refuse what could not be read."""
+        return self._unjudged(error)
+
+    def _unjudged(self, why: MalformedRequest | Lost) -> Ruling:
+        context = self._context
+        self._refusal = refuse(why, decision_id=context.decision_id)
+        record = unjudged_record(
+            self._answer.base,
+            why.code,
+            why.pointer if isinstance(why, MalformedRequest) else "",
+            why.status,
+            bytes_in=context.bytes_in,
+        )
+        return Ruling(record=record, refusal=self._refusal)
+
+    def _expect(
+        self, match: Match, sent: tuple[JudgedTool, ...], *, by_header: bool
+    ) -> None:
+        """Prepare for the answer of a request that was inspected."""
+        if tells_of_images(match.door):
+            acting, watched = self._gate.yardsticks(
+                self._context, match, sent, by_header=by_header
+            )
+            self._answer = Answer(
+                self._answer.base,
+                acting,
+                watched,
+                response_id=match.params.get("response_id"),
+                streams=self._streams,
+            )
+
+    # -- the answer -------------------------------------------------------------
+
+    def response(
+        self,
+        status: int,
+        content_type: str,
+        *,
+        content_encoding: str = "",
+        request_id: str | None = None,
+    ) -> None:
+        """Take the head of the answer.
+
+        Args:
+            status: The HTTP status.
+            content_type: As sent; it chooses how the answer is read.
+            content_encoding: As sent; what is encoded is relayed unseen.
+            request_id: The provider's `x-request-id`.
+        """
+        self._status = status
+        self._request_id = ident(request_id)
+        match = self._context.match
+        if match is None or not tells_of_images(match.door):
+            return
+        if content_encoding.strip().lower() not in _PLAIN:
+            self._unobserved = "content_encoding"
+            return
+        self._scanner = scanner_for(content_type)
+        if self._scanner is None:
+            self._unobserved = "content_type"
+        self._answer.streams = self._streams
+        if self._context.transport == "http" and self._streams:
+            base = msgspec.structs.replace(self._answer.base, transport="sse")
+            self._answer.base = base
+
+    def feed(self, chunk: bytes) -> Fed:
+        """Take the next bytes of the answer; the cut is never inside an event."""
+        if self._cut or self._closed:
+            return Fed()
+        before = self._relayed
+        self._relayed += len(chunk)
+        events = self._scanner.feed(chunk) if self._scanner is not None else ()
+        if not events:
+            return Fed(relay=chunk)
+        fed, end = self._take(events)
+        if fed.cut is None:
+            return msgspec.structs.replace(fed, relay=chunk)
+        self._relayed = max(end, before)
+        return msgspec.structs.replace(fed, relay=chunk[: self._relayed - before])
+
+    def message(self, data: bytes) -> Fed:
+        """Take one message of a WebSocket; it goes on whole."""
+        if self._cut or self._closed:
+            return Fed()
+        self._relayed += len(data)
+        fed, _ = self._take(read_message(data))
+        return msgspec.structs.replace(fed, relay=data)
+
+    def close(self, how: Ended = "ended") -> Fed:
+        """End the exchange; the first call alone gives the completion record."""
+        if self._closed:
+            return Fed()
+        self._closed = True
+        fed = Fed()
+        if self._scanner is not None and not self._cut:
+            fed, _ = self._take(self._scanner.close())
+        record = self._completion(how)
+        return msgspec.structs.replace(fed, records=(*fed.records, record))
+
+    def _take(self, events: Sequence[Event]) -> tuple[Fed, int]:
+        """Take events up to the one at which the answer has to end."""
+        ids = {e.end: e.response_id for e in events if isinstance(e, ResponseEvent)}
+        records: list[AnswerRecord] = []
+        cancel: str | None = None
+        for event in events:
+            taken = self._answer.take(event, ids.get(event.end))
+            records += taken.records
+            if taken.stop is None:
+                continue
+            cancel = taken.stop.cancel
+            if taken.stop.cut:
+                self._cut = True
+                cut = self._end_with(taken.stop)
+                return Fed(records=tuple(records), cut=cut, cancel=cancel), event.end
+        return Fed(records=tuple(records), cancel=cancel), 0
+
+    def _end_with(self, stop: Stop) -> Cut:
+        because = stop.because
+        refusal = refuse_answer(
+            because.field,
+            because.at,
+            because.by.rule if because.by else "",
+            decision_id=self._context.decision_id,
+        )
+        if self._context.transport == "websocket":
+            return Cut(error=refusal.message(self._context.stream_id), refusal=refusal)
+        return Cut(error=refusal.sse, refusal=refusal)
+
+    # -- the end ----------------------------------------------------------------
+
+    def _completion(self, how: Ended) -> CompletionRecord:
+        refused = self._refusal is not None
+        return self._answer.completion(
+            self._outcome(how),
+            status=self._refusal.status if self._refusal else self._status,
+            upstream_request_id=self._request_id,
+            unobserved=None if refused else self._unobserved,
+            bytes_out=self._relayed,
+        )
+
+    def _outcome(self, how: Ended) -> Outcome:
+        """Say how it ended: what the answer says counts before what befell it."""
+        if self._cut:
+            return "cut"
+        if self._refusal is not None:
+            return "refused"
+        if self._answer.outcome is not None:
+            return self._answer.outcome
+        return how if how != "ended" else self._silent_end()
+
+    def _silent_end(self) -> Outcome:
+        """Say how an answer ended that did not say so."""
+        if self._status is None and self._context.transport != "websocket":
+            return "upstream_error"
+        if self._status is not None and self._status >= _ERROR:
+            return "failed"
+        broken = self._streams or self._answer.undecodable
+        return "truncated" if broken else "completed"
+
+    @property
+    def _streams(self) -> bool:
+        if self._context.transport == "websocket":
+            return True
+        return self._scanner is not None and not isinstance(self._scanner, JsonScanner)

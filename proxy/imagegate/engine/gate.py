@@ -1,0 +1,143 @@
+"""A policy laid out for exchanges: who is asking, under what, at which door.
+
+Everything here is made once for a policy and shared by all its exchanges.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+
+import msgspec
+
+from imagegate.engine.catalogue import Catalogue
+from imagegate.engine.decide import Decider
+from imagegate.engine.decision import JudgedTool
+from imagegate.engine.echo import Yardstick
+from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
+from imagegate.engine.records import Record, Transport, ident, label
+from imagegate.engine.rulebook import Rulebook
+from imagegate.engine.scene import Scene, Vocabulary, vocabulary
+from imagegate.engine.surface import Door, Lost, Match
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known before anything is read.
+
+    Attributes:
+        decision_id: Ties the records together; the client gets it too.
+        door: What `find_door` said.
+        date: Today, for exceptions that end.
+        transport: How the request came; a streamed answer makes `http` `sse`.
+        stream_id: The lane of a WebSocket that the request came on.
+        bytes_in: The body's length as it came.
+    """
+
+    decision_id: str
+    door: Match | Lost
+    date: datetime.date
+    principal: Principal = ANONYMOUS
+    transport: Transport = "http"
+    stream_id: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    bytes_in: int | None = None
+
+    @property
+    def match(self) -> Match | None:
+        """The door, if there is one."""
+        return self.door if isinstance(self.door, Match) else None
+
+
+class Gate:
+    """A policy laid out for exchanges; made once, shared by all."""
+
+    def __init__(
+        self, policy: Policy, catalogue: Catalogue, *, hash_key: bytes = b""
+    ) -> None:
+        self.policy = policy
+        self.digest = digest(policy)
+        self.decider = Decider(policy, catalogue, hash_key=hash_key)
+        self._hash_key = hash_key
+        self._scenes: dict[tuple[int, str, bool], Scene] = {}
+        self._words: Mapping[bool, Vocabulary] = {
+            images: vocabulary(catalogue, policy.deployments, images_api=images)
+            for images in (False, True)
+        }
+
+    def layers(self, context: Context) -> tuple[str, ...]:
+        """Name the layers that hold besides the baseline."""
+        page = self.decider.book.page(context.principal, context.date)
+        return page.acting.rules.layers
+
+    def yardsticks(
+        self,
+        context: Context,
+        match: Match,
+        sent: tuple[JudgedTool, ...],
+        *,
+        by_header: bool = False,
+    ) -> tuple[Yardstick, Yardstick | None]:
+        """Return what an answer is measured by: what acts, and what is observed.
+
+        Args:
+            context: Who asks, and when.
+            match: The door.
+            sent: The tools as they are sent.
+            by_header: A header names the image deployment.
+        """
+        page = self.decider.book.page(context.principal, context.date)
+        azure = match.family.provider == "azure"
+        deployments = self.policy.deployments if azure else {}
+
+        def yardstick(book: Rulebook) -> Yardstick:
+            scene = self._scene(book, match)
+            return Yardstick(scene, deployments, sent, by_header=by_header)
+
+        watched = page.watched
+        return yardstick(page.acting), yardstick(watched) if watched else None
+
+    def _scene(self, book: Rulebook, match: Match) -> Scene:
+        provider, images = match.family.provider, match.door.reading == "images"
+        key = (id(book), provider, images)
+        scene = self._scenes.get(key)
+        if scene is None:
+            catalogue = self.decider.catalogue
+            scene = self._scenes[key] = Scene(
+                catalogue=catalogue,
+                provider=catalogue.provider(provider),
+                book=book,
+                vocabulary=self._words[images],
+                images_api=images,
+                hash_key=self._hash_key,
+            )
+        return scene
+
+    def base(self, context: Context) -> Record:
+        """Begin the records of an exchange."""
+        who, match = context.principal, context.match
+        return Record(
+            decision_id=ident(context.decision_id) or "",
+            policy=label(self.policy.name),
+            policy_digest=self.digest,
+            policy_mode=self.policy.mode,
+            principal_id=label(who.id),
+            principal_team=tuple(map(label, who.attributes.get("team", ()))),
+            principal_source=label(who.source),
+            principal_verified=who.verified,
+            provider=match.family.provider if match else None,
+            door=match.door.name if match else None,
+            family=match.family.name if match else None,
+            transport=context.transport,
+            replay=match is not None and match.door.name == "responses.retrieve",
+            trace_id=ident(context.trace_id),
+            span_id=ident(context.span_id),
+        )
+
+
+def tells_of_images(door: Door) -> bool:
+    """Tell whether answers at a door can tell of images."""
+    return door.reading in {"responses", "images"} or door.group in {
+        "responses",
+        "agent_endpoints",
+    }

@@ -1,0 +1,321 @@
+"""The audit records, as typed values.
+
+A record is one flat JSON object; `schema` says in which version. Fields are an
+allowlist with a bound on each: there is no field for a prompt, an image, a key, a
+URL or a message, so none can be filled by mistake. There is no time in them: the
+sink stamps. A field that is None is not known, which is never zero.
+
+What a client or a provider spelled goes through `ident`, `word` or `place` on its
+way here; settings come as `decision.shown` made them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+SCHEMA: Final = 1
+"""Grows when a field changes its meaning or goes; not when one is added."""
+MAX_ENTRIES: Final = 32
+"""Of a list in a record; how many there were is in the count beside it."""
+
+_IDENT: Final = 256  # what is kept of an identifier; some providers sign theirs
+_PLACE: Final = 200
+_FOREIGN: Final = re.compile(r"[^!-~]")
+_WORD: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+_BYTE: Final = re.compile(r"byte [0-9]{1,12}")
+_STEP: Final = re.compile(r"[0-9]{1,9}|[A-Za-z_]{1,40}")
+
+Settings: TypeAlias = Mapping[str, str | int | None]
+Transport: TypeAlias = Literal["http", "sse", "websocket", "in_process"]
+Outcome: TypeAlias = Literal[
+    "completed",
+    "failed",
+    "incomplete",
+    "accepted",
+    "client_left",
+    "upstream_error",
+    "timeout",
+    "cut",
+    "refused",
+    "shutdown",
+    "truncated",
+]
+"""How an exchange ended; `accepted` is an answer that is made in the background."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What every record says: under which policy, who, and through which door.
+
+    Attributes:
+        event: What happened; each kind of record has its own.
+        decision_id: What ties the records of one exchange together.
+        policy_digest: SHA-256 of the policy's canonical form.
+        policy_mode: What the policy as a whole is set to.
+        principal_source: How the identity was established.
+        door: The route by its stable name; None when there is no such route.
+        family: The way in which its path is spelled.
+        replay: The answer is one that was made before, read again.
+    """
+
+    schema: int = SCHEMA
+    event: str = ""
+    decision_id: str
+    policy: str
+    policy_digest: str
+    policy_mode: Literal["enforce", "observe"]
+    principal_id: str
+    principal_team: tuple[str, ...] = ()
+    principal_source: str
+    principal_verified: bool
+    provider: str | None = None
+    door: str | None = None
+    family: str | None = None
+    transport: Transport
+    replay: bool = False
+    trace_id: str | None = None
+    span_id: str | None = None
+
+
+class ToolRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One image tool: asked for, meant, and sent."""
+
+    pointer: str
+    carrier: str
+    requested: Settings
+    effective: Settings
+    enforced: Settings
+
+
+class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a rule changed or refused, or would have.
+
+    Attributes:
+        verdict: What was decided about it, whether it was acted on or not.
+        after: What was put there; None when it goes, or is refused.
+        code: Of a refusal, as the client gets it.
+    """
+
+    pointer: str
+    field: str
+    verdict: Literal["change", "refuse"]
+    before: str | int | None
+    after: str | int | None = None
+    rule: str
+    layer: str
+    mode: str
+    reason: str = ""
+    code: str | None = None
+
+
+class DecisionRecord(Record, frozen=True, kw_only=True):
+    """What was decided about a request; written before anything of it goes on.
+
+    Attributes:
+        inspected: False for a door that the operator opened unseen.
+        layers: The teams and exceptions that held, besides the baseline.
+        tools: The image tools, wherever in the request they stood.
+        observed: What rules in observe mode would have done.
+        status: Of the answer to a refused request.
+        bytes_in: The body as it came.
+        bytes_out: The body as it is sent; for the shell to fill in, like the
+            duration, because it writes the body.
+    """
+
+    event: Literal[
+        "imagegate.request_forwarded",
+        "imagegate.request_rewritten",
+        "imagegate.request_blocked",
+        "imagegate.request_malformed",
+    ]
+    decision: Literal["forward", "rewrite", "block"]
+    inspected: bool = True
+    layers: tuple[str, ...] = ()
+    tools: tuple[ToolRecord, ...] = ()
+    tools_count: int = 0
+    changes: tuple[FindingRecord, ...] = ()
+    changes_count: int = 0
+    violations: tuple[FindingRecord, ...] = ()
+    violations_count: int = 0
+    observed: tuple[FindingRecord, ...] = ()
+    observed_count: int = 0
+    status: int | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    duration_ms: float | None = None
+
+
+class GeneratingRecord(Record, frozen=True, kw_only=True):
+    """The provider said that an image is being made; written before it goes on.
+
+    Attributes:
+        type: As on the wire, like the three that follow.
+        settings: What holds for the image, one entry for each tool that may be
+            making it: the event does not say which does.
+        settings_from: Whether these were sent, or only echoed.
+    """
+
+    event: Literal["imagegate.image_generating"] = "imagegate.image_generating"
+    type: str
+    sequence_number: int | None
+    output_index: int | None
+    item_id: str | None
+    response_id: str | None
+    settings: tuple[Settings, ...] = ()
+    settings_from: Literal["request", "echo", "unknown"] = "unknown"
+    duration_ms: float | None = None
+
+
+class MismatchRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One value of the provider's that is not what the policy left.
+
+    Attributes:
+        at: Which tool of the echo; empty for a finished image.
+        observed: What the provider says.
+        sent: What was sent, where all tools agree on it.
+        rule: The line that is broken; empty when the value keeps to all of
+            them and only differs from what was sent.
+    """
+
+    at: str = ""
+    field: str
+    observed: str | int | None
+    sent: str | int | None
+    rule: str = ""
+    layer: str = ""
+    mode: str = ""
+    reason: str = ""
+
+
+class ImageRecord(Record, frozen=True, kw_only=True):
+    """An image call that came to its end; one record however often it is told.
+
+    Attributes:
+        made: Whether there is an image. The status does not say.
+        dimensions: By the image's own header.
+        image_bytes: About; counted from the length of the base64.
+        usage_image_gen: Only of the Images API, which counts for each image.
+    """
+
+    event: Literal["imagegate.image_finished"] = "imagegate.image_finished"
+    type: str
+    sequence_number: int | None
+    output_index: int | None
+    item_id: str | None
+    response_id: str | None
+    made: bool
+    status: str | None = None
+    action: str | None = None
+    size: str | int | None = None
+    quality: str | int | None = None
+    background: str | int | None = None
+    output_format: str | int | None = None
+    media: str | None = None
+    dimensions: str | None = None
+    image_bytes: int | None = None
+    error_code: str | None = None
+    mismatches: tuple[MismatchRecord, ...] = ()
+    usage_image_gen: Mapping[str, int] = msgspec.field(default_factory=dict)
+    duration_ms: float | None = None
+
+
+class EchoRecord(Record, frozen=True, kw_only=True):
+    """The provider understood the request as something that the policy forbids.
+
+    Attributes:
+        action: What was done: the stream was cut, the background answer is to be
+            cancelled, or nothing but this record.
+    """
+
+    event: Literal["imagegate.echo_contradicted"] = "imagegate.echo_contradicted"
+    type: str
+    sequence_number: int | None
+    response_id: str | None
+    action: Literal["cut", "cancel", "recorded"]
+    contradictions: tuple[MismatchRecord, ...]
+    contradictions_count: int
+
+
+class CompletionRecord(Record, frozen=True, kw_only=True):
+    """The end of an exchange, whichever it was; exactly one for each.
+
+    Attributes:
+        status: Of the answer; None when there was none.
+        images: Images made, each counted once.
+        images_failed: Image calls that ended without one.
+        generating: `generating` events, each of which has a record.
+        mismatches: Values of finished images that are not what was enforced.
+        usage_image_gen: Tokens; a number that is not there is unknown.
+        echo: What the provider's echo of the tools said; `absent` when there was
+            none, `unchecked` where none is expected.
+        echo_verified: The ruled settings that were echoed and keep to the rules.
+        echo_unverified: Those that were not echoed or could not be compared, and
+            members that nobody knows.
+        echo_differs: Those that keep to the rules and are not what was sent.
+        undecodable: Events that are no JSON object.
+        unobservable: Events with more in them than is read.
+        unobserved: Why nothing of the answer was observed.
+        bytes_out: What was relayed of the answer.
+    """
+
+    event: Literal["imagegate.exchange_finished"] = "imagegate.exchange_finished"
+    outcome: Outcome
+    status: int | None = None
+    response_id: str | None = None
+    upstream_request_id: str | None = None
+    model: str | None = None
+    error_code: str | None = None
+    incomplete_reason: str | None = None
+    images: int = 0
+    images_failed: int = 0
+    partial_images: int = 0
+    generating: int = 0
+    mismatches: int = 0
+    usage_image_gen: Mapping[str, int] = msgspec.field(default_factory=dict)
+    echo: Literal["verified", "unverified", "contradicted", "absent", "unchecked"]
+    echo_verified: tuple[str, ...] = ()
+    echo_unverified: tuple[str, ...] = ()
+    echo_differs: tuple[str, ...] = ()
+    undecodable: int = 0
+    unobservable: int = 0
+    unobserved: Literal["content_encoding", "content_type"] | None = None
+    bytes_out: int = 0
+    first_byte_ms: float | None = None
+    duration_ms: float | None = None
+
+
+AnswerRecord: TypeAlias = GeneratingRecord | ImageRecord | EchoRecord | CompletionRecord
+"""What an answer can give rise to."""
+
+
+def ident(text: str | None) -> str | None:
+    """Keep what an identifier may be made of: visible ASCII, within bounds."""
+    return None if text is None else _FOREIGN.sub("", text[:_IDENT])
+
+
+def word(text: str | None) -> str | None:
+    """Keep a word such as an error code; anything else is only `other`."""
+    return text if text is None or _WORD.fullmatch(text) else "other"
+
+
+def place(pointer: str) -> str:
+    """Keep a JSON pointer; a step that is no plain name may be a secret.
+
+    What is wrong with the bytes themselves has a place among them: `byte 12`.
+    """
+    if _BYTE.fullmatch(pointer):
+        return pointer
+    steps = (
+        step if not step or _STEP.fullmatch(step) else "?"
+        for step in pointer[:_PLACE].split("/")
+    )
+    return "/".join(steps)
+
+
+def label(text: str) -> str:
+    """Keep a name that people gave; they may write it in any script."""
+    text = text[:_PLACE]
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))

@@ -1,0 +1,147 @@
+"""How a client is told no: the API's own error object, in each of its frames.
+
+The SDKs raise their typed exceptions from it, so that an application sees what it
+would see if the provider had refused, and may go on to read what would pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from imagegate.engine.decision import Block, Violation
+from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.records import ident, place
+from imagegate.engine.surface import Lost
+from imagegate.engine.value import pointer_to_param
+
+MAX_VIOLATIONS: Final = 16
+"""Told one by one; a client mends a few and asks again."""
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that refuses.
+
+    Attributes:
+        status: The HTTP status.
+        error: The error object of the API.
+        decision_id: What the developer quotes when asking why.
+    """
+
+    status: int
+    error: Mapping[str, Any]
+    decision_id: str
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers of the answer; without the second one SDKs ask again."""
+        return (
+            ("content-type", "application/json"),
+            ("x-should-retry", "false"),
+            ("x-request-id", self.decision_id),
+            ("x-imagegate-decision", self.decision_id),
+        )
+
+    @property
+    def body(self) -> bytes:
+        """The body of an HTTP answer."""
+        return msgspec.json.encode({"error": self.error})
+
+    @property
+    def sse(self) -> bytes:
+        """An event that ends a stream.
+
+        The nested form is the one for which openai-python raises; the flat form
+        of the documentation passes it by. The LF in front ends a line of which
+        only the CR has been sent, and is an empty line else.
+        """
+        data = msgspec.json.encode({"type": "error", "error": self.error})
+        return b"\nevent: error\ndata: %s\n\n" % data
+
+    def message(self, stream_id: str | None = None) -> bytes:
+        """Spell a WebSocket message; without its stream's id nobody waits for it."""
+        frame: dict[str, Any] = {"type": "error", "status": self.status}
+        if stream_id is not None:
+            frame["stream_id"] = stream_id
+        return msgspec.json.encode({**frame, "error": self.error})
+
+
+def refuse(what: Block | MalformedRequest | Lost, *, decision_id: str) -> Refusal:
+    """Word the refusal of a request."""
+    match what:
+        case Block():
+            error, status = _blocked(what), what.status
+        case MalformedRequest():
+            error = _error(what.code, what.message, what.pointer)
+            status = what.status
+        case _:
+            error, status = _error(what.code, what.message, ""), what.status
+    return _refusal(status, error, decision_id)
+
+
+def refuse_answer(field: str, at: str, rule: str, *, decision_id: str) -> Refusal:
+    """Word the end of an answer that the provider began against the policy.
+
+    Args:
+        field: The setting.
+        at: The tool, as the API's errors name it.
+        rule: The line that is broken.
+        decision_id: The exchange.
+    """
+    said = f"the provider took this request with a `{field}` that is not allowed"
+    error = _error("image_policy_violation", f"{said}; the answer is cut off", "")
+    error |= {"param": f"{at}.{field}" if at else field, "rule": rule}
+    return _refusal(403, error, decision_id)
+
+
+def _refusal(status: int, error: dict[str, Any], decision_id: str) -> Refusal:
+    decision_id = ident(decision_id) or ""
+    error["decision_id"] = decision_id
+    return Refusal(status=status, error=error, decision_id=decision_id)
+
+
+def _error(code: str, message: str, pointer: str) -> dict[str, Any]:
+    return {
+        "message": message,
+        "type": "invalid_request_error",
+        "param": _param(pointer),
+        "code": code,
+    }
+
+
+def _param(pointer: str) -> str | None:
+    """Spell a pointer as the API does; `byte 12` is no place that it knows."""
+    spelled = pointer_to_param(place(pointer)) if pointer.startswith("/") else ""
+    return spelled or None
+
+
+def _blocked(block: Block) -> dict[str, Any]:
+    first = block.violations[0]
+    more = len(block.violations) - 1
+    message = _sentence(first) + (f" (and {more} more)" if more else "")
+    error = _error(first.code, message, first.pointer)
+    return error | _explained(first) | {"violations": _all(block.violations)}
+
+
+def _sentence(violation: Violation) -> str:
+    """Say what is wrong and what would be right."""
+    return "; ".join(filter(None, (violation.message, violation.fix)))
+
+
+def _explained(violation: Violation) -> dict[str, Any]:
+    return {
+        "rule": violation.by.rule,
+        "reason": violation.by.reason or None,
+        "owner": violation.by.owner or None,
+        "allowed": list(violation.allowed),
+        "fix": violation.fix or None,
+    }
+
+
+def _all(violations: Sequence[Violation]) -> list[dict[str, Any]]:
+    return [
+        {"param": _param(item.pointer), "message": _sentence(item), **_explained(item)}
+        for item in violations[:MAX_VIOLATIONS]
+    ]

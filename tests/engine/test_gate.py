@@ -1,0 +1,149 @@
+"""A policy laid out for exchanges."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+from imagegate import shipped
+from imagegate.engine.gate import Context, Gate, tells_of_images
+from imagegate.engine.policy import Policy, Principal, digest
+from imagegate.engine.records import Record
+from imagegate.engine.surface import Lost, Match, find_door
+from imagegate.policyfile import check_policy
+
+TODAY = datetime.date(2026, 11, 20)
+CATALOGUE = shipped.catalogue()
+TEXT = """
+version: 1
+name: gate
+owner: o@example.com
+mode: enforce
+deployments: { img: gpt-image-1-mini }
+settings: { quality: { max: medium, default: low } }
+teams:
+  design:
+    match: { team: design }
+    settings: { size: { max: 1024x1024, default: 1024x1024, mode: observe } }
+"""
+ANNA = Principal(
+    id="anna\n", attributes={"team": ("design",)}, verified=True, source="key"
+)
+
+
+def policy() -> Policy:
+    """Read the policy of these tests."""
+    found = check_policy(TEXT.encode(), catalogue=CATALOGUE, today=TODAY)
+    assert found.policy is not None, found.problems
+    return found.policy
+
+
+def door(path: str = "/v1/responses", method: str = "POST") -> Match:
+    """Find a door that is there."""
+    found = find_door(method, path)
+    assert isinstance(found, Match)
+    return found
+
+
+def test_records_begin_with_who_and_what_and_where() -> None:
+    """Names are cleaned, and the id goes as the client gets it."""
+    gate = Gate(policy(), CATALOGUE)
+    context = Context(
+        decision_id="d-1 ",
+        door=door("/v1/responses/resp_1", "GET"),
+        date=TODAY,
+        principal=ANNA,
+        trace_id="0af7",
+        span_id="b7ad",
+    )
+
+    assert gate.base(context) == Record(
+        decision_id="d-1",
+        policy="gate",
+        policy_digest=digest(policy()),
+        policy_mode="enforce",
+        principal_id="anna",
+        principal_team=("design",),
+        principal_source="key",
+        principal_verified=True,
+        provider="openai",
+        door="responses.retrieve",
+        family="openai",
+        transport="http",
+        replay=True,
+        trace_id="0af7",
+        span_id="b7ad",
+    )
+
+
+def test_where_there_is_no_door_there_is_no_provider() -> None:
+    """And nobody who asked may still be somebody."""
+    lost = find_door("POST", "/v1/nothing")
+    assert isinstance(lost, Lost)
+    context = Context(decision_id="d-1", door=lost, date=TODAY)
+
+    base = Gate(policy(), CATALOGUE).base(context)
+
+    assert (context.match, base.provider, base.door) == (None, None, None)
+    assert (base.family, base.replay, base.principal_id) == (None, False, "anonymous")
+
+
+def test_layers_are_those_of_the_principal() -> None:
+    """As the decision saw them."""
+    gate = Gate(policy(), CATALOGUE)
+    anna = Context(decision_id="d", door=door(), date=TODAY, principal=ANNA)
+    somebody = Context(decision_id="d", door=door(), date=TODAY)
+
+    assert (gate.layers(anna), gate.layers(somebody)) == (("teams.design",), ())
+
+
+def test_answers_are_measured_by_what_acts_and_by_what_is_watched() -> None:
+    """The second only where a rule is observed."""
+    gate = Gate(policy(), CATALOGUE, hash_key=b"key")
+    anna = Context(decision_id="d", door=door(), date=TODAY, principal=ANNA)
+    somebody = Context(decision_id="d", door=door(), date=TODAY)
+
+    acting, watched = gate.yardsticks(anna, door(), ())
+    again, nothing = gate.yardsticks(somebody, door(), ())
+
+    assert watched is not None
+    assert nothing is None
+    assert not acting.scene.book.rules.constraints("size")
+    assert watched.scene.book.rules.constraints("size")
+    assert again.scene is gate.yardsticks(somebody, door(), ())[0].scene
+    assert acting.scene.hash_key == b"key"
+
+
+def test_deployments_are_names_on_azure_only() -> None:
+    """And the Images API has fields of its own."""
+    gate = Gate(policy(), CATALOGUE)
+    context = Context(decision_id="d", door=door(), date=TODAY)
+
+    openai, _ = gate.yardsticks(context, door("/v1/images/generations"), ())
+    azure, _ = gate.yardsticks(context, door("/openai/v1/responses"), ())
+
+    assert (openai.deployments, openai.scene.images_api) == ({}, True)
+    assert azure.deployments == {"img": "gpt-image-1-mini"}
+    assert not azure.scene.images_api
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "tells"),
+    [
+        ("POST", "/v1/responses", True),
+        ("GET", "/v1/responses/resp_1", True),
+        ("POST", "/v1/images/generations", True),
+        ("GET", "/v1/models", False),
+        ("POST", "/v1/conversations", False),
+        ("POST", "/api/projects/p/agents/a/versions", False),
+        (
+            "GET",
+            "/api/projects/p/agents/a/endpoint/protocols/openai/responses/r",
+            True,
+        ),
+    ],
+)
+def test_some_doors_lead_to_images(method: str, path: str, *, tells: bool) -> None:
+    """Answers at the others are not read."""
+    assert tells_of_images(door(path, method).door) is tells
