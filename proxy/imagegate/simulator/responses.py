@@ -1,0 +1,274 @@
+"""The routes under `/responses`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from imagegate.simulator import request
+from imagegate.simulator.call import Call
+from imagegate.simulator.counter import Counter, derived, time_of
+from imagegate.simulator.image_tool import Tool
+from imagegate.simulator.refusal import IMAGE_DEPLOYMENT_HEADER, Refusal, refusal
+from imagegate.simulator.response_object import (
+    input_tokens,
+    response_object,
+    usage_of,
+)
+from imagegate.simulator.run import Run
+from imagegate.simulator.story import Event, story
+from imagegate.simulator.tools import (
+    ImageModels,
+    Tools,
+    check_choice,
+    read_tools,
+    wants_image,
+)
+from imagegate.simulator.wire import Answer, framed, json_answer, stream_answer
+
+_PAGE = 20
+
+
+class Responses:
+    """What is stored of them, and what can be done with it."""
+
+    def __init__(
+        self,
+        counter: Counter,
+        *,
+        deployments: Mapping[str, str],
+        stored_tools: Mapping[str, list[Tool]],
+        keep: int,
+    ) -> None:
+        self._counter = counter
+        self._deployments = dict(deployments)
+        self._stored_tools = stored_tools
+        self._keep = keep
+        self._runs: dict[str, Run] = {}
+
+    def create(self, call: Call) -> Answer:
+        """Answer whole, as a stream, or by and by."""
+        run = self._begun(call)
+        if run.body.get("store") is not False:
+            self._remember(run)
+        if run.body.get("stream"):
+            return stream_answer(_told(run))
+        if not run.background:
+            run.status = run.end
+        return json_answer(response_object(run))
+
+    def retrieve(self, call: Call) -> Answer:
+        """Answer how far it is, which is further with every question; or go on."""
+        run = self._found(call)
+        if call.query("stream") == "true":
+            return stream_answer(_told(run, after=_starting_after(call, run)))
+        run.poll()
+        return json_answer(response_object(run))
+
+    def cancel(self, call: Call) -> Answer:
+        """End a background response."""
+        run = self._found(call)
+        if not run.background:
+            raise refusal("Cannot cancel a synchronous response.")
+        if not run.over:
+            run.status = "cancelled"
+        return json_answer(response_object(run))
+
+    def delete(self, call: Call) -> Answer:
+        """Forget a response."""
+        run = self._found(call)
+        del self._runs[run.id]
+        return json_answer({"id": run.id, "object": "response", "deleted": True})
+
+    def input_items(self, call: Call) -> Answer:
+        """Return what a response was made from, newest first unless told otherwise."""
+        items = _items_of(self._found(call))
+        if call.query("order") != "asc":
+            items.reverse()
+        idents = [item["id"] for item in items]
+        after = call.query("after")
+        start = idents.index(after) + 1 if after in idents else 0
+        page = items[start : start + _whole_number(call, "limit", default=_PAGE)]
+        return json_answer(
+            {
+                "object": "list",
+                "data": page,
+                "first_id": page[0]["id"] if page else None,
+                "last_id": page[-1]["id"] if page else None,
+                "has_more": len(items) > start + len(page),
+            }
+        )
+
+    def count(self, call: Call) -> Answer:
+        """Return the size of a request that is not made."""
+        request.check_keys(call.body, request.COUNT, dialect=call.place.dialect)
+        self._check(call)
+        tokens = input_tokens(call.body)
+        return json_answer({"object": "response.input_tokens", "input_tokens": tokens})
+
+    def compact(self, call: Call) -> Answer:
+        """Return the input in one opaque item."""
+        request.check_keys(call.body, request.COMPACT, dialect=call.place.dialect)
+        self._check(call)
+        number = self._counter.next()
+        ident = self._counter.ident("resp", number)
+        item = {
+            "id": f"cmp_{derived(ident)}",
+            "type": "compaction",
+            "encrypted_content": derived(f"{ident}/content"),
+        }
+        return json_answer(
+            {
+                "id": ident,
+                "object": "response.compaction",
+                "created_at": time_of(number),
+                "output": [item],
+                "usage": usage_of(call.body),
+            }
+        )
+
+    def _begun(self, call: Call) -> Run:
+        request.check_keys(call.body, request.CREATE, dialect=call.place.dialect)
+        request.check_background(call.body)
+        tools = self._check(call)
+        number = self._counter.next()
+        return Run(
+            id=self._counter.ident("resp", number),
+            created_at=time_of(number),
+            dialect=call.place.dialect,
+            body=call.body,
+            tools=tools,
+            behaviour=call.behaviour,
+            images=_images(call, tools),
+            status="queued" if call.body.get("background") else "in_progress",
+        )
+
+    def _check(self, call: Call) -> Tools:
+        """Raise unless model, state and tools of a request are as they must be."""
+        request.check_model(call.body, dialect=call.place.dialect)
+        self._check_previous(call.body)
+        models = ImageModels(
+            dialect=call.place.dialect,
+            deployments=self._deployments,
+            deployment=_image_deployment(call),
+        )
+        tools = read_tools(call.body, self._stored(call.body), models)
+        check_choice(call.body.get("tool_choice"), tools)
+        return tools
+
+    def _check_previous(self, body: dict[str, Any]) -> None:
+        previous = body.get("previous_response_id")
+        if previous is not None and previous not in self._runs:
+            raise refusal(
+                f"Previous response with id '{previous}' not found.",
+                param="previous_response_id",
+                code="previous_response_not_found",
+            )
+
+    def _stored(self, body: dict[str, Any]) -> list[Tool]:
+        """Return the tools behind the prompt, conversation or agent it names."""
+        tools = []
+        for key, ident in request.state_named(body).items():
+            if ident not in self._stored_tools:
+                message = f"{key} with id '{ident}' not found."
+                raise refusal(message, status=404, param=key)
+            tools += self._stored_tools[ident]
+        if "agent_reference" in body and body.get("tools"):
+            message = "'tools' must not be given together with 'agent_reference'."
+            raise refusal(message, param="tools")
+        return tools
+
+    def _remember(self, run: Run) -> None:
+        self._runs[run.id] = run
+        if len(self._runs) > self._keep:
+            del self._runs[next(iter(self._runs))]
+
+    def _found(self, call: Call) -> Run:
+        run = self._runs.get(call.ident)
+        if run is None:
+            raise _not_found(call.ident)
+        return run
+
+
+def _told(run: Run, *, after: int = -1) -> Iterator[bytes]:
+    """Yield the events after a number; a client that leaves ends what is not stored."""
+    try:
+        for event in story(run):
+            if run.status == "cancelled":
+                return
+            _advance(run, event)
+            if event["sequence_number"] > after:
+                yield framed(event)
+    finally:
+        if not (run.over or run.background):
+            run.status = "cancelled"
+
+
+def _advance(run: Run, event: Event) -> None:
+    if run.over:
+        return
+    match event["type"]:
+        case "response.in_progress":
+            run.status = "in_progress"
+        case "response.completed":
+            run.status = "completed"
+        case "response.failed":
+            run.status = "failed"
+
+
+def _starting_after(call: Call, run: Run) -> int:
+    if not (run.background and run.body.get("stream")):
+        raise refusal(
+            "This response cannot be streamed: it was not created with"
+            " background=true and stream=true.",
+            param="stream",
+        )
+    return _whole_number(call, "starting_after", default=-1)
+
+
+def _whole_number(call: Call, name: str, *, default: int) -> int:
+    text = call.query(name)
+    if text is None:
+        return default
+    if not text.isdecimal():
+        message = f"Invalid '{name}': expected an integer."
+        raise refusal(message, param=name, code="invalid_type")
+    return int(text)
+
+
+def _images(call: Call, tools: Tools) -> int:
+    """Return how often the tool is called, within what the request allows."""
+    if tools.image_tool() is None or not wants_image(call.body.get("tool_choice")):
+        return 0
+    limit = call.body.get("max_tool_calls")
+    images = call.behaviour.images
+    return images if limit is None else min(images, limit)
+
+
+def _image_deployment(call: Call) -> str | None:
+    if not call.place.dialect.azure:
+        return None
+    return call.received.header(IMAGE_DEPLOYMENT_HEADER)
+
+
+def _items_of(run: Run) -> list[dict[str, Any]]:
+    given = run.body.get("input", "")
+    if isinstance(given, str):
+        content = [{"type": "input_text", "text": given}]
+        given = [{"type": "message", "role": "user", "content": content}]
+    return [
+        {"id": run.ident("msg", -1 - place)} | _whole(item)
+        for place, item in enumerate(given)
+    ]
+
+
+def _whole(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item as it is stored: messages have a type, and a list of parts."""
+    if isinstance(item.get("content"), str):
+        part = {"type": "input_text", "text": item["content"]}
+        return {"type": "message"} | item | {"content": [part]}
+    return item
+
+
+def _not_found(ident: str) -> Refusal:
+    return refusal(f"Response with id '{ident}' not found.", status=404)
