@@ -1,0 +1,1 @@
+"""Running the gateway on a socket: the protocol guard and its limits."""

@@ -1,0 +1,1 @@
+"""The way to the provider: an ASGI application that forwards, and knows no policy."""
