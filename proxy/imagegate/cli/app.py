@@ -1,0 +1,237 @@
+"""The commands and their options; what they do is in the modules beside this."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagegate.cli.exits import Exit
+
+_HELP = """\
+One policy for AI image generation, enforced on the wire and proved on paper.
+
+A POLICY is a file, a folder with a policy.yaml, or the name of one that ships.
+"""
+_EPILOG = (
+    "Exit codes: 0 fine, 1 the policy fails, 2 wrong usage, 3 the policy is invalid."
+)
+
+app = typer.Typer(
+    name="imagegate",
+    help=_HELP,
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Format(enum.StrEnum):
+    """How a command answers."""
+
+    text = "text"
+    json = "json"
+
+
+class Provider(enum.StrEnum):
+    """Whose interface is meant."""
+
+    openai = "openai"
+    azure = "azure"
+
+
+AsFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - lazy by design
+
+        typer.echo(f"imagegate {version('imagegate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and end.",
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command()
+def check(
+    policies: Annotated[list[str], typer.Argument(metavar="POLICY...")],
+    *,
+    form: AsFormat = Format.text,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Let warnings fail as well.")
+    ] = False,
+) -> None:
+    """Find everything wrong with policy files, before a request does."""
+    from imagegate.cli import check as command  # noqa: PLC0415 - lazy by design
+
+    raise typer.Exit(command.run(policies, as_json=form == "json", strict=strict))
+
+
+@app.command()
+def show(
+    policy: Annotated[str, typer.Argument(metavar="POLICY")],
+    *,
+    form: AsFormat = Format.text,
+) -> None:
+    """Show what a policy says, rule by rule and team by team."""
+    from imagegate.cli import show as command  # noqa: PLC0415 - lazy by design
+
+    raise typer.Exit(command.run(policy, as_json=form == "json"))
+
+
+@app.command()
+def catalogue(
+    model: Annotated[str | None, typer.Argument(metavar="MODEL")] = None,
+    *,
+    form: AsFormat = Format.text,
+) -> None:
+    """Show what is known about the providers' image models."""
+    from imagegate.cli import catalogue as command  # noqa: PLC0415 - lazy by design
+
+    raise typer.Exit(command.run(model, as_json=form == "json"))
+
+
+@app.command()
+def explain(  # noqa: PLR0913 - the options of a command
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST.json", help="A body; - is standard input.")
+    ],
+    *,
+    policy: Annotated[str, typer.Option("-p", "--policy", metavar="POLICY")],
+    provider: Annotated[
+        Provider | None, typer.Option(help="Whose paths; openai if not said.")
+    ] = None,
+    door: Annotated[
+        str, typer.Option(help="The route by name; responses.create if not said.")
+    ] = "",
+    path: Annotated[
+        str, typer.Option(help="The route by method and path: 'POST /v1/responses'.")
+    ] = "",
+    who: Annotated[
+        list[str] | None,
+        typer.Option("--as", metavar="NAME=VALUE", help="Who asks: team=design."),
+    ] = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Who asks has not proved it.")
+    ] = False,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="'NAME: VALUE'", help="A header of the request."),
+    ] = None,
+    date: Annotated[
+        datetime.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The day; today if not said."),
+    ] = None,
+    seen: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="An id that was judged here before."),
+    ] = None,
+    form: AsFormat = Format.text,
+) -> None:
+    """Explain what becomes of a request, setting by setting, and why.
+
+    Nothing is sent. A refused request is an answer too: the exit code is 0.
+    """
+    from imagegate.cli import explain as command  # noqa: PLC0415 - lazy by design
+
+    day = date or datetime.datetime.now(tz=datetime.UTC)
+    options = command.Options(
+        provider=provider.value if provider else None,
+        door=door,
+        path=path,
+        who=who or (),
+        verified=not unverified,
+        headers=header or (),
+        date=day.date(),
+        seen=seen or (),
+    )
+    raise typer.Exit(command.run(policy, request, options, as_json=form == "json"))
+
+
+@app.command("test")
+def try_cases(
+    folders: Annotated[list[str], typer.Argument(metavar="DIR...")],
+    *,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML as well.")
+    ] = None,
+    form: AsFormat = Format.text,
+) -> None:
+    """Try policies on their cases: requests, and what is to become of them.
+
+    A DIR is the folder of a policy, with a policy.yaml and with cases in
+    cases/forward, cases/rewrite and cases/block, or a folder of such folders.
+    """
+    from imagegate.cli import test as command  # noqa: PLC0415 - lazy by design
+
+    raise typer.Exit(command.run(folders, as_json=form == "json", junit=junit))
+
+
+@app.command()
+def demo(
+    policy: Annotated[str, typer.Argument(metavar="POLICY")] = "standard",
+) -> None:
+    """Show the gateway at work, with no key and no network."""
+    from imagegate.cli import demo as command  # noqa: PLC0415 - lazy by design
+
+    raise typer.Exit(command.run(policy))
+
+
+@app.command()
+def serve(  # noqa: PLR0913 - one option each
+    *,
+    policy: Annotated[str, typer.Option("--policy", "-p", metavar="POLICY")],
+    upstream: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[/PREFIX=]URL", help="The provider; several by their prefixes."
+        ),
+    ],
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Where to listen.")] = 8080,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="A PEM file, to speak TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+) -> None:
+    """Serve the reverse proxy; records go to standard output."""
+    from imagegate.cli import serve as command  # noqa: PLC0415 - lazy by design
+    from imagegate.server.run import Listener  # noqa: PLC0415 - lazy by design
+
+    listener = Listener(host=host, port=port, certificate=tls_certificate, key=tls_key)
+    raise typer.Exit(command.run(policy, upstream, listener))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        app(args=list(arguments))
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else Exit.USAGE
+    return Exit.FINE

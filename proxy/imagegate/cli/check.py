@@ -1,0 +1,63 @@
+"""`imagegate check`: everything wrong with policy files, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from imagegate.cli.exits import Exit
+from imagegate.cli.policies import Read, print_problems, read_policy
+from imagegate.cli.screen import print_json, print_text
+from imagegate.engine.policy import digest
+
+
+def run(names: Sequence[str], *, as_json: bool, strict: bool) -> Exit:
+    """Check the policies, print what was found, and return the exit code."""
+    found = [read_policy(name) for name in names]
+    read = [each for each in found if each is not None]
+    if as_json:
+        print_json([_described(each) for each in read])
+    else:
+        for each in read:
+            _print(each)
+    if None in found:
+        return Exit.USAGE
+    if any(each.checked.policy is None for each in read):
+        return Exit.INVALID
+    warned = any(each.checked.problems for each in read)
+    return Exit.FAILED if strict and warned else Exit.FINE
+
+
+def _print(read: Read) -> None:
+    print_problems(read.file, read.checked.problems)
+    policy = read.checked.policy
+    errors = len(read.checked.errors)
+    warnings = len(read.checked.problems) - errors
+    counted = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    if policy is None:
+        verdict = Text.assemble((f"{read.file}: ", "bold"), ("invalid", "red"))
+    else:
+        verdict = Text.assemble(
+            (f"{read.file}: ", "bold"),
+            ("fine", "green"),
+            f" ({policy.name}, {policy.mode}, sha256 {digest(policy)[:12]})",
+        )
+    if errors or warnings:
+        verdict.append(f", {counted}")
+    print_text(verdict)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _described(read: Read) -> dict[str, object]:
+    policy = read.checked.policy
+    return {
+        "file": read.file,
+        "valid": policy is not None,
+        "name": policy.name if policy else None,
+        "sha256": digest(policy) if policy else None,
+        "problems": read.checked.problems,
+    }

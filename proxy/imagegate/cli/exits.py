@@ -1,0 +1,17 @@
+"""What the exit codes mean; they are part of the interface."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Exit(enum.IntEnum):
+    """How a command ended."""
+
+    FINE = 0
+    FAILED = 1
+    """A policy does not do what was asked: a case differs, or a warning counts."""
+    USAGE = 2
+    """The command was called wrongly, or a file cannot be read."""
+    INVALID = 3
+    """A policy file cannot be used."""

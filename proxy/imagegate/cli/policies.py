@@ -1,0 +1,72 @@
+"""Reading policies for the commands, and printing their problems."""
+
+from __future__ import annotations
+
+import datetime
+
+import msgspec
+import typer
+from rich.text import Text
+
+from imagegate import shipped
+from imagegate.cli.exits import Exit
+from imagegate.cli.screen import complain, print_text
+from imagegate.engine.errors import Problem
+from imagegate.engine.policy import Policy
+from imagegate.policyfile import MAX_BYTES, Checked, check_policy
+
+
+class Read(msgspec.Struct, frozen=True):
+    """A policy file and what was found in it."""
+
+    file: str
+    checked: Checked
+
+
+def read_policy(name: str) -> Read | None:
+    """Read a policy by path or name; None, with a complaint, where there is none."""
+    try:
+        path = shipped.find_policy(name)
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        known = ", ".join(shipped.policies())
+        complain(
+            f"cannot read {name!r}: {why or error}; give a file, or the "
+            f"name of a policy that ships: {known}"
+        )
+        return None
+    checked = check_policy(
+        data,
+        catalogue=shipped.catalogue(),
+        today=datetime.datetime.now(tz=datetime.UTC).date(),
+    )
+    return Read(str(path), checked)
+
+
+def usable_policy(name: str) -> Policy:
+    """Read a policy that a command cannot do without."""
+    read = read_policy(name)
+    if read is None:
+        raise typer.Exit(Exit.USAGE)
+    if read.checked.policy is None:
+        print_problems(read.file, read.checked.errors)
+        raise typer.Exit(Exit.INVALID)
+    return read.checked.policy
+
+
+def print_problems(file: str, problems: tuple[Problem, ...]) -> None:
+    """Print one paragraph a problem, as editors and people read them."""
+    for problem in problems:
+        style = "red" if problem.severity == "error" else "yellow"
+        place = f":{problem.line}:{problem.column}" if problem.line else ""
+        quoted = f"found {problem.text!r}: " if problem.text else ""
+        print_text(
+            Text.assemble(
+                (f"{file}{place}: ", "bold"),
+                (f"{problem.severity} [{problem.id}] ", style),
+                problem.path,
+            ),
+            f"  {quoted}{problem.message}",
+        )

@@ -1,0 +1,183 @@
+"""The command as it is started from a shell."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imagegate import shipped
+
+COMMAND = [sys.executable, "-m", "imagegate"]
+SERVERS = {"starlette", "uvicorn", "httpx", "httpx2", "websockets"}
+
+
+def start(
+    *arguments: str | Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+    )
+
+
+def on_a_terminal(columns: int, *arguments: str | Path) -> str:
+    """Run a command on a pseudo terminal and return what it shows."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    environment.pop("NO_COLOR", None)
+    with subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        env=environment,
+    ):
+        os.close(theirs)
+        shown = b""
+        while chunk := _read(ours):
+            shown += chunk
+    os.close(ours)
+    return shown.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # what a terminal says when the last writer has gone
+        return b""
+
+
+def plain(shown: str) -> list[str]:
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("added", "code"),
+    [("tool: block\n", 0), ("tool: blok\n", 3)],
+    ids=["fine", "invalid"],
+)
+def test_the_exit_code_says_what_became_of_a_policy(
+    added: str, code: int, policy_file: Callable[[str], Path]
+) -> None:
+    done = start("check", policy_file(added))
+
+    assert (done.returncode, done.stderr) == (code, "")
+    assert "\x1b" not in done.stdout
+
+
+def test_a_wrong_call_is_told_on_standard_error() -> None:
+    done = start("chek")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "chek" in done.stderr
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    done = start("--version")
+
+    assert done.returncode == 0
+    assert done.stdout == f"imagegate {importlib.metadata.version('imagegate')}\n"
+
+
+def test_help_names_the_commands_and_the_exit_codes() -> None:
+    done = start("--help")
+
+    assert done.returncode == 0
+    for word in ("check", "show", "catalogue", "Exit codes: 0 fine"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["check", "standard"], ["show", "standard"], ["catalogue"]],
+    ids=lambda x: x[0],
+)
+def test_no_server_is_loaded(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from imagegate.cli.app import run\n"
+        f"run({arguments})\n"
+        "print(*{each.partition('.')[0] for each in sys.modules}, file=sys.stderr)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert "imagegate" in done.stderr.split()
+    assert not SERVERS & set(done.stderr.split())
+
+
+def test_a_terminal_gets_colour() -> None:
+    assert "\x1b[" in on_a_terminal(80, "check", "standard")
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+@pytest.mark.parametrize("what", ["show", "catalogue"])
+def test_a_table_fits_the_terminal(what: str, columns: int) -> None:
+    name = {"show": "standard", "catalogue": "gpt-image-2"}[what]
+
+    lines = plain(on_a_terminal(columns, what, name))
+
+    assert max(map(len, lines)) <= columns
+    beside = {"show": "REASON", "catalogue": "NOTE"}[what]
+    assert any(line.split()[-1:] == [beside] for line in lines) == (columns >= 120)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["show", "standard"],
+        ["check", "standard"],
+        ["test", str(shipped.policies()["no-images"])],
+    ],
+    ids=lambda x: x[0],
+)
+def test_a_reader_who_leaves_early_is_no_failure(command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(
+        [*COMMAND, *command],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_who_leaves_early_does_not_hide_that_a_policy_is_invalid(
+    policy_file: Callable[[str], Path],
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(
+        [*COMMAND, "check", str(policy_file("tool: blok\n"))],
+        stdout=writing,
+        check=False,
+    )
+    os.close(writing)
+
+    assert done.returncode == 3
+
+
+def test_an_output_that_knows_only_ascii_is_written_to() -> None:
+    done = start("show", "standard", PYTHONIOENCODING="ascii")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("standard ? enforce")
