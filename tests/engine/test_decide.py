@@ -294,7 +294,7 @@ def test_tools_in_items_are_judged_like_any_other(kind: str) -> None:
             "/input/0/content/0/tools/0",
         ),
         ({"extra": {"deep": [{"tools": [LOW]}]}}, "/extra/deep/0/tools/0"),
-        ({"session": {"tools": [LOW]}}, "/session/tools/0"),
+        ({"delegation": {"tools": [LOW]}}, "/delegation/tools/0"),
     ],
 )
 def test_an_image_tool_in_any_other_place_is_refused(
@@ -852,6 +852,27 @@ def test_an_escaped_type_is_the_type() -> None:
     )
 
     assert ask(CAP, text.encode()).tool["quality"] == "medium"
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (RESPONSES, '{"max_tool_calls":{"a":1,"a":2},"tools":[%s]}'),
+        (RESPONSES, '{"conversation":{"id":"a","id":"b"}}'),
+        (RESPONSES, '{"prompt":{"id":"a","id":"b"}}'),
+        (IMAGES, '{"prompt":"x","size":{"a":1,"a":2}}'),
+        (IMAGES, '{"prompt":"x","n":{"a":1,"a":2}}'),
+    ],
+)
+def test_what_is_opened_late_is_read_as_strictly(at: str, text: str) -> None:
+    """A member that is malformed is refused like a body that is."""
+    rules = "limits: { max_tool_calls: 2, images_api_n: 1 }"
+    answer = ask(rules, text.replace("%s", json.dumps(LOW)).encode(), at=at)
+
+    assert isinstance(answer.decision, Block)
+    assert answer.rules == ["always.malformed"]
+    assert answer.violations[0].code == "duplicate_key"
+    assert answer.decision.status == 400
 
 
 def test_a_refusal_says_that_it_is_one() -> None:

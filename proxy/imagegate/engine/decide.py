@@ -27,6 +27,7 @@ from imagegate.engine.decision import (
     Violation,
     shown,
 )
+from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.judge import Asked, Verdict, judge_tool, reason_of
 from imagegate.engine.models import choose_model
 from imagegate.engine.policy import ANONYMOUS, Line, Policy, Principal
@@ -100,6 +101,13 @@ class Decider:
         body = request.body
         if body is None:
             return _without_body(door)
+        try:
+            return self._decide(request, body)
+        except MalformedRequest as error:
+            # Some members are only opened here, as strictly as all the others.
+            return Block(violations=(_malformed(error),))
+
+    def _decide(self, request: Request, body: Body) -> Decision:
         page = self.book.page(request.principal, request.date)
         acting = _Deciding(self._bench(page.acting, request), request, body)
         observed: tuple[Change | Violation, ...] = ()
@@ -182,6 +190,18 @@ def _without_body(door: Door) -> Decision:
                 status=400,
             ),
         )
+    )
+
+
+def _malformed(error: MalformedRequest) -> Violation:
+    return Violation(
+        pointer=error.pointer,
+        field="",
+        before=None,
+        by=Reason(rule="always.malformed"),
+        message=error.message,
+        code=error.code,
+        status=error.status,
     )
 
 
