@@ -26,12 +26,20 @@ class Audit(Protocol):
             AuditUnavailableError: When one of them could not be written.
         """
 
+    @property
+    def problem(self) -> str | None:
+        """Why records cannot be taken now; None when they can."""
+
+    async def close(self) -> None:
+        """Write down what is waiting, and let go of the sink."""
+
 
 class StreamAudit:
     """One JSON object a line, on standard output or another stream, at once."""
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         logger = structlog.BytesLogger(stream or sys.stdout.buffer)
+        self._problem: str | None = None
         self._log = structlog.wrap_logger(
             logger,
             processors=[
@@ -47,7 +55,17 @@ class StreamAudit:
             try:
                 self._log.info(fields.pop("event"), **fields)
             except (OSError, ValueError) as error:
-                raise AuditUnavailableError from error
+                self._problem = str(error)
+                raise AuditUnavailableError(self._problem) from error
+            self._problem = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last record could not be written; None when it was."""
+        return self._problem
+
+    async def close(self) -> None:
+        """Do nothing: each record was written at once, and the stream is another's."""
 
 
 def _encode(value: object, **_: object) -> bytes:
