@@ -1,0 +1,51 @@
+"""The metrics on a port of their own, of one process or of several.
+
+Several workers share a directory of small mapped files, as prometheus_client has
+it; whoever serves the port adds them up. The directory has to be named in
+`PROMETHEUS_MULTIPROC_DIR` before a worker's first metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable that makes metrics shared by processes."""
+
+
+def shared(directory: Path) -> CollectorRegistry:
+    """Return a registry that adds up what the workers wrote to a directory."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
+    return registry
+
+
+def forget(pid: int, directory: Path) -> None:
+    """Forget the gauges of a worker that ended; what it counted stays."""
+    mark_process_dead(pid, path=str(directory))  # type: ignore[no-untyped-call]
+
+
+def serve(
+    registry: CollectorRegistry, *, host: str, port: int
+) -> tuple[int, Callable[[], None]]:
+    """Serve metrics from a thread.
+
+    Returns:
+        The port, which may have been chosen by the system, and what ends it.
+
+    Raises:
+        OSError: When the port cannot be had.
+    """
+    server, thread = start_http_server(port, addr=host, registry=registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+    return server.server_address[1], stop
