@@ -164,7 +164,8 @@ def faults(rules: Rules, body: Mapping[str, Any]) -> list[str]:
     if limit is not None and len(tools) > limit:
         found.append(f"{len(tools)} tools")
     calls, most = body.get("max_tool_calls"), rules.limit("max_tool_calls")
-    if tools and most is not None and (type(calls) is not int or calls > most):
+    reached = tools or any(body.get(key) is not None for key in STATE)
+    if reached and most is not None and (type(calls) is not int or calls > most):
         found.append(f"max_tool_calls {calls!r}")
     for key, name in STATE.items():
         refused = rules.word("state", name, "refuse") != "allow" and rules.acts

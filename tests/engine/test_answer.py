@@ -171,6 +171,21 @@ def test_settings_that_nobody_sent_come_from_the_echo() -> None:
     assert (third.settings, third.settings_from) == ((), "unknown")
 
 
+def test_a_tool_that_came_along_may_be_the_one_at_work() -> None:
+    """More are echoed than were sent, so the echo says which there are."""
+    to = answer(ENFORCE, TOOL)
+    ours = EchoedTool(at="tools[0]", settings=TOOL)
+    kept = EchoedTool(at="tools[1]", settings={"quality": "medium", "size": "auto"})
+
+    (record,) = told(to, response(tools=(ours, kept)), image())
+
+    assert record.settings_from == "echo"
+    assert record.settings == (
+        {"quality": "low"},
+        {"quality": "medium", "size": "auto"},
+    )
+
+
 def test_an_image_is_counted_once_however_often_it_is_told() -> None:
     """Streams tell of it twice: when it is done, and in the response."""
     to = answer(ENFORCE, TOOL)

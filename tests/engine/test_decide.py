@@ -422,6 +422,83 @@ def test_no_count_of_calls_is_written_where_none_are_made(
     assert ask("limits: { max_tool_calls: 2 }", asked, at=at).word == "forward"
 
 
+REACHED: list[dict[str, Any]] = [
+    {"previous_response_id": "resp_1"},
+    {"conversation": "conv_1"},
+    {"conversation": {"id": "conv_1"}},
+    {"prompt": {"id": "pmpt_1"}},
+    {"input": [{"id": "msg_1"}]},
+    {"input": [{"type": "compaction", "encrypted_content": "x"}]},
+    {"tool_choice": IMAGE},
+]
+OPEN = """
+limits: { max_tool_calls: { max: 2, otherwise: lower } }
+state:
+  prompt: allow
+  agents: allow
+  conversation: allow
+  previous_response: seen
+  item_reference: allow
+  compaction: allow
+"""
+
+
+@pytest.mark.parametrize("members", REACHED)
+def test_calls_are_capped_where_a_tool_may_be_inherited(
+    members: dict[str, Any],
+) -> None:
+    """What a request refers to can hold a tool that it does not name."""
+    asked = {"model": "gpt-5", "input": "again"} | members
+    silent = ask(OPEN, asked, seen=["resp_1"])
+    much = ask(OPEN, asked | {"max_tool_calls": 9}, seen=["resp_1"])
+
+    assert silent.json["max_tool_calls"] == 2
+    assert silent.rules == ["limits.max_tool_calls.max"]
+    assert much.json["max_tool_calls"] == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "members"),
+    [
+        (RESPONSES, {"agent_reference": {"type": "agent_reference", "name": "a"}}),
+        (SOCKET, {"type": "response.steer", "previous_response_id": "resp_1"}),
+        (SOCKET, {"type": "response.inject", "response_id": "resp_1"}),
+    ],
+)
+def test_a_count_is_not_written_where_the_api_takes_none(
+    at: str, members: dict[str, Any]
+) -> None:
+    """One that is given all the same is capped."""
+    asked = {"input": "again"} | members
+
+    assert ask(OPEN, asked, at=at, seen=["resp_1"]).word == "forward"
+    assert ask(OPEN, asked | {"max_tool_calls": None}, at=at, seen=["resp_1"]).word == (
+        "forward"
+    )
+    assert (
+        ask(OPEN, asked | {"max_tool_calls": 9}, at=at, seen=["resp_1"]).json[
+            "max_tool_calls"
+        ]
+        == 2
+    )
+
+
+def test_a_message_that_begins_a_response_is_capped_like_a_request() -> None:
+    """With the tools of the one before it."""
+    message = {"type": "response.create", "previous_response_id": "resp_1"}
+    answer = ask(OPEN, message, at=SOCKET, seen=["resp_1"])
+
+    assert answer.json["max_tool_calls"] == 2
+
+
+def test_a_tool_that_is_kept_elsewhere_is_not_counted_again() -> None:
+    """Clients send their tool with every turn; it was counted with its own."""
+    asked = request(LOW, previous_response_id="resp_1")
+    rules = "limits: { tools: 1 }\nstate: { previous_response: seen }"
+
+    assert ask(rules, asked, seen=["resp_1"]).word == "forward"
+
+
 # -- the tool taken out ------------------------------------------------------------
 
 STRIP = "tool: { do: strip, reason: not yet }"

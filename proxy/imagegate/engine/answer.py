@@ -218,9 +218,10 @@ class Answer:
         measure = self.acting
         if measure is None:
             return [], "unknown"
-        if measure.sent:
-            return [tool.enforced for tool in measure.sent], "request"
         echoed = [_shown(measure, tool) for tool in self._echoed or ()]
+        # More tools than were sent: some came along from earlier turns.
+        if measure.sent and len(echoed) <= len(measure.sent):
+            return [tool.enforced for tool in measure.sent], "request"
         return echoed, "echo" if echoed else "unknown"
 
     def _item(self, item: FinishedItem) -> Iterator[ImageRecord]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import msgspec
 
@@ -33,7 +32,7 @@ from imagegate.engine.models import choose_model
 from imagegate.engine.policy import ANONYMOUS, Line, Policy, Principal
 from imagegate.engine.rulebook import Book, Rulebook, count_of
 from imagegate.engine.scene import PATHS, Scene, Vocabulary, fold, vocabulary
-from imagegate.engine.state import judge_state
+from imagegate.engine.state import judge_state, references
 from imagegate.engine.surface import (
     GROUPS,
     IMAGE_DEPLOYMENT_HEADER,
@@ -41,13 +40,14 @@ from imagegate.engine.surface import (
     Match,
     stance_of,
 )
-from imagegate.engine.value import DELETE, Edit, Piece
+from imagegate.engine.value import DELETE, Edit, Piece, Value
 
 MAX_VERDICTS = 1_024
 """How many judged tools are remembered, for each kind of principal."""
 MAX_REMEMBERED = 2_048
 """A longer tool carries a mask, and is not the same twice."""
-_MESSAGES = ("response.create", "response.steer", "response.inject")
+_BEGINNING = "response.create"
+_MESSAGES = (_BEGINNING, "response.steer", "response.inject")
 _SILENT_GROUPS = ("compact", "input_tokens")
 _IMAGE_MODELS = ("gptimage", "chatgptimage", "dalle")
 
@@ -265,10 +265,7 @@ class _Deciding:
 
     def _judge_message(self, body: Body) -> None:
         """Refuse messages of a socket that nobody knows how to judge."""
-        kind = body.get("type")
-        if self.request.match.door.method == "WEBSOCKET" and (
-            kind is None or kind.text() not in _MESSAGES
-        ):
+        if self._is_message and _type(body) not in _MESSAGES:
             said = "this gateway does not know messages of this type"
             self._builtin("/type", "type", "message_type", said)
 
@@ -293,9 +290,11 @@ class _Deciding:
                 self._strip(tool.pointer, line)
         else:
             self._judge_settings(image_tools)
-        self._judge_choice(body, root, {tool.pointer for _, tool in image_tools})
-        if word == "allow" and image_tools and self._answers:
-            self._judge_calls(body)
+        chosen = self._judge_choice(
+            body, root, {tool.pointer for _, tool in image_tools}
+        )
+        if word == "allow" and self._answers:
+            self._judge_calls(body, brought=bool(image_tools) or chosen)
 
     def _judge_settings(self, tools: list[tuple[str, Tool]]) -> None:
         limit = self.scene.book.limit("tools")
@@ -344,8 +343,12 @@ class _Deciding:
 
     # -- what goes with the tools -----------------------------------------------
 
-    def _judge_choice(self, body: Body, root: str, found: set[str]) -> None:
-        """Judge `tool_choice`, and repair it where the tool it names has gone."""
+    def _judge_choice(self, body: Body, root: str, found: set[str]) -> bool:
+        """Judge `tool_choice`, and repair it where the tool it names has gone.
+
+        Returns:
+            Whether it names the image tool.
+        """
         word, line = self.scene.book.rules.stance("tool")
         left = [
             tool
@@ -373,6 +376,7 @@ class _Deciding:
                     message="tool_choice no longer asks for a tool that is left out",
                 )
             )
+        return repair.names_image
 
     @property
     def _answers(self) -> bool:
@@ -380,10 +384,34 @@ class _Deciding:
         door = self.request.match.door
         return door.reading == "responses" and door.group not in _SILENT_GROUPS
 
-    def _judge_calls(self, body: Body) -> None:
-        self._judge_count(body.get("max_tool_calls"), "max_tool_calls")
+    def _judge_calls(self, body: Body, *, brought: bool) -> None:
+        """Cap the calls of a request that may make images.
 
-    def _judge_count(self, value: Any, name: str, field: str | None = None) -> None:  # noqa: ANN401 - a Value or nothing
+        It may without a tool of its own: what it refers to can hold one. Beside an
+        agent the API takes no such member, and in a message that only adds to a
+        response neither; what is given there is capped, and nothing is written.
+        """
+        stances = {stance for _, stance, _ in references(self.request, body)}
+        if brought or stances:
+            adds = self._is_message and _type(body) != _BEGINNING
+            self._judge_count(
+                body.get("max_tool_calls"),
+                "max_tool_calls",
+                write=not adds and "state.agents" not in stances,
+            )
+
+    @property
+    def _is_message(self) -> bool:
+        return self.request.match.door.method == "WEBSOCKET"
+
+    def _judge_count(
+        self,
+        value: Value | None,
+        name: str,
+        field: str | None = None,
+        *,
+        write: bool = True,
+    ) -> None:
         """Cap a count of the request; one that is not given is written."""
         field = field or name
         limit = self.scene.book.limit(name)
@@ -391,6 +419,8 @@ class _Deciding:
             return
         most = count_of(limit.value)
         given = None if value is None else value.plain()
+        if given is None and not write:
+            return
         if isinstance(given, int) and not isinstance(given, bool) and given <= most:
             return
         before = self._shown(given)
@@ -556,6 +586,11 @@ class _Deciding:
 
     def _shown(self, value: object) -> str | int | None:
         return shown(value, self.scene.vocabulary.words, self.scene.hash_key)
+
+
+def _type(body: Body) -> str | None:
+    kind = body.get("type")
+    return None if kind is None else kind.text()
 
 
 def all_reasons(decision: Decision) -> Iterator[Reason]:
