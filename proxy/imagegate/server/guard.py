@@ -1,17 +1,20 @@
 """uvicorn's httptools protocol, with the doors it leaves open closed.
 
 Unguarded, it takes chunked trailers for request headers, loses the body of any
-request that offers an upgrade, accepts HTTP/0.9 and any number of `Host`, and has
-no limit on the size, the number or the time of what comes before a body.
+request that offers an upgrade, accepts HTTP/0.9 and any number of `Host`, has no
+limit on the size, the number or the time of what comes before a body, and reads a
+refused body to its end, however long it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, cast
 
 import httptools
 import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -20,6 +23,12 @@ from uvicorn.protocols.http.httptools_impl import (
 
 WRITE_BUFFER = 128 * 1024
 """How much waits for a slow reader before the reading upstream stops."""
+LINGER_BYTES = 16 * 1024 * 1024
+LINGER_SECONDS = 5.0
+"""How long, and how much, a client may go on sending after it was answered. A
+connection closed on unread bytes is reset, and the answer may be lost with it.
+nginx lingers too, 5 seconds after the last byte and 30 in all.
+"""
 
 
 class HeadLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +56,10 @@ class GuardedProtocol(HttpToolsProtocol):
     _reading_head = False
     _head_bytes = 0
     _quiet_bytes = 0
+    _unwanted_bytes = 0
     _upgrading = False
     _head_timer: asyncio.TimerHandle | None = None
+    _linger_timer: asyncio.TimerHandle | None = None
 
     # -- the connection ---------------------------------------------------------
 
@@ -61,18 +72,26 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_timer()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, as long as nothing was refused."""
         if self._refused:
+            self._discard(len(data))
             return
         self._unset_keepalive_if_required()
         self._quiet_bytes += len(data)
+        self._feed(data)
         if self._quiet_bytes > 2 * self.limits.size:
             # A single endless line would be kept by the parser, unseen by us.
             self._refuse(431, "head_too_large")
-            return
+        elif self._head_timer is None and self._idle():
+            # A blank line before a request begins none, and must not win time.
+            self._start_timer()
+
+    def _feed(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -84,17 +103,16 @@ class GuardedProtocol(HttpToolsProtocol):
         """Read a request as if it had not offered to leave HTTP/1.1.
 
         The parser stops at such a head. A second one reads the same head, as it
-        was understood, without the `Connection` header that made it an offer.
+        was understood, without the word in `Connection` that made it an offer.
         """
         if self._refused:
             return
-        kept = [item for item in self.headers if item[0] != b"connection"]
         method = self.parser.get_method()
         lines = [b"%b %b HTTP/1.1" % (method, self.url)]
-        lines += [b"%b: %b" % item for item in kept]
+        lines += [b"%b: %b" % item for item in map(_not_upgrading, self.headers)]
         self.parser = httptools.HttpRequestParser(self)
         self._upgrading = False
-        self.data_received(b"\r\n".join([*lines, b"", b""]) + rest)
+        self._feed(b"\r\n".join([*lines, b"", b""]) + rest)
 
     # -- the parser -------------------------------------------------------------
 
@@ -134,7 +152,14 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self.parser.should_upgrade():
             self._upgrading = True
         else:
-            super().on_headers_complete()
+            self._begin()
+
+    def _begin(self) -> None:
+        """Start the application, with something beside it that sees how it ends."""
+        polite = _Polite(cast("ASGIApp", self.config.loaded_app), self._linger)
+        self.app = polite
+        super().on_headers_complete()
+        polite.cycle = self.cycle
 
     def _fault(self) -> str | None:
         """Say what makes a head ambiguous or foreign; None for an ordinary one."""
@@ -145,7 +170,9 @@ class GuardedProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         checks = {
             "http_version": version not in ("1.0", "1.1"),
-            "host": named.count(b"host") != 1 and version == "1.1",
+            # HTTP/1.0 may leave it out; two are two stories in any version.
+            "host": named.count(b"host") > 1
+            or (version == "1.1" and b"host" not in named),
             "transfer_encoding": any(each.lower() != b"chunked" for each in codings)
             or len(codings) > 1
             or (bool(codings) and version == "1.0"),
@@ -168,13 +195,6 @@ class GuardedProtocol(HttpToolsProtocol):
         if not (self._refused or self._upgrading):
             super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        """End an exchange; a body that nobody wants is not read to its end."""
-        unread = self.cycle.more_body
-        super().on_response_complete()
-        if unread and not self.transport.is_closing():
-            self.transport.close()
-
     # -- saying no --------------------------------------------------------------
 
     def _start_timer(self) -> None:
@@ -192,9 +212,43 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        self._stop_timer()
+        cycle = self.cycle
         if self._idle():
             self._answer(status, code)
-        self.transport.close()
+        elif cycle.more_body and not (cycle.response_started or self.pipeline):
+            # The application still reads this very request: it has ended for it.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._answer(status, code)
+        else:
+            self._let_finish()
+
+    def _let_finish(self) -> None:
+        """End after the answer that is on its way, if there can be one.
+
+        What follows a whole request does not spoil its answer, which is paid for.
+        """
+        if self.pipeline or self.cycle.more_body:
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False
+
+    def _linger(self) -> None:
+        """Stop sending, and take for a while what the client still sends."""
+        self._refused = True
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _discard(self, size: int) -> None:
+        self._unwanted_bytes += size
+        if self._unwanted_bytes > LINGER_BYTES:
+            self.transport.close()
 
     def _idle(self) -> bool:
         """Whether no answer is on its way on this connection."""
@@ -220,6 +274,63 @@ class GuardedProtocol(HttpToolsProtocol):
             b"connection: close\r\n\r\n" % len(body)
         )
         self.transport.write(STATUS_LINE[status] + head + body)
+        self._linger()
+
+
+class _Polite:
+    """The application for one request.
+
+    An answer given before the body was read ends the connection; the client is told
+    so, and has time to read it.
+    """
+
+    cycle: RequestResponseCycle
+
+    def __init__(self, app: ASGIApp, linger: Callable[[], None]) -> None:
+        self._app = app
+        self._linger = linger
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application."""
+        early = False
+
+        async def sending(message: Message) -> None:
+            nonlocal early
+            if message["type"] == "http.response.start":
+                early = self.cycle.more_body
+                await send(_framed(message, closing=early))
+                # uvicorn would close at once, in the client's face.
+                self.cycle.keep_alive |= early
+                return
+            await send(message)
+            if early and self.cycle.response_complete:
+                self._linger()
+
+        await self._app(scope, receive, sending)
+
+
+def _framed(message: Message, *, closing: bool) -> Message:
+    """Leave the framing to uvicorn: it sends whatever it is given, and its own.
+
+    Raises:
+        ValueError: For an answer that gives two lengths.
+    """
+    given = message.get("headers", ())
+    names = [name.lower() for name, _ in given]
+    if names.count(b"content-length") > 1:
+        raise ValueError("an answer has one content-length")
+    ours = {b"transfer-encoding", b"connection"} if closing else {b"transfer-encoding"}
+    kept = [item for item in given if item[0].lower() not in ours]
+    end = [(b"connection", b"close")] if closing else []
+    return {**message, "headers": [*kept, *end]}
+
+
+def _not_upgrading(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    name, value = header
+    if name != b"connection":
+        return header
+    words = [word.strip() for word in value.split(b",")]
+    return name, b", ".join(word for word in words if word.lower() != b"upgrade")
 
 
 def guarded(limits: HeadLimits) -> type[GuardedProtocol]:
