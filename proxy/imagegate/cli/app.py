@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from imagegate.cli.audit.app import app as audit
 from imagegate.cli.exits import Exit
 
 _HELP = """\
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(audit, name="audit")
 
 
 class Format(enum.StrEnum):

@@ -1,0 +1,1 @@
+"""`imagegate audit`: reading the trail."""

@@ -1,0 +1,171 @@
+"""`imagegate audit query`: reports over any number of files, plain or compressed."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from imagegate.cli.audit.columns import columns
+from imagegate.cli.audit.files import trail_files
+from imagegate.cli.audit.reports import REPORTS, Report, statement
+from imagegate.cli.exits import Exit
+from imagegate.cli.screen import complain, console, print_json, print_table, write
+
+if TYPE_CHECKING:
+    import duckdb
+
+_DONE: Final = 100.0
+_LONG: Final = 0.2  # seconds between two looks at the progress
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked.
+
+    Attributes:
+        report: The name of a report; empty with `sql`.
+        by: Its dimensions, if not the usual ones.
+        sql: A statement of one's own on the table `records`.
+        where: Values that fields must have: team, decision_id.
+    """
+
+    report: str = ""
+    by: Sequence[str] = ()
+    sql: str = ""
+    since: datetime.datetime | None = None
+    until: datetime.datetime | None = None
+    where: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+def run(named: Sequence[Path], wanted: Wanted, form: str) -> Exit:
+    """Print a report and return the exit code."""
+    try:
+        import duckdb  # noqa: PLC0415 - an extra
+    except ImportError:
+        complain("queries need DuckDB: pip install 'imagegate[query]'")
+        return Exit.USAGE
+    sql = wanted.sql or statement(*_report(wanted))
+    files = trail_files(named)
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
+        try:
+            _load(database, files, wanted)
+            database.execute("SET enable_external_access = false")
+            answer = _execute(database, sql, [], "asking")
+        except duckdb.Error as error:
+            complain(_said(error))
+            return Exit.USAGE
+        heads = [column[0] for column in answer.description or ()]
+        _print(heads, answer.fetchall(), form)
+    return Exit.FINE
+
+
+def _report(wanted: Wanted) -> tuple[Report, Sequence[str]]:
+    """Find a report and its dimensions.
+
+    Raises:
+        typer.Exit: When there is no such thing.
+    """
+    report = REPORTS.get(wanted.report)
+    if report is None:
+        complain(f"there is no report {wanted.report!r}; known: {', '.join(REPORTS)}")
+        raise typer.Exit(Exit.USAGE)
+    for name in wanted.by:
+        if name not in report.dimensions:
+            known = ", ".join(report.dimensions)
+            complain(f"{wanted.report} cannot be told by {name!r}; known: {known}")
+            raise typer.Exit(Exit.USAGE)
+    return report, wanted.by or report.by
+
+
+def _load(
+    database: duckdb.DuckDBPyConnection, files: Sequence[Path], wanted: Wanted
+) -> None:
+    """Read the records within the time that was asked for into a table."""
+    conditions = ["event IS NOT NULL"]
+    values: list[object] = [[str(file) for file in files]]
+    for comparison, moment in (("time >= ?", wanted.since), ("time < ?", wanted.until)):
+        if moment is not None:
+            conditions.append(comparison)
+            values.append(moment)
+    for name, value in wanted.where.items():
+        column = "principal_team" if name == "team" else name
+        conditions.append(
+            f"list_contains({column}, ?)" if name == "team" else f"{column} = ?"
+        )
+        values.append(value)
+    types = ", ".join(f'"{name}": {kind!r}' for name, kind in columns().items())
+    sql = (
+        "CREATE TEMP TABLE records AS SELECT * FROM read_json(?, "  # noqa: S608 - names of ours, values bound
+        f"format = 'newline_delimited', columns = {{{types}}}, "
+        "maximum_object_size = 16777216) "
+        f"WHERE {' AND '.join(conditions)}"
+    )
+    _execute(database, sql, values, f"reading {len(files)} files")
+
+
+def _execute(
+    database: duckdb.DuckDBPyConnection, sql: str, values: list[object], title: str
+) -> duckdb.DuckDBPyConnection:
+    """Run a statement; on a terminal, show how far it is."""
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        return database.execute(sql, values)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            database.execute(sql, values)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    parts = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*parts, console=screen, transient=True) as progress:
+        task = progress.add_task(title, total=_DONE)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_LONG)
+            progress.update(task, completed=max(0.0, database.query_progress()))
+    if failed:
+        raise failed[0]
+    return database
+
+
+def _said(error: Exception) -> str:
+    """Return the first line of what DuckDB says; the rest shows the records."""
+    return str(error).partition("\n")[0][:300]
+
+
+def _print(heads: Sequence[str], rows: Sequence[Sequence[Any]], form: str) -> None:
+    if form == "json":
+        print_json([dict(zip(heads, map(_plain, row), strict=True)) for row in rows])
+    elif form == "csv":
+        sheet = io.StringIO()
+        csv.writer(sheet, lineterminator="\n").writerows([heads, *rows])
+        write(sheet.getvalue())
+    else:
+        print_table(heads, [[_cell(value) for value in row] for row in rows])
+
+
+def _plain(value: object) -> object:
+    """Give a value a form that JSON has."""
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return value
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)

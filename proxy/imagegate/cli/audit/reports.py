@@ -1,0 +1,148 @@
+"""The reports: what may be asked of the trail, in SQL.
+
+An image is told of more than once when an answer is read again or resumed; it is
+counted once, by its response and its item. Which model made it is known when the
+request had one image tool; the events do not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+_TEAM: Final = "coalesce(nullif(array_to_string(principal_team, '+'), ''), '(none)')"
+_COMMON: Final = {
+    "day": "CAST(time AS DATE)",
+    "month": "strftime(time, '%Y-%m')",
+    "team": _TEAM,
+    "principal": "principal_id",
+    "provider": "coalesce(provider, '(none)')",
+    "door": "coalesce(door, '(none)')",
+    "policy": "policy",
+}
+_FOUND: Final = {
+    "rule": "finding->>'rule'",
+    "field": "finding->>'field'",
+    "layer": "finding->>'layer'",
+    "mode": "finding->>'mode'",
+}
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One question, and by what its answer can be grouped.
+
+    Attributes:
+        about: For the help.
+        source: The rows; `records` are those within the time that was asked for.
+        dimensions: By what to group, and how it is had from a row.
+        by: The dimensions unless others are asked for.
+        measures: What is told of each group.
+    """
+
+    about: str
+    source: str
+    dimensions: Mapping[str, str]
+    by: Sequence[str]
+    measures: Mapping[str, str]
+
+
+_IMAGES: Final = """(
+  WITH told AS (
+    SELECT *, row_number() OVER (
+      PARTITION BY response_id, item_id, CASE WHEN item_id IS NULL THEN seq END,
+        CASE WHEN item_id IS NULL THEN instance END
+      ORDER BY replay, time) AS nth
+    FROM records WHERE event = 'imagegate.image_finished' AND made),
+  asked AS (
+    SELECT decision_id, any_value(CASE WHEN tools_count = 1
+      THEN tools->0->'enforced'->>'model' END) AS model
+    FROM records WHERE event LIKE 'imagegate.request_%' GROUP BY decision_id)
+  SELECT told.* EXCLUDE (model), asked.model
+  FROM told LEFT JOIN asked USING (decision_id) WHERE nth = 1)"""
+_REFUSED: Final = """(
+  SELECT *, unnest(CASE WHEN violations_count > 0
+    THEN CAST(violations AS JSON[]) ELSE [CAST(NULL AS JSON)] END) AS finding
+  FROM records
+  WHERE event IN ('imagegate.request_blocked', 'imagegate.request_malformed'))"""
+_CHANGED: Final = """(
+  SELECT *, unnest(CAST(changes AS JSON[])) AS finding FROM records
+  WHERE event = 'imagegate.request_rewritten')"""
+_OBSERVED: Final = """(
+  SELECT *, unnest(CAST(observed AS JSON[])) AS finding FROM records
+  WHERE event LIKE 'imagegate.request_%' AND observed_count > 0)"""
+_ENDED: Final = "(SELECT * FROM records WHERE event = 'imagegate.exchange_finished')"
+
+REPORTS: Final[Mapping[str, Report]] = {
+    "images": Report(
+        about="images made, each counted once",
+        source=_IMAGES,
+        dimensions={
+            **_COMMON,
+            "model": "coalesce(model, '(unknown)')",
+            "quality": "coalesce(quality->>'$', '(unknown)')",
+            "size": "coalesce(size->>'$', dimensions, '(unknown)')",
+            "format": "coalesce(media, '(unknown)')",
+        },
+        by=("day", "team", "model", "quality"),
+        measures={
+            "images": "count(*)",
+            "bytes": "CAST(sum(image_bytes) AS BIGINT)",
+            "mismatches": "count(*) FILTER (json_array_length(mismatches) > 0)",
+        },
+    ),
+    "refusals": Report(
+        about="requests that were refused, by the rule that refused them",
+        source=_REFUSED,
+        dimensions={
+            **_COMMON,
+            **_FOUND,
+            "rule": "coalesce(finding->>'rule', '(unreadable)')",
+            "code": "coalesce(finding->>'code', '(none)')",
+        },
+        by=("rule", "team"),
+        measures={"requests": "count(DISTINCT decision_id)"},
+    ),
+    "rewrites": Report(
+        about="settings that were rewritten, by the rule that did it",
+        source=_CHANGED,
+        dimensions={**_COMMON, **_FOUND},
+        by=("rule", "field", "team"),
+        measures={"requests": "count(DISTINCT decision_id)", "changes": "count(*)"},
+    ),
+    "observed": Report(
+        about="what rules in observe mode would have done",
+        source=_OBSERVED,
+        dimensions={**_COMMON, **_FOUND, "verdict": "finding->>'verdict'"},
+        by=("rule", "verdict", "team"),
+        measures={"requests": "count(DISTINCT decision_id)"},
+    ),
+    "ends": Report(
+        about="how exchanges ended: completed, cut, client_left, timeout, …",
+        source=_ENDED,
+        dimensions={
+            **_COMMON,
+            "outcome": "outcome",
+            "transport": "transport",
+            "status": "coalesce(status->>'$', '(none)')",
+        },
+        by=("outcome", "provider"),
+        measures={
+            "exchanges": "count(*)",
+            "generating": "CAST(sum(generating) AS BIGINT)",
+            "images": "CAST(sum(images) AS BIGINT)",
+        },
+    ),
+}
+
+
+def statement(report: Report, by: Sequence[str]) -> str:
+    """Write the SQL of a report."""
+    groups = [f'{report.dimensions[name]} AS "{name}"' for name in by]
+    told = [f'{sql} AS "{name}"' for name, sql in report.measures.items()]
+    order = ", ".join(str(number + 1) for number in range(len(by)))
+    return (
+        f"SELECT {', '.join([*groups, *told])} FROM {report.source}"  # noqa: S608 - all of it is above
+        + (f" GROUP BY {order} ORDER BY {order}" if by else "")
+    )

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from imagegate.cli.audit.columns import KINDS, columns
+from imagegate.cli.audit.reports import REPORTS
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def ask(imagegate: Run, trail: Path) -> Callable[..., Any]:
+    def call(*arguments: str) -> Any:
+        ran = imagegate("audit", "query", *arguments, trail, "--format", "json")
+        assert ran.code == 0, ran.err
+        return json.loads(ran.out)
+
+    return call
+
+
+def test_images_are_counted_once_by_who_and_what(ask: Callable[..., Any]) -> None:
+    rows = ask("images")
+
+    found = [(r["day"], r["team"], r["model"], r["quality"], r["images"]) for r in rows]
+    assert found == [
+        ("2026-11-20", "design", "gpt-image-2", "low", 1),
+        ("2026-11-20", "design", "gpt-image-2", "medium", 1),
+        ("2026-11-21", "sales", "gpt-image-1-mini", "medium", 1),
+    ]
+
+
+def test_dimensions_are_chosen(ask: Callable[..., Any]) -> None:
+    assert ask("images", "--by", "team") == [
+        {"team": "design", "images": 2, "bytes": 18, "mismatches": 0},
+        {"team": "sales", "images": 1, "bytes": 9, "mismatches": 0},
+    ]
+
+
+def test_refusals_by_rule(ask: Callable[..., Any]) -> None:
+    rule = "settings.moderation.allow"
+    assert ask("refusals") == [{"rule": rule, "team": "sales", "requests": 1}]
+
+
+def test_rewrites_by_rule(ask: Callable[..., Any]) -> None:
+    rows = ask("rewrites", "--by", "rule,field")
+
+    wanted = {"rule": "settings.quality.max", "field": "quality"}
+    assert {**wanted, "requests": 2, "changes": 2} in rows
+
+
+def test_ends_by_outcome(ask: Callable[..., Any]) -> None:
+    rows = ask("ends", "--by", "outcome")
+
+    assert {row["outcome"]: row["exchanges"] for row in rows} == {
+        "completed": 3,
+        "refused": 1,
+    }
+
+
+def test_the_time_is_bounded(ask: Callable[..., Any]) -> None:
+    later = ask("images", "--by", "team", "--since", "2026-11-21")
+    sooner = ask("images", "--by", "team", "--until", "2026-11-21")
+
+    assert [row["team"] for row in later] == ["sales"]
+    assert [row["team"] for row in sooner] == ["design"]
+
+
+def test_a_team_is_chosen(ask: Callable[..., Any]) -> None:
+    assert [
+        row["team"] for row in ask("images", "--by", "team", "--team", "sales")
+    ] == ["sales"]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_report_runs_by_each_of_its_dimensions(
+    name: str, ask: Callable[..., Any]
+) -> None:
+    for dimension in REPORTS[name].dimensions:
+        ask(name, "--by", dimension)
+
+
+def test_a_statement_of_ones_own(ask: Callable[..., Any]) -> None:
+    sql = "SELECT count(*) AS n FROM records WHERE event = 'imagegate.image_generating'"
+
+    assert ask("sql", "--sql", sql) == [{"n": 3}]
+
+
+def test_a_statement_cannot_read_other_files(imagegate: Run, trail: Path) -> None:
+    ran = imagegate(
+        "audit", "query", "sql", "--sql", "FROM read_text('/etc/hostname')", trail
+    )
+
+    assert ran.code == 2
+    assert "imagegate:" in ran.err
+
+
+def test_tables_and_csv(imagegate: Run, trail: Path) -> None:
+    table = imagegate("audit", "query", "images", "--by", "team", trail)
+    sheet = imagegate(
+        "audit", "query", "images", "--by", "team", trail, "--format", "csv"
+    )
+
+    lines = [line.split() for line in table.out.splitlines()]
+    assert lines == [
+        ["team", "images", "bytes", "mismatches"],
+        ["design", "2", "18", "0"],
+        ["sales", "1", "9", "0"],
+    ]
+    rows = list(csv.reader(io.StringIO(sheet.out)))
+    assert rows[1:] == [["design", "2", "18", "0"], ["sales", "1", "9", "0"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["query", "pictures", "."], "there is no report 'pictures'; known: images"),
+        (["query", "images", "--by", "colour", "."], "cannot be told by 'colour'"),
+        (["query", "sql", "."], "--sql"),
+        (["query", "images", "--sql", "SELECT 1", "."], "--sql"),
+        (["query", "images", "/nowhere"], "there is no file or folder '/nowhere'"),
+        (["tail", "tests/cli"], "no files of an audit trail there"),
+    ],
+)
+def test_wrong_calls_say_what_would_be_right(
+    arguments: list[str], said: str, imagegate: Run
+) -> None:
+    ran = imagegate("audit", *arguments)
+
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_a_line_that_is_no_record_is_named_and_not_shown(
+    imagegate: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "audit-1.jsonl"
+    file.write_text('{"event":"a"}\n{"event":"secret-cana\n')
+
+    ran = imagegate("audit", "query", "ends", file)
+
+    assert ran.code == 2
+    assert "audit-1.jsonl" in ran.err
+    assert "in line" in ran.err
+    assert "secret" not in ran.err
+
+
+def test_every_field_of_every_record_is_a_column() -> None:
+    fields = {name for kind in KINDS for name in kind.__struct_fields__}
+
+    assert fields <= set(columns())
+    assert columns()["principal_team"] == "VARCHAR[]"
+    assert columns()["tools"] == "JSON"
+    assert columns()["duration_ms"] == "DOUBLE"

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+def test_the_last_records_are_told_a_line_each(imagegate: Run, trail: Path) -> None:
+    lines = imagegate("audit", "tail", "-n", "5", trail).out.splitlines()
+
+    assert len(lines) == 5
+    assert "request_rewritten" in lines[0]
+    assert "quality: high → medium (settings.quality.max)" in lines[0]
+    assert "sales" in lines[0]
+    assert "outcome=completed" in lines[3]
+
+
+def test_packed_files_are_read_when_plain_ones_do_not_suffice(
+    imagegate: Run, trail: Path
+) -> None:
+    lines = imagegate("audit", "tail", "-n", "100", trail).out.splitlines()
+
+    assert len(lines) == 15
+    assert lines == sorted(lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--event", "blocked"], 1),
+        (["--team", "design"], 8),
+        (["--principal", "u-sales"], 7),
+        (["--decision", "decision-2"], 4),
+        (["--outcome", "refused"], 1),
+        (["--outcome", "refused", "--team", "design"], 0),
+    ],
+)
+def test_filters(options: list[str], count: int, imagegate: Run, trail: Path) -> None:
+    ran = imagegate("audit", "tail", "-n", "100", *options, trail)
+
+    assert len(ran.out.splitlines()) == count
+
+
+def test_records_are_printed_as_they_are(imagegate: Run, trail: Path) -> None:
+    ran = imagegate("audit", "tail", "--json", "-n", "1", trail)
+
+    last = (trail / "audit-2.jsonl").read_text().splitlines()[-1]
+    assert json.loads(ran.out) == json.loads(last)
+
+
+def test_what_is_no_record_is_said(imagegate: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"not a record\n")
+
+    ran = imagegate("audit", "tail", tmp_path)
+
+    assert "a line of 13 bytes is no record" in ran.err
+
+
+def test_following_shows_what_comes(tmp_path: Path) -> None:
+    first = tmp_path / "audit-1.jsonl"
+    first.write_text('{"event":"imagegate.one"}\n')
+    command = [sys.executable, "-m", "imagegate", "audit", "tail", "-f", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert "one" in following.stdout.readline()
+
+        with first.open("a") as file:
+            file.write('{"event":"imagegate.two"}\n{"event":"imagega')
+        assert "two" in following.stdout.readline()
+
+        (tmp_path / "audit-2.jsonl").write_text('{"event":"imagegate.three"}\n')
+        assert "three" in following.stdout.readline()
+
+        with first.open("a") as file:
+            file.write('te.four"}\n')
+        assert "four" in following.stdout.readline()
+        following.terminate()
