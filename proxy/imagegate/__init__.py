@@ -5,10 +5,11 @@ policies that come with the program.
 """
 
 from imagegate.engine.body import read_body_now
-from imagegate.engine.decide import Decider, Request
+from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Decision, Forward, Rewrite
 from imagegate.engine.errors import MalformedRequest, PolicyError
 from imagegate.engine.policy import Policy, Principal
+from imagegate.engine.request import Request
 from imagegate.policyfile import load_policy
 
 __all__ = [

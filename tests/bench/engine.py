@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from body import BODIES, longest_piece
 from imagegate import shipped
 from imagegate.engine.body import read_body_now
-from imagegate.engine.decide import Decider, Request
+from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Rewrite
+from imagegate.engine.request import Request
 from imagegate.engine.surface import Match, find_door
 from imagegate.policyfile import load_policy
 from ratio import Measured, compare, duration, main, show

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from imagegate.engine.body import Body, read_body_now
-from imagegate.engine.decide import Decider, Request
+from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Change, Decision, Rewrite, Violation
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal
+from imagegate.engine.request import Request
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Match, find_door
 from imagegate.policyfile import load_policy
 from imagegate.shipped import catalogue
@@ -69,6 +70,11 @@ def tool(**settings: object) -> dict[str, Any]:
 def request(*tools: object, **members: object) -> dict[str, Any]:
     """Write a request with these tools."""
     return {"model": "gpt-5", "input": "hi", "tools": list(tools), **members}
+
+
+def carried(kind: str, *tools: object) -> dict[str, Any]:
+    """Write a request with these tools in an item."""
+    return {"model": "gpt-5", "input": [{"type": kind, "tools": list(tools)}]}
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import pytest
 from imagegate import shipped
 from imagegate.engine.answer import Answer, Stop, Taken
 from imagegate.engine.body import read_body_now
-from imagegate.engine.decide import Decider, Request
+from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Reason
 from imagegate.engine.echo import Mismatch
 from imagegate.engine.events import (
@@ -40,6 +40,7 @@ from imagegate.engine.records import (
     Record,
 )
 from imagegate.engine.report import common
+from imagegate.engine.request import Request
 from imagegate.engine.surface import Match, find_door
 from imagegate.policyfile import check_policy
 

@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 from asking import (
-    AZURE,
     CATALOGUE,
-    DESIGN,
-    HEADER,
     IMAGES,
     RESPONSES,
     TODAY,
@@ -23,15 +20,14 @@ from asking import (
     tool,
 )
 
-from imagegate.engine import decide as module
-from imagegate.engine.decide import Decider, Request, all_reasons, decide
+from imagegate.engine.decide import Decider, all_reasons, decide
 from imagegate.engine.decision import Block, Forward, Rewrite, Violation
+from imagegate.engine.request import Request
 
 CAP = "settings: { quality: { max: medium, default: low, otherwise: lower } }\n"
 LOW = tool(quality="low")
 HIGH = tool(quality="high")
 IMAGE = {"type": "image_generation"}
-FUNCTION = {"type": "function", "name": "f", "parameters": {"tools": {}}}
 SOCKET = "WEBSOCKET /v1/responses"
 
 
@@ -135,50 +131,13 @@ def test_equal_strangers_can_be_found_by_a_keyed_hash() -> None:
     assert "sk-secret" not in repr(answer.decision)
 
 
-# -- verdicts are remembered -------------------------------------------------------
-
-
-def test_a_verdict_is_remembered_and_means_the_same() -> None:
-    """For the same tool in the same place; another place is another verdict."""
+def test_rules_are_laid_out_once() -> None:
+    """For each provider, kind of door and principal."""
     decider = Decider(policy(CAP), CATALOGUE)
-    first, again = ask(decider, request(HIGH)), ask(decider, request(HIGH))
-    moved = ask(decider, request(FUNCTION, HIGH))
 
-    assert first == again
-    assert moved.pointers == ["/tools/1/quality"]
-
-
-def test_no_more_verdicts_are_remembered_than_fit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A client that sends a new tool each time fills no memory."""
-    monkeypatch.setattr(module, "MAX_VERDICTS", 2)
-    decider = Decider(policy(CAP), CATALOGUE)
-    for number in range(5):
-        assert ask(decider, request(tool(partial_images=number % 4))).word == "rewrite"
-    large = tool(input_image_mask={"image_url": "x" * 5_000})
-    assert ask(decider, request(large)).word == "rewrite"
-    (bench,) = decider._benches.values()
-
-    assert len(bench._verdicts) <= 2
-
-
-def test_the_same_tool_is_judged_anew_for_somebody_else() -> None:
-    """Teams, providers and days have verdicts of their own."""
-    rules = policy(
-        CAP
-        + """
-teams:
-  design:
-    match: { team: design }
-    settings: { quality: { max: high, loosens: true } }
-"""
-    )
-    decider = Decider(rules, CATALOGUE)
-
-    assert ask(decider, request(HIGH)).tool["quality"] == "medium"
-    assert ask(decider, request(HIGH), principal=DESIGN).word == "forward"
-    assert ask(decider, request(HIGH), at=AZURE).tool["quality"] == "medium"
+    assert ask(decider, request(HIGH)) == ask(decider, request(HIGH))
+    assert ask(decider, request(HIGH), at=IMAGES).word == "block"
+    assert len(decider._benches) == 2
 
 
 # -- doors -------------------------------------------------------------------------
@@ -262,350 +221,6 @@ def test_a_message_without_a_type_is_refused() -> None:
     assert ask(CAP, request(LOW)).word == "forward"
 
 
-# -- carriers ----------------------------------------------------------------------
-
-
-def carried(kind: str, *tools: Any) -> dict[str, Any]:
-    return {"model": "gpt-5", "input": [{"type": kind, "tools": list(tools)}]}
-
-
-@pytest.mark.parametrize("kind", ["additional_tools", "tool_search_output"])
-def test_tools_in_items_are_judged_like_any_other(kind: str) -> None:
-    """Coding agents send all their tools this way."""
-    answer = ask(CAP, carried(kind, FUNCTION, HIGH))
-
-    assert answer.json["input"][0]["tools"][1]["quality"] == "medium"
-    assert answer.pointers == ["/input/0/tools/1/quality"]
-    assert answer.decision.tools[0].carrier == kind
-
-
-@pytest.mark.parametrize(
-    ("members", "pointer"),
-    [
-        (
-            {"tools": [{"type": "namespace", "name": "n", "tools": [LOW]}]},
-            "/tools/0/tools/0",
-        ),
-        ({"tools": [{"type": "mcp", "tools": [LOW]}]}, "/tools/0/tools/0"),
-        ({"input": [{"type": "message", "tools": [LOW]}]}, "/input/0/tools/0"),
-        ({"input": [{"type": "Additional_Tools", "tools": [LOW]}]}, "/input/0/tools/0"),
-        (
-            {"input": [{"type": "message", "content": [{"tools": [LOW]}]}]},
-            "/input/0/content/0/tools/0",
-        ),
-        ({"extra": {"deep": [{"tools": [LOW]}]}}, "/extra/deep/0/tools/0"),
-        ({"delegation": {"tools": [LOW]}}, "/delegation/tools/0"),
-    ],
-)
-def test_an_image_tool_in_any_other_place_is_refused(
-    members: dict[str, Any], pointer: str
-) -> None:
-    """Even one that would pass: nobody knows what the provider makes of it."""
-    answer = ask(CAP, {"model": "gpt-5", "input": "x"} | members)
-
-    assert (answer.rules, answer.pointers) == (["always.carrier"], [pointer])
-
-
-def test_a_schema_that_has_a_property_tools_is_no_carrier() -> None:
-    """Functions describe what they like."""
-    parameters = {"type": "object", "properties": {"tools": {"type": "array"}}}
-    asked = request({"type": "function", "name": "f", "parameters": parameters})
-
-    assert ask(CAP, asked).word == "forward"
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "Image_Generation",
-        "IMAGE_GENERATION",
-        "image_generation\n",
-        " image_generation",
-        "image-generation",
-        "imageGeneration",
-        "image_gen",
-        "image_generation_preview",
-        "image_generation_2025_04_16",
-        "ｉｍａｇｅ_generation",
-    ],
-)
-@pytest.mark.parametrize("word", ["allow", "strip", "block"])
-def test_a_disguised_tool_is_refused(kind: str, word: str) -> None:
-    """Whatever the policy does about tools: ours is spelled in one way."""
-    answer = ask(f"tool: {word}", request({"type": kind}))
-
-    assert answer.rules == ["always.tool_type"]
-    assert answer.pointers == ["/tools/0/type"]
-
-
-def test_conversation_items_are_judged_where_they_are_stored() -> None:
-    """A later request would bring them in unseen."""
-    stored = {
-        "items": [{"type": "additional_tools", "role": "developer", "tools": [HIGH]}]
-    }
-    answer = ask(CAP, stored, at="POST /v1/conversations/conv_1/items")
-    top = ask(CAP, {"tools": [LOW]}, at="POST /v1/conversations")
-
-    assert answer.json["items"][0]["tools"][0]["quality"] == "medium"
-    assert top.rules == ["always.carrier"]
-
-
-# -- counts ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("tools", "expected"), [([LOW], "forward"), ([FUNCTION, LOW], "forward")]
-)
-def test_as_many_tools_as_allowed_pass(tools: list[Any], expected: str) -> None:
-    """Other tools are not counted."""
-    assert ask("limits: { tools: 1 }", request(*tools)).word == expected
-
-
-def test_tools_are_counted_wherever_they_are() -> None:
-    """Finished items do not say which tool made them."""
-    asked = request(LOW, input=[{"type": "additional_tools", "tools": [LOW]}])
-    answer = ask("limits: { tools: 1 }", asked)
-
-    assert answer.rules == ["limits.tools.max"]
-    assert answer.violations[0].message == "2 image tools in one request: 1 allowed"
-
-
-@pytest.mark.parametrize(
-    ("word", "given", "expected"),
-    [
-        ("lower", 1, "forward"),
-        ("lower", 2, "forward"),
-        ("lower", 3, 2),
-        ("lower", None, 2),
-        ("lower", "3", "block"),
-        ("lower", 3.0, "block"),
-        ("lower", [9], "block"),
-        ("block", 3, "block"),
-        ("block", None, 2),
-        ("block", 2**70, "block"),
-        ("block", True, "block"),
-    ],
-)
-def test_calls_are_capped_where_images_may_be_made(
-    word: str, given: object, expected: object
-) -> None:
-    """Each call can make an image; none given would mean any number."""
-    rules = f"limits: {{ max_tool_calls: {{ max: 2, otherwise: {word} }} }}"
-    answer = ask(rules, request(LOW, max_tool_calls=given))
-
-    if isinstance(expected, int):
-        assert answer.json["max_tool_calls"] == expected
-        assert answer.pointers == ["/max_tool_calls"]
-    else:
-        assert answer.word == expected
-
-
-@pytest.mark.parametrize(
-    ("at", "asked"),
-    [
-        ("POST /v1/responses/compact", carried("additional_tools", LOW)),
-        ("POST /v1/responses/input_tokens", request(LOW)),
-        (
-            "POST /v1/conversations",
-            {"items": [{"type": "additional_tools", "tools": [LOW]}]},
-        ),
-        (
-            "POST /api/projects/p/agents/a/versions",
-            {"definition": {"kind": "prompt", "tools": [LOW]}},
-        ),
-    ],
-)
-def test_no_count_of_calls_is_written_where_none_are_made(
-    at: str, asked: dict[str, Any]
-) -> None:
-    """The API would refuse the member."""
-    assert ask("limits: { max_tool_calls: 2 }", asked, at=at).word == "forward"
-
-
-REACHED: list[dict[str, Any]] = [
-    {"previous_response_id": "resp_1"},
-    {"conversation": "conv_1"},
-    {"conversation": {"id": "conv_1"}},
-    {"prompt": {"id": "pmpt_1"}},
-    {"input": [{"id": "msg_1"}]},
-    {"input": [{"type": "compaction", "encrypted_content": "x"}]},
-    {"tool_choice": IMAGE},
-]
-OPEN = """
-limits: { max_tool_calls: { max: 2, otherwise: lower } }
-state:
-  prompt: allow
-  agents: allow
-  conversation: allow
-  previous_response: seen
-  item_reference: allow
-  compaction: allow
-"""
-
-
-@pytest.mark.parametrize("members", REACHED)
-def test_calls_are_capped_where_a_tool_may_be_inherited(
-    members: dict[str, Any],
-) -> None:
-    """What a request refers to can hold a tool that it does not name."""
-    asked = {"model": "gpt-5", "input": "again"} | members
-    silent = ask(OPEN, asked, seen=["resp_1"])
-    much = ask(OPEN, asked | {"max_tool_calls": 9}, seen=["resp_1"])
-
-    assert silent.json["max_tool_calls"] == 2
-    assert silent.rules == ["limits.max_tool_calls.max"]
-    assert much.json["max_tool_calls"] == 2
-
-
-@pytest.mark.parametrize(
-    ("at", "members"),
-    [
-        (RESPONSES, {"agent_reference": {"type": "agent_reference", "name": "a"}}),
-        (SOCKET, {"type": "response.steer", "previous_response_id": "resp_1"}),
-        (SOCKET, {"type": "response.inject", "response_id": "resp_1"}),
-    ],
-)
-def test_a_count_is_not_written_where_the_api_takes_none(
-    at: str, members: dict[str, Any]
-) -> None:
-    """One that is given all the same is capped."""
-    asked = {"input": "again"} | members
-
-    assert ask(OPEN, asked, at=at, seen=["resp_1"]).word == "forward"
-    assert ask(OPEN, asked | {"max_tool_calls": None}, at=at, seen=["resp_1"]).word == (
-        "forward"
-    )
-    assert (
-        ask(OPEN, asked | {"max_tool_calls": 9}, at=at, seen=["resp_1"]).json[
-            "max_tool_calls"
-        ]
-        == 2
-    )
-
-
-def test_a_message_that_begins_a_response_is_capped_like_a_request() -> None:
-    """With the tools of the one before it."""
-    message = {"type": "response.create", "previous_response_id": "resp_1"}
-    answer = ask(OPEN, message, at=SOCKET, seen=["resp_1"])
-
-    assert answer.json["max_tool_calls"] == 2
-
-
-def test_a_tool_that_is_kept_elsewhere_is_not_counted_again() -> None:
-    """Clients send their tool with every turn; it was counted with its own."""
-    asked = request(LOW, previous_response_id="resp_1")
-    rules = "limits: { tools: 1 }\nstate: { previous_response: seen }"
-
-    assert ask(rules, asked, seen=["resp_1"]).word == "forward"
-
-
-# -- the tool taken out ------------------------------------------------------------
-
-STRIP = "tool: { do: strip, reason: not yet }"
-
-
-@pytest.mark.parametrize(
-    ("members", "left"),
-    [
-        ({"tools": [HIGH]}, {"tools": []}),
-        ({"tools": [HIGH, FUNCTION, LOW]}, {"tools": [FUNCTION]}),
-        (
-            {"tools": [HIGH], "tool_choice": "required"},
-            {"tools": []},
-        ),
-        (
-            {"tools": [HIGH, FUNCTION], "tool_choice": "required"},
-            {"tools": [FUNCTION], "tool_choice": "required"},
-        ),
-        (
-            {"tools": [HIGH], "tool_choice": "auto"},
-            {"tools": [], "tool_choice": "auto"},
-        ),
-        ({"tools": [HIGH], "tool_choice": IMAGE}, {"tools": []}),
-        (
-            {
-                "tools": [HIGH, FUNCTION],
-                "tool_choice": {
-                    "type": "allowed_tools",
-                    "mode": "required",
-                    "tools": [IMAGE, {"type": "function", "name": "f"}],
-                },
-            },
-            {
-                "tools": [FUNCTION],
-                "tool_choice": {
-                    "type": "allowed_tools",
-                    "mode": "required",
-                    "tools": [{"type": "function", "name": "f"}],
-                },
-            },
-        ),
-        ({"tool_choice": IMAGE}, {}),
-        (
-            {"tools": [tool(tools=[IMAGE])], "tool_choice": "required"},
-            {"tools": []},
-        ),
-        (
-            {
-                "tools": [FUNCTION],
-                "extra": {"tools": [IMAGE]},
-                "tool_choice": "required",
-            },
-            {"tools": [FUNCTION], "extra": {"tools": []}, "tool_choice": "required"},
-        ),
-    ],
-)
-def test_a_tool_is_taken_out_with_what_asked_for_it(
-    members: dict[str, Any], left: dict[str, Any]
-) -> None:
-    """What remains is a request that the API takes."""
-    answer = ask(STRIP, {"model": "gpt-5", "input": "x"} | members)
-
-    assert answer.json == {"model": "gpt-5", "input": "x"} | left
-    assert set(answer.rules) == {"tool"}
-
-
-def test_tools_are_taken_out_of_every_carrier() -> None:
-    """Undocumented ones too."""
-    asked = request(LOW, input=[{"type": "additional_tools", "tools": [LOW, FUNCTION]}])
-    asked["tools"].append({"type": "namespace", "name": "n", "tools": [LOW]})
-    sent = ask(STRIP, asked).json
-
-    assert sent["tools"] == [{"type": "namespace", "name": "n", "tools": []}]
-    assert sent["input"] == [{"type": "additional_tools", "tools": [FUNCTION]}]
-
-
-@pytest.mark.parametrize(
-    ("members", "pointer"),
-    [
-        ({"tools": [LOW]}, "/tools/0"),
-        ({"tools": [LOW], "tool_choice": IMAGE}, "/tools/0"),
-        ({"tool_choice": IMAGE}, "/tool_choice"),
-    ],
-)
-def test_a_tool_that_is_not_allowed_blocks(
-    members: dict[str, Any], pointer: str
-) -> None:
-    """Said once, at the tool, or at the choice of one that is not there."""
-    answer = ask("tool: block", {"model": "gpt-5", "input": "x"} | members)
-
-    assert (answer.rules, answer.pointers) == (["tool"], [pointer])
-    assert answer.violations[0].fix == "leave out the image_generation tool"
-
-
-def test_a_choice_of_the_tool_is_no_definition_of_it() -> None:
-    """Where the tool is allowed it may be demanded."""
-    assert ask(CAP, request(LOW, tool_choice=IMAGE)).word == "forward"
-
-
-def test_a_disguised_choice_is_refused() -> None:
-    """Like a disguised tool."""
-    answer = ask(CAP, request(LOW, tool_choice={"type": "Image_Generation"}))
-
-    assert answer.rules == ["always.tool_type"]
-    assert answer.pointers == ["/tool_choice/type"]
-
-
 # -- the text model ----------------------------------------------------------------
 
 
@@ -635,133 +250,6 @@ def test_another_model_answers(model: object) -> None:
     assert ask("", {"model": model, "input": "x"}).word == "forward"
 
 
-# -- Azure -------------------------------------------------------------------------
-
-DEPLOYED = """
-models:
-  gpt-image-1-mini: {}
-  gpt-image-2: { quality: { max: low, default: low } }
-  default: gpt-image-1-mini
-  otherwise: { use: gpt-image-1-mini }
-deployments: { mini: gpt-image-1-mini, two: gpt-image-2, big: gpt-image-1.5 }
-limits: { tools: 2 }
-"""
-
-
-def azure(rules: str, *tools: Any, headers: Any = (), at: str = AZURE) -> Answer:
-    return ask(rules, request(*tools), at=at, headers=headers)
-
-
-@pytest.mark.parametrize(
-    ("model", "header", "expected"),
-    [
-        (None, None, ("mini", "mini")),
-        ("mini", None, ("mini", "mini")),
-        ("mini", "mini", ("mini", "mini")),
-        ("mini", "big", ("mini", "mini")),
-        ("mini", "", ("mini", "mini")),
-        ("big", "mini", ("mini", "mini")),
-        ("two", "mini", ("two", "two")),
-        (None, "two", (None, "two")),
-        (None, "mini", (None, "mini")),
-        (None, "big", ("mini", "mini")),
-        (None, "gpt-image-2", ("mini", "mini")),
-    ],
-)
-def test_body_and_header_name_one_deployment(
-    model: str | None, header: str | None, expected: tuple[str | None, str]
-) -> None:
-    """Nobody documents which of them counts, so they are made to agree."""
-    named = tool(quality="low") | ({"model": model} if model else {})
-    answer = azure(
-        DEPLOYED, named, headers={HEADER: header} if header is not None else {}
-    )
-
-    assert answer.tool.get("model") == expected[0]
-    assert dict(answer.headers)[HEADER] == expected[1]
-
-
-@pytest.mark.parametrize("header", ["Two", "two ", '"two"', "tｗo", ""])
-def test_a_header_that_only_looks_like_a_deployment_is_refused(header: str) -> None:
-    """Where the tool leaves the choice to it."""
-    answer = azure(DEPLOYED, tool(), headers={HEADER: header})
-
-    assert answer.word == "block"
-    assert answer.violations[0].field == "model"
-
-
-def test_a_second_header_is_refused() -> None:
-    """One server reads the first, another the last."""
-    answer = azure(DEPLOYED, tool(model="mini"), headers=[(HEADER, "mini")] * 2)
-
-    assert answer.rules == ["always.deployment"]
-    assert isinstance(answer.decision, Block)
-    assert answer.decision.status == 400
-
-
-@pytest.mark.parametrize(
-    ("models", "header"),
-    [
-        (("mini", "two"), None),
-        (("mini", "two"), "mini"),
-        (("two", None), "mini"),
-        ((None, "two"), "mini"),
-    ],
-)
-def test_tools_with_different_models_cannot_share_a_header(
-    models: tuple[str | None, ...], header: str | None
-) -> None:
-    """One of them would be drawn by a model it was not judged for."""
-    tools = [LOW | ({"model": name} if name else {}) for name in models]
-    answer = azure(DEPLOYED, *tools, headers={HEADER: header} if header else {})
-
-    assert "always.deployment" in answer.rules
-    assert answer.violations[0].field == HEADER
-
-
-def test_what_the_policy_says_of_a_model_goes_with_its_deployment() -> None:
-    """Whether the body names it or the header."""
-    named = azure(DEPLOYED, tool(model="two", quality="high"))
-    headed = azure(DEPLOYED, tool(quality="high"), headers={HEADER: "two"})
-
-    assert named.rules == ["models.gpt-image-2.quality.max"]
-    assert headed.rules == ["models.gpt-image-2.quality.max"]
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [("mini", "mini"), ("two", "two"), ("big", "mini"), ("x", "mini"), ("Two", None)],
-)
-def test_a_header_without_a_tool_is_judged_all_the_same(
-    header: str, expected: str | None
-) -> None:
-    """The provider may keep a tool from an earlier turn."""
-    answer = azure(DEPLOYED, headers={HEADER: header})
-
-    assert dict(answer.headers)[HEADER] == (expected or header)
-    assert (answer.word == "block") == (expected is None)
-
-
-def test_without_a_map_a_header_is_kept_in_step() -> None:
-    """And none is invented; what is in it is no word for a record."""
-    rules = "fields: { unknown_values: pass }"
-    kept = azure(rules, tool(model="sk-one"), headers={HEADER: "sk-two"})
-    bare = azure(rules, tool(model="sk-one"))
-    two = azure(rules, tool(model="sk-one"), tool(model="sk-two"))
-
-    assert dict(kept.headers) == {HEADER: "sk-one"}
-    assert "sk-one" not in repr(kept.said)
-    assert bare.headers == ()
-    assert two.rules == ["always.deployment"]
-
-
-def test_elsewhere_the_header_means_nothing() -> None:
-    """It is the forwarder's to leave out."""
-    answer = ask(CAP, request(LOW), headers={HEADER: "big"})
-
-    assert answer.word == "forward"
-
-
 # -- the Images API ----------------------------------------------------------------
 
 
@@ -783,16 +271,6 @@ def test_the_body_of_the_images_api_is_judged_as_the_tool() -> None:
     }
     assert sent.pointers == ["/quality", "/n"]
     assert sent.decision.tools[0].carrier == "images_api"
-
-
-@pytest.mark.parametrize(
-    ("n", "expected"), [(None, "rewrite"), (1, "forward"), (2, "block"), ("1", "block")]
-)
-def test_the_number_of_images_is_capped(n: object, expected: str) -> None:
-    """None given is written out."""
-    rules = "limits: { images_api_n: 1 }"
-
-    assert drawn(rules, model="gpt-image-2", n=n).word == expected
 
 
 @pytest.mark.parametrize("word", ["strip", "block"])
@@ -820,38 +298,25 @@ def test_the_images_api_is_no_way_around(
     assert rule in drawn(rules, model="gpt-image-2", **members).rules
 
 
-PATH = "POST /openai/deployments/{}/images/generations"
+LISTED = "models: { gpt-image-2: {}, default: gpt-image-2, otherwise: block }\n"
 
 
 @pytest.mark.parametrize(
-    ("deployment", "members", "expected"),
-    [
-        ("mini", {}, []),
-        ("mini", {"model": "mini"}, []),
-        ("mini", {"model": None}, []),
-        ("mini", {"model": "two"}, ["always.deployment"]),
-        ("mini", {"model": ["mini"]}, ["always.deployment"]),
-        ("big", {}, ["models"]),
-        ("big", {"model": "mini"}, ["always.deployment"]),
-        ("gpt-image-2", {}, ["models"]),
-        ("Mini", {}, ["models"]),
-        ("two", {"quality": "high"}, ["models.gpt-image-2.quality.max"]),
-        ("mini", {"quality": "high"}, []),
-    ],
+    ("deployment", "expected"), [("img", "rewrite"), ("other", "block")]
 )
-def test_the_deployment_in_a_path_is_the_model(
-    deployment: str, members: dict[str, Any], expected: list[str]
+def test_the_deployment_in_a_path_is_judged_before_the_body(
+    deployment: str, expected: str
 ) -> None:
-    """No rewriting of the body moves it, so it is allowed or refused."""
-    answer = drawn(DEPLOYED, PATH.format(deployment), **members)
+    """No rewriting of the body moves it."""
+    rules = CAP + "deployments: { img: gpt-image-2 }\n" + LISTED
+    at = f"POST /openai/deployments/{deployment}/images/generations"
 
-    assert answer.rules == expected
-    if not expected:
-        assert answer.word == "forward"
+    assert drawn(rules, at, quality="high").word == expected
 
 
 # -- agents ------------------------------------------------------------------------
 
+STRIP = "tool: { do: strip, reason: not yet }"
 VERSIONS = "POST /api/projects/p/agents/a/versions"
 
 

@@ -11,11 +11,12 @@ import pytest
 
 from imagegate import shipped
 from imagegate.engine.body import read_body_now
-from imagegate.engine.decide import Decider, Request
+from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Reason, Shown
 from imagegate.engine.echo import Findings, Mismatch, Yardstick
 from imagegate.engine.events import TOO_LONG, EchoedTool, FinishedItem, Payload
 from imagegate.engine.gate import Context, Gate
+from imagegate.engine.request import Request
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Match, find_door
 from imagegate.policyfile import check_policy
 

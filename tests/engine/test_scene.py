@@ -5,9 +5,18 @@ from __future__ import annotations
 import pytest
 from asking import CATALOGUE, TODAY, policy
 
-from imagegate.engine.policy import ANONYMOUS, resolve
+from imagegate.engine.decision import Reason
+from imagegate.engine.policy import ANONYMOUS, Line, resolve
 from imagegate.engine.rulebook import Rulebook
-from imagegate.engine.scene import PATHS, Scene, fields_of, fold, name_of, vocabulary
+from imagegate.engine.scene import (
+    PATHS,
+    Scene,
+    fields_of,
+    fold,
+    name_of,
+    reason_of,
+    vocabulary,
+)
 
 
 def test_every_setting_has_a_path() -> None:
@@ -94,3 +103,27 @@ def test_a_scene_knows_what_each_provider_says_about_a_field(*, images: bool) ->
         for provider in CATALOGUE.providers.values()
     )
     assert scene.fields("unheard_of") == ()
+
+
+def test_a_line_is_cited_with_its_layer_and_its_words() -> None:
+    """What no line says holds always."""
+    line = Line(
+        id="teams.a.tool",
+        path="tool",
+        layer="team",
+        kind="do",
+        subject="tool",
+        value="block",
+        mode="observe",
+        reason="not yet",
+        owner="o@example.com",
+    )
+
+    assert reason_of(line) == Reason(
+        rule="teams.a.tool",
+        layer="team",
+        mode="observe",
+        reason="not yet",
+        owner="o@example.com",
+    )
+    assert reason_of(None) == Reason(rule="always")

@@ -21,11 +21,13 @@ from imagegate.engine.settle import (
     Legal,
     Scalar,
     Settled,
+    because,
     breaks,
     nearest,
     possible,
     satisfies,
     settle,
+    spell,
 )
 from imagegate.engine.sizes import ArbitrarySizes, FixedSizes, Size, Sizes, parse_size
 
@@ -411,3 +413,25 @@ def test_the_order_of_the_lines_never_matters(
     other = settled(setting, value, *reversed(lines), among=among)
 
     assert (one.value, one.by, one.refused) == (other.value, other.by, other.refused)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        ("max", "low", "at most low"),
+        ("min", 3, "at least 3"),
+        ("max", size("1536x1024"), "at most 1536x1024"),
+        ("allow", ("low", "high"), "one of low, high"),
+        ("default", "low", "low"),
+    ],
+)
+def test_a_line_says_in_words_what_it_allows(
+    kind: Kind, value: Value, said: str
+) -> None:
+    """In the words of the policy, spelled as on the wire."""
+    assert because(line(QUALITY, kind, value)) == said
+
+
+def test_a_value_is_spelled_as_on_the_wire() -> None:
+    """A size is two numbers only in here."""
+    assert [spell(x) for x in ("low", 3, size("1024x1536"))] == ["low", 3, "1024x1536"]

@@ -33,14 +33,13 @@ import msgspec
 
 from imagegate.engine.decision import JudgedTool, Reason, Shown, shown
 from imagegate.engine.events import EchoedTool, FinishedItem
-from imagegate.engine.judge import reason_of, spell
 from imagegate.engine.models import Choice, choose_model, row_of
 from imagegate.engine.objections import applies
 from imagegate.engine.paths import get
 from imagegate.engine.policy import Line, Setting, most_particular
 from imagegate.engine.rulebook import Ruled
-from imagegate.engine.scene import PATHS, Scene, name_of
-from imagegate.engine.settle import Scalar, breaks
+from imagegate.engine.scene import PATHS, Scene, name_of, reason_of
+from imagegate.engine.settle import Scalar, breaks, spell
 from imagegate.engine.sizes import parse_size
 
 _ITEM_FIELDS: Final = ("size", "quality", "background", "output_format")

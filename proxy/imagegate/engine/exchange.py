@@ -24,7 +24,6 @@ import msgspec
 
 from imagegate.engine.answer import Answer, Stop
 from imagegate.engine.body import Body
-from imagegate.engine.decide import Request
 from imagegate.engine.decision import Block, Decision, Forward, JudgedTool, Rewrite
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.events import Event, ResponseEvent
@@ -38,6 +37,7 @@ from imagegate.engine.records import (
 )
 from imagegate.engine.refusal import Refusal, refuse, refuse_answer
 from imagegate.engine.report import decision_record, unjudged_record
+from imagegate.engine.request import Request
 from imagegate.engine.scanner import JsonScanner, Scanner, read_message, scanner_for
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Lost, Match
 

@@ -33,8 +33,8 @@ from imagegate.engine.objections import (
 from imagegate.engine.paths import Path, copy, get, put, remove
 from imagegate.engine.policy import Line, Setting, Use, most_particular
 from imagegate.engine.rulebook import Ruled
-from imagegate.engine.scene import PATHS, Scene, fold, name_of
-from imagegate.engine.settle import Scalar, breaks, nearest, settle
+from imagegate.engine.scene import PATHS, Scene, fold, name_of, reason_of
+from imagegate.engine.settle import Scalar, because, breaks, nearest, settle, spell
 from imagegate.engine.sizes import Size, parse_size, refit
 from imagegate.engine.strict import join
 from imagegate.engine.value import DELETE, Edit
@@ -559,35 +559,8 @@ def _in_range(field: Field, value: int) -> bool:
     return low and (field.maximum is None or value <= field.maximum)
 
 
-def spell(value: Scalar) -> str | int:
-    """Spell a value for the wire."""
-    return value.text if isinstance(value, Size) else value
-
-
 def _start(setting: Setting) -> Scalar | None:
     """Name a value to look for an allowed one from, where none was chosen."""
     if setting.kind == "number":
         return 0
     return setting.order[-1] if setting.order else None
-
-
-def reason_of(line: Line | None) -> Reason:
-    """Cite a line."""
-    if line is None:
-        return Reason(rule="always")
-    return Reason(
-        rule=line.id,
-        layer=line.layer,
-        mode=line.mode,
-        reason=line.reason,
-        owner=line.owner,
-    )
-
-
-def because(line: Line) -> str:
-    """Say in words what a line allows."""
-    value = line.value
-    items = value if isinstance(value, tuple) else (value,)
-    spelled = ", ".join(str(spell(item)) for item in items)
-    words = {"max": "at most ", "min": "at least ", "allow": "one of "}
-    return f"{words.get(line.kind, '')}{spelled}"

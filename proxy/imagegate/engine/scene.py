@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from imagegate.engine.catalogue import Catalogue, Field, Provider
+from imagegate.engine.decision import Reason
 from imagegate.engine.paths import Path
-from imagegate.engine.policy import SETTINGS
+from imagegate.engine.policy import SETTINGS, Line
 from imagegate.engine.rulebook import Rulebook
 
 PATHS: Mapping[str, Path] = {
@@ -108,3 +109,16 @@ def fold(text: str) -> str:
 def name_of(path: Path) -> str:
     """Spell a path for people; a stranger's name may be a secret in a wrong place."""
     return ".".join(step if _PLAIN_NAME.fullmatch(step) else "?" for step in path)
+
+
+def reason_of(line: Line | None) -> Reason:
+    """Cite a line."""
+    if line is None:
+        return Reason(rule="always")
+    return Reason(
+        rule=line.id,
+        layer=line.layer,
+        mode=line.mode,
+        reason=line.reason,
+        owner=line.owner,
+    )

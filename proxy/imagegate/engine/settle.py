@@ -181,3 +181,17 @@ def possible(setting: Setting, lines: Sequence[Line], words: Iterable[str]) -> b
         ]
         return not listed or any(not breaks(lines, size) for size in listed)
     return any(not breaks(lines, word) for word in words)
+
+
+def spell(value: Scalar) -> str | int:
+    """Spell a value for the wire."""
+    return value.text if isinstance(value, Size) else value
+
+
+def because(line: Line) -> str:
+    """Say in words what a line allows."""
+    value = line.value
+    items = value if isinstance(value, tuple) else (value,)
+    spelled = ", ".join(str(spell(item)) for item in items)
+    words = {"max": "at most ", "min": "at least ", "allow": "one of "}
+    return f"{words.get(line.kind, '')}{spelled}"

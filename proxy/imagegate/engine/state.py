@@ -7,29 +7,15 @@ earlier, elsewhere, or under another policy.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from imagegate.engine.body import Body
 from imagegate.engine.decision import Violation
-from imagegate.engine.judge import reason_of
-from imagegate.engine.scene import Scene
-from imagegate.engine.surface import Match
+from imagegate.engine.request import Request
+from imagegate.engine.scene import Scene, reason_of
 from imagegate.engine.value import Value
 
 
-class Asking(Protocol):
-    """What is needed of a request to judge its state."""
-
-    @property
-    def match(self) -> Match:
-        """The door, and what its path says."""
-
-    @property
-    def seen(self) -> frozenset[str]:
-        """The ids that were judged here, for this principal."""
-
-
-def judge_state(scene: Scene, request: Asking, body: Body) -> Iterator[Violation]:
+def judge_state(scene: Scene, request: Request, body: Body) -> Iterator[Violation]:
     """Yield what the policy refuses among the references of a request."""
     for pointer, stance, name in references(request, body):
         word, line = scene.book.rules.stance(stance)
@@ -55,7 +41,7 @@ def judge_state(scene: Scene, request: Asking, body: Body) -> Iterator[Violation
         )
 
 
-def references(request: Asking, body: Body) -> Iterator[tuple[str, str, str]]:
+def references(request: Request, body: Body) -> Iterator[tuple[str, str, str]]:
     """Yield each reference: where it stands, the stance that rules it, and its id."""
     agent = request.match.params.get("agent")
     if agent is not None:

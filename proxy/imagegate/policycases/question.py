@@ -13,10 +13,11 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from imagegate.engine.body import RESPONSES, Body, read_body_now
-from imagegate.engine.decide import Decider, Request
+from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Decision, Rewrite
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.policy import ANONYMOUS, Principal
+from imagegate.engine.request import Request
 from imagegate.engine.surface import DOORS, FAMILIES, Door, Lost, Match, find_door
 
 Provider = Literal["openai", "azure"]

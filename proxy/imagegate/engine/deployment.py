@@ -1,0 +1,69 @@
+"""On Azure a header, or the path, names the image model, whatever the body says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imagegate.engine.body import Body
+from imagegate.engine.decision import Reason
+from imagegate.engine.judge import Verdict
+from imagegate.engine.models import choose_model
+from imagegate.engine.notes import Notes
+from imagegate.engine.request import Request
+from imagegate.engine.scene import reason_of
+from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER as HEADER
+
+
+def header_of(notes: Notes, request: Request) -> str | None:
+    """Return the deployment that a header names: one, or none."""
+    if request.match.family.provider != "azure":
+        return None
+    values = [value for key, value in request.headers if key == HEADER]
+    if len(values) > 1:
+        said = f"the header {HEADER} comes twice"
+        notes.refuse_always("", HEADER, "deployment", said, status=400)
+    return values[0] if values else None
+
+
+def judge_header(notes: Notes, asked: str | None, verdicts: Sequence[Verdict]) -> None:
+    """Make the header say the same as the tools."""
+    # A tool that names none was judged by what the header says as it came.
+    names = {verdict.model or asked for verdict in verdicts}
+    if len(names) > 1:
+        said = "tools with different image models cannot share one request"
+        notes.refuse_always("", HEADER, "deployment", said)
+        return
+    written = next(iter(names), None)
+    if not verdicts and asked is not None:
+        written = _judge_lone(notes, asked)
+    needed = asked is not None or bool(notes.scene.deployments)
+    if written is None or written == asked or not needed:
+        return
+    line = next((v.choice.by for v in verdicts if v.choice.by), None)
+    by = reason_of(line) if line else Reason(rule="always.deployment")
+    notes.change_header(HEADER, written, by, asked)
+
+
+def _judge_lone(notes: Notes, asked: str) -> str | None:
+    """Judge a header that serves a tool which the provider keeps."""
+    choice = choose_model(notes.scene, asked)
+    if choice.outcome in ("kept", "written"):
+        return choice.written or asked
+    said = "this image deployment is not allowed"
+    notes.refuse("", HEADER, choice.by, said, was=asked)
+    return None
+
+
+def judge_path(notes: Notes, deployment: str, body: Body) -> bool:
+    """Judge the deployment in a path, which no rewriting of the body moves."""
+    choice = choose_model(notes.scene, deployment)
+    named = body.get("model")
+    if named is not None and named.plain() not in (None, deployment):
+        said = "the body names another deployment than the path"
+        notes.refuse_always("/model", "model", "deployment", said)
+    elif choice.outcome not in ("kept", "unknown"):
+        said = "the image deployment in the path is not allowed"
+        notes.refuse("", "deployment", choice.by, said, was=deployment)
+    else:
+        return True
+    return False

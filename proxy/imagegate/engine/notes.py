@@ -1,0 +1,141 @@
+"""What is found about one request with one set of rules, until it is decided."""
+
+from __future__ import annotations
+
+from imagegate.engine.decision import (
+    Block,
+    Change,
+    Decision,
+    Forward,
+    JudgedTool,
+    Reason,
+    Rewrite,
+    Shown,
+    Violation,
+    shown,
+)
+from imagegate.engine.judge import Verdict
+from imagegate.engine.policy import Line
+from imagegate.engine.scene import Scene, reason_of
+from imagegate.engine.value import DELETE, Delete, Edit
+
+
+class Notes:
+    """Gathers what the rooms of the decision find; one use."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.tools: list[JudgedTool] = []
+        self.changes: list[Change] = []
+        self.violations: list[Violation] = []
+        self.edits: list[Edit] = []
+        self.headers: dict[str, str] = {}
+
+    def decision(self, observed: tuple[Change | Violation, ...]) -> Decision:
+        """Put together what was found: any refusal beats all changes."""
+        tools = tuple(self.tools)
+        if self.violations:
+            return Block(
+                violations=tuple(self.violations), tools=tools, observed=observed
+            )
+        if self.changes:
+            return Rewrite(
+                changes=tuple(self.changes),
+                edits=tuple(self.edits),
+                headers=self.headers,
+                tools=tools,
+                observed=observed,
+            )
+        return Forward(tools=tools, observed=observed)
+
+    def take(self, verdict: Verdict) -> Verdict:
+        """Take what was found about one tool."""
+        self.tools.append(verdict.tool)
+        self.changes += verdict.changes
+        self.violations += verdict.violations
+        self.edits += verdict.edits
+        return verdict
+
+    def change(  # noqa: PLR0913 - what a change says
+        self,
+        pointer: str,
+        field: str,
+        by: Reason,
+        message: str,
+        *,
+        before: Shown = None,
+        after: Shown = None,
+        edit: bytes | Delete = DELETE,
+    ) -> None:
+        """Change one place of the body; without anything to put there it goes."""
+        self.edits.append((pointer, edit))
+        self._note(pointer, field, by, message, before=before, after=after)
+
+    def change_header(self, name: str, value: str, by: Reason, before: object) -> None:
+        """Set a header."""
+        self.headers[name] = value
+        said = f"the header names the deployment {self.shown(value)}"
+        was, becomes = self.shown(before), self.shown(value)
+        self._note("", name, by, said, before=was, after=becomes)
+
+    def _note(  # noqa: PLR0913 - what a change says
+        self,
+        pointer: str,
+        field: str,
+        by: Reason,
+        message: str,
+        *,
+        before: Shown,
+        after: Shown,
+    ) -> None:
+        self.changes.append(
+            Change(
+                pointer=pointer,
+                field=field,
+                before=before,
+                after=after,
+                by=by,
+                message=message,
+            )
+        )
+
+    def refuse(  # noqa: PLR0913 - what a refusal says
+        self,
+        pointer: str,
+        field: str,
+        line: Line | None,
+        message: str,
+        *,
+        fix: str = "",
+        was: object = None,
+    ) -> None:
+        """Refuse what a line does not allow."""
+        self.violations.append(
+            Violation(
+                pointer=pointer,
+                field=field,
+                before=self.shown(was),
+                by=reason_of(line),
+                message=message,
+                fix=fix,
+            )
+        )
+
+    def refuse_always(
+        self, pointer: str, field: str, rule: str, message: str, *, status: int = 403
+    ) -> None:
+        """Refuse what no policy can allow."""
+        self.violations.append(
+            Violation(
+                pointer=pointer,
+                field=field,
+                before=None,
+                by=Reason(rule=f"always.{rule}"),
+                message=message,
+                status=status,
+            )
+        )
+
+    def shown(self, value: object) -> Shown:
+        """Make a value fit to be shown."""
+        return shown(value, self.scene.vocabulary.words, self.scene.hash_key)

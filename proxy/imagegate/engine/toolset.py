@@ -1,0 +1,125 @@
+"""The tools of a request, wherever they stand, and the choice among them."""
+
+from __future__ import annotations
+
+from imagegate.engine.bench import Bench
+from imagegate.engine.body import Body, Tool
+from imagegate.engine.choice import repair_choice
+from imagegate.engine.counts import judge_calls
+from imagegate.engine.deployment import header_of, judge_header
+from imagegate.engine.notes import Notes
+from imagegate.engine.policy import Line
+from imagegate.engine.request import Request
+from imagegate.engine.rulebook import count_of
+from imagegate.engine.scene import reason_of
+
+
+def judge_tools(notes: Notes, bench: Bench, request: Request, body: Body) -> None:
+    """Judge every tool that makes images, or that somebody may take for one."""
+    _Judging(notes, bench, request).run(body)
+
+
+def refuse_tool(notes: Notes, pointer: str, line: Line | None) -> None:
+    """Refuse the image tool as such."""
+    fix = "leave out the image_generation tool"
+    notes.refuse(pointer, "type", line, "image generation is not allowed", fix=fix)
+
+
+class _Judging:
+    """The judging of one request's tools; one use."""
+
+    def __init__(self, notes: Notes, bench: Bench, request: Request) -> None:
+        self.notes = notes
+        self.bench = bench
+        self.request = request
+        self.root = "/definition" if request.match.door.reading == "agent" else ""
+        self.word, self.line = notes.scene.book.rules.stance("tool")
+
+    def run(self, body: Body) -> None:
+        tools = self._image_tools(body)
+        if self.word == "block":
+            for _, tool in tools:
+                refuse_tool(self.notes, tool.pointer, self.line)
+        elif self.word == "strip":
+            for _, tool in tools:
+                self._strip(tool.pointer)
+        else:
+            self._judge_settings(tools)
+        chosen = self._judge_choice(body, {tool.pointer for _, tool in tools})
+        if self.word == "allow" and self.request.is_answered:
+            brought = bool(tools) or chosen
+            judge_calls(self.notes, self.request, body, brought=brought)
+
+    def _image_tools(self, body: Body) -> list[tuple[str, Tool]]:
+        found: list[tuple[str, Tool]] = []
+        for carrier in body.carriers:
+            for tool in carrier.tools:
+                if tool.suspicious_type:
+                    said = "the type of this tool is not exactly a known one"
+                    pointer = f"{tool.pointer}/type"
+                    self.notes.refuse_always(pointer, "type", "tool_type", said)
+                elif tool.is_image:
+                    found.append((carrier.kind, tool))
+        return found
+
+    def _strip(self, pointer: str) -> None:
+        self.notes.change(
+            pointer,
+            "tool",
+            reason_of(self.line),
+            "the image_generation tool is left out",
+            before="image_generation",
+        )
+
+    def _judge_settings(self, tools: list[tuple[str, Tool]]) -> None:
+        limit = self.notes.scene.book.limit("tools")
+        if limit is not None and len(tools) > count_of(limit.value):
+            at = tools[count_of(limit.value)][1].pointer
+            said = f"{len(tools)} image tools in one request: {count_of(limit.value)}"
+            fix = "send the tools in requests of their own"
+            self.notes.refuse(at, "tools", limit, f"{said} allowed", fix=fix)
+        deployment = header_of(self.notes, self.request)
+        verdicts = []
+        for kind, tool in tools:
+            if kind in ("namespace", "unknown"):
+                said = "an image tool has no place here; move it to the tools array"
+                self.notes.refuse_always(tool.pointer, "type", "carrier", said)
+                continue
+            verdict = self.bench.judge(tool, kind, deployment)
+            verdicts.append(self.notes.take(verdict))
+        match = self.request.match
+        # A definition is stored; what calls it later brings the header itself.
+        if match.family.provider == "azure" and match.door.reading != "agent":
+            judge_header(self.notes, deployment, verdicts)
+
+    def _judge_choice(self, body: Body, found: set[str]) -> bool:
+        """Judge `tool_choice`, and repair it where the tool it names has gone.
+
+        Returns:
+            Whether it names the image tool.
+        """
+        left = [
+            tool
+            for carrier in body.carriers
+            for tool in carrier.tools
+            if carrier.kind != "unknown" and tool.pointer not in found
+        ]
+        pointer = f"{self.root}/tool_choice"
+        repair = repair_choice(
+            body, pointer, stripped=self.word == "strip", left=len(left)
+        )
+        for place in repair.disguised:
+            said = "this type is not exactly a known one"
+            self.notes.refuse_always(place, "type", "tool_type", said)
+        if repair.names_image and self.word == "block" and not found:
+            refuse_tool(self.notes, pointer, self.line)
+        for place, edit in repair.edits:
+            self.notes.change(
+                place,
+                "tool_choice",
+                reason_of(self.line),
+                "tool_choice no longer asks for a tool that is left out",
+                before="image_generation" if repair.names_image else "required",
+                edit=edit,
+            )
+        return repair.names_image

@@ -1,0 +1,168 @@
+"""On Azure a header, or the path, names the image model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asking import AZURE, HEADER, Answer, ask, request, tool
+
+from imagegate.engine.decision import Block
+
+CAP = "settings: { quality: { max: medium, default: low, otherwise: lower } }\n"
+LOW = tool(quality="low")
+
+
+DEPLOYED = """
+models:
+  gpt-image-1-mini: {}
+  gpt-image-2: { quality: { max: low, default: low } }
+  default: gpt-image-1-mini
+  otherwise: { use: gpt-image-1-mini }
+deployments: { mini: gpt-image-1-mini, two: gpt-image-2, big: gpt-image-1.5 }
+limits: { tools: 2 }
+"""
+
+
+def azure(rules: str, *tools: Any, headers: Any = (), at: str = AZURE) -> Answer:
+    return ask(rules, request(*tools), at=at, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("model", "header", "expected"),
+    [
+        (None, None, ("mini", "mini")),
+        ("mini", None, ("mini", "mini")),
+        ("mini", "mini", ("mini", "mini")),
+        ("mini", "big", ("mini", "mini")),
+        ("mini", "", ("mini", "mini")),
+        ("big", "mini", ("mini", "mini")),
+        ("two", "mini", ("two", "two")),
+        (None, "two", (None, "two")),
+        (None, "mini", (None, "mini")),
+        (None, "big", ("mini", "mini")),
+        (None, "gpt-image-2", ("mini", "mini")),
+    ],
+)
+def test_body_and_header_name_one_deployment(
+    model: str | None, header: str | None, expected: tuple[str | None, str]
+) -> None:
+    """Nobody documents which of them counts, so they are made to agree."""
+    named = tool(quality="low") | ({"model": model} if model else {})
+    answer = azure(
+        DEPLOYED, named, headers={HEADER: header} if header is not None else {}
+    )
+
+    assert answer.tool.get("model") == expected[0]
+    assert dict(answer.headers)[HEADER] == expected[1]
+
+
+@pytest.mark.parametrize("header", ["Two", "two ", '"two"', "tｗo", ""])
+def test_a_header_that_only_looks_like_a_deployment_is_refused(header: str) -> None:
+    """Where the tool leaves the choice to it."""
+    answer = azure(DEPLOYED, tool(), headers={HEADER: header})
+
+    assert answer.word == "block"
+    assert answer.violations[0].field == "model"
+
+
+def test_a_second_header_is_refused() -> None:
+    """One server reads the first, another the last."""
+    answer = azure(DEPLOYED, tool(model="mini"), headers=[(HEADER, "mini")] * 2)
+
+    assert answer.rules == ["always.deployment"]
+    assert isinstance(answer.decision, Block)
+    assert answer.decision.status == 400
+
+
+@pytest.mark.parametrize(
+    ("models", "header"),
+    [
+        (("mini", "two"), None),
+        (("mini", "two"), "mini"),
+        (("two", None), "mini"),
+        ((None, "two"), "mini"),
+    ],
+)
+def test_tools_with_different_models_cannot_share_a_header(
+    models: tuple[str | None, ...], header: str | None
+) -> None:
+    """One of them would be drawn by a model it was not judged for."""
+    tools = [LOW | ({"model": name} if name else {}) for name in models]
+    answer = azure(DEPLOYED, *tools, headers={HEADER: header} if header else {})
+
+    assert "always.deployment" in answer.rules
+    assert answer.violations[0].field == HEADER
+
+
+def test_what_the_policy_says_of_a_model_goes_with_its_deployment() -> None:
+    """Whether the body names it or the header."""
+    named = azure(DEPLOYED, tool(model="two", quality="high"))
+    headed = azure(DEPLOYED, tool(quality="high"), headers={HEADER: "two"})
+
+    assert named.rules == ["models.gpt-image-2.quality.max"]
+    assert headed.rules == ["models.gpt-image-2.quality.max"]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("mini", "mini"), ("two", "two"), ("big", "mini"), ("x", "mini"), ("Two", None)],
+)
+def test_a_header_without_a_tool_is_judged_all_the_same(
+    header: str, expected: str | None
+) -> None:
+    """The provider may keep a tool from an earlier turn."""
+    answer = azure(DEPLOYED, headers={HEADER: header})
+
+    assert dict(answer.headers)[HEADER] == (expected or header)
+    assert (answer.word == "block") == (expected is None)
+
+
+def test_without_a_map_a_header_is_kept_in_step() -> None:
+    """And none is invented; what is in it is no word for a record."""
+    rules = "fields: { unknown_values: pass }"
+    kept = azure(rules, tool(model="sk-one"), headers={HEADER: "sk-two"})
+    bare = azure(rules, tool(model="sk-one"))
+    two = azure(rules, tool(model="sk-one"), tool(model="sk-two"))
+
+    assert dict(kept.headers) == {HEADER: "sk-one"}
+    assert "sk-one" not in repr(kept.said)
+    assert bare.headers == ()
+    assert two.rules == ["always.deployment"]
+
+
+def test_elsewhere_the_header_means_nothing() -> None:
+    """It is the forwarder's to leave out."""
+    answer = ask(CAP, request(LOW), headers={HEADER: "big"})
+
+    assert answer.word == "forward"
+
+
+PATH = "POST /openai/deployments/{}/images/generations"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "members", "expected"),
+    [
+        ("mini", {}, []),
+        ("mini", {"model": "mini"}, []),
+        ("mini", {"model": None}, []),
+        ("mini", {"model": "two"}, ["always.deployment"]),
+        ("mini", {"model": ["mini"]}, ["always.deployment"]),
+        ("big", {}, ["models"]),
+        ("big", {"model": "mini"}, ["always.deployment"]),
+        ("gpt-image-2", {}, ["models"]),
+        ("Mini", {}, ["models"]),
+        ("two", {"quality": "high"}, ["models.gpt-image-2.quality.max"]),
+        ("mini", {"quality": "high"}, []),
+    ],
+)
+def test_the_deployment_in_a_path_is_the_model(
+    deployment: str, members: dict[str, Any], expected: list[str]
+) -> None:
+    """No rewriting of the body moves it, so it is allowed or refused."""
+    answer = ask(DEPLOYED, {"prompt": "a cat", **members}, at=PATH.format(deployment))
+
+    assert answer.rules == expected
+    if not expected:
+        assert answer.word == "forward"
