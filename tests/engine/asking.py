@@ -162,5 +162,5 @@ def ask(  # noqa: PLR0913 - what a request has
     return Answer(
         decision=decision,
         data=bytes(read.rewritten(edits)),
-        headers=(*kept, *written.items()),
+        headers=(*kept, *((k, v) for k, v in written.items() if v is not None)),
     )

@@ -118,6 +118,93 @@ def test_a_header_without_a_tool_is_judged_all_the_same(
     assert (answer.word == "block") == (expected is None)
 
 
+@pytest.mark.parametrize(
+    ("at", "asked"),
+    [
+        (AZURE, {"input": "x"}),
+        (AZURE, {"input": "x", "tools": [tool(model="sk-1")]}),
+        (AZURE, {"input": "x", "tool_choice": {"type": "image_generation"}}),
+        ("POST /openai/v1/conversations", {"items": []}),
+    ],
+)
+def test_where_tools_are_taken_out_the_header_goes_too(
+    at: str, asked: dict[str, Any]
+) -> None:
+    """It would serve a tool that the provider keeps."""
+    answer = ask("tool: strip", asked, at=at, headers={HEADER: "sk-mini"})
+
+    assert answer.headers == ()
+    assert answer.rules[-1] == "tool"
+    assert (answer.changes[-1].field, answer.changes[-1].after) == (HEADER, None)
+    assert "sk-mini" not in repr(answer.decision)
+
+
+@pytest.mark.parametrize("word", ["strip", "block"])
+def test_where_there_is_no_header_none_is_missed(word: str) -> None:
+    """Requests for text go on."""
+    assert ask(f"tool: {word}", {"input": "x"}, at=AZURE).word == "forward"
+
+
+@pytest.mark.parametrize(
+    ("members", "field"),
+    [
+        ({}, HEADER),
+        ({"tools": [tool(model="x")]}, "type"),
+        ({"tool_choice": {"type": "image_generation"}}, "type"),
+    ],
+)
+def test_where_tools_are_refused_the_header_is_too(
+    members: dict[str, Any], field: str
+) -> None:
+    """Said once, at what names the tool most plainly."""
+    asked = {"input": "x"} | members
+    (violation,) = ask("tool: block", asked, at=AZURE, headers={HEADER: "m"}).violations
+
+    assert (violation.by.rule, violation.field) == ("tool", field)
+    assert violation.fix.startswith("leave out the ")
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ("", ["fields.unknown_values"]),
+        ("fields: { unknown_values: pass }", []),
+    ],
+)
+def test_a_header_that_nobody_knows_is_an_unknown_value(
+    rules: str, expected: list[str]
+) -> None:
+    """As it would be in a tool."""
+    answer = ask(rules, {"input": "x"}, at=AZURE, headers={HEADER: "m"})
+
+    assert answer.rules == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"), [("mini", "mini"), ("big", "mini"), ("Mini", None)]
+)
+def test_at_the_images_api_the_header_is_judged_by_itself(
+    header: str, expected: str | None
+) -> None:
+    """Nobody documents that it means anything there."""
+    asked = {"prompt": "x", "model": "two", "quality": "low"}
+    at = "POST /openai/v1/images/generations"
+    answer = ask(DEPLOYED, asked, at=at, headers={HEADER: header})
+
+    assert answer.word == ("block" if expected is None else answer.word)
+    assert dict(answer.headers)[HEADER] == (expected or header)
+
+
+def test_where_an_agent_is_defined_the_header_means_nothing() -> None:
+    """The agent is judged without it, since its callers bring their own."""
+    made = {"definition": {"kind": "prompt", "tools": [LOW]}}
+    at = "POST /api/projects/p/agents/a/versions"
+    answer = ask(DEPLOYED, made, at=at, headers={HEADER: "two"})
+
+    assert answer.json["definition"]["tools"][0]["model"] == "mini"
+    assert dict(answer.headers) == {HEADER: "two"}
+
+
 def test_without_a_map_a_header_is_kept_in_step() -> None:
     """And none is invented; what is in it is no word for a record."""
     rules = "fields: { unknown_values: pass }"

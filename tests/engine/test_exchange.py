@@ -523,6 +523,22 @@ def test_a_deployment_in_a_header_leaves_the_echoed_model_open(
     assert "model" in completion(to).echo_unverified
 
 
+def test_a_header_that_was_taken_out_leaves_nothing_open() -> None:
+    """A tool that the provider kept is measured by the policy, and stops the stream."""
+    text = POLICY.format(mode="enforce", images="enforce") + "tool: strip\n"
+    found = check_policy(text.encode(), catalogue=CATALOGUE, today=TODAY)
+    assert found.policy is not None
+    to = exchange(by=Gate(found.policy, CATALOGUE), path="/openai/v1/responses")
+    headers = ((IMAGE_DEPLOYMENT_HEADER, "img"),)
+
+    to.request(read_body_now(b'{"model":"gpt-5","input":"x"}'), headers)
+    to.response(200, "text/event-stream")
+    tools = [{**ECHO, "model": "gpt-image-1.5"}]
+    fed = to.feed(event("response.created", response={"id": "r", "tools": tools}))
+
+    assert fed.cut is not None
+
+
 def test_in_process_streams_are_cut_too() -> None:
     """They keep the name of their transport."""
     to = begun(exchange(transport="in_process"))

@@ -63,6 +63,17 @@ def test_changes_are_made_together(notes: Notes) -> None:
     assert decision.changes[2].after == "gpt-image-2"
 
 
+def test_a_header_can_go(notes: Notes) -> None:
+    """Like a member of the body."""
+    notes.change_header("h", None, Reason(rule="tool"), "x")
+
+    decision = notes.decision(())
+
+    assert isinstance(decision, Rewrite)
+    assert decision.headers == {"h": None}
+    assert decision.changes[0].message == "the header h is left out"
+
+
 def test_any_refusal_beats_all_changes(notes: Notes) -> None:
     """By a line of the policy, or by what always holds."""
     line = notes.scene.book.rules.at("fields.unknown")[0]

@@ -22,7 +22,7 @@ from imagegate.engine.decision import (
     Rewrite,
     Violation,
 )
-from imagegate.engine.deployment import judge_path
+from imagegate.engine.deployment import header_of, judge_header, judge_path
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.judge import Asked, judge_tool
 from imagegate.engine.notes import Notes
@@ -212,6 +212,7 @@ def _judge_images(notes: Notes, request: Request, body: Body) -> None:
         pointer="", carrier="images_api", values=values, deployment=deployment
     )
     notes.take(judge_tool(notes.scene, asked))
+    judge_header(notes, header_of(notes, request), ())
     judge_count(notes, body.get("n"), "images_api_n", "n")
 
 

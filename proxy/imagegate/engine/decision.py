@@ -114,11 +114,16 @@ class Forward(_Decided, frozen=True, kw_only=True, tag="forward"):
 
 
 class Rewrite(_Decided, frozen=True, kw_only=True, tag="rewrite"):
-    """The request goes on with these changes, all of them."""
+    """The request goes on with these changes, all of them.
+
+    Attributes:
+        edits: The changes of the body, for `Body.rewritten`.
+        headers: The headers that are set; one that is None goes.
+    """
 
     changes: tuple[Change, ...]
     edits: tuple[Edit, ...] = ()
-    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    headers: Mapping[str, str | None] = msgspec.field(default_factory=dict)
 
 
 class Block(_Decided, frozen=True, kw_only=True, tag="block"):

@@ -9,14 +9,20 @@ from imagegate.engine.decision import Reason
 from imagegate.engine.judge import Verdict
 from imagegate.engine.models import choose_model
 from imagegate.engine.notes import Notes
+from imagegate.engine.policy import Line
 from imagegate.engine.request import Request
 from imagegate.engine.scene import reason_of
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER as HEADER
 
 
 def header_of(notes: Notes, request: Request) -> str | None:
-    """Return the deployment that a header names: one, or none."""
-    if request.match.family.provider != "azure":
+    """Return the deployment that a header names: one, or none.
+
+    Where an agent is defined it means nothing: what calls the agent later brings
+    its own.
+    """
+    match = request.match
+    if match.family.provider != "azure" or match.door.reading == "agent":
         return None
     values = [value for key, value in request.headers if key == HEADER]
     if len(values) > 1:
@@ -46,12 +52,31 @@ def judge_header(notes: Notes, asked: str | None, verdicts: Sequence[Verdict]) -
 
 def _judge_lone(notes: Notes, asked: str) -> str | None:
     """Judge a header that serves a tool which the provider keeps."""
-    choice = choose_model(notes.scene, asked)
+    choice, by = choose_model(notes.scene, asked), None
     if choice.outcome in ("kept", "written"):
         return choice.written or asked
+    if choice.outcome == "unknown":
+        word, by = notes.scene.book.unknown_values
+        if word == "pass":
+            return asked
     said = "this image deployment is not allowed"
-    notes.refuse("", HEADER, choice.by, said, was=asked)
+    notes.refuse("", HEADER, choice.by or by, said, was=asked)
     return None
+
+
+def judge_idle(notes: Notes, asked: str | None, word: str, line: Line | None) -> None:
+    """Judge a header where the policy has no image tools.
+
+    It may serve a tool that the provider keeps, or one that an agent has.
+    """
+    if asked is None:
+        return
+    if word == "strip":
+        notes.change_header(HEADER, None, reason_of(line), asked)
+    else:
+        fix = f"leave out the header {HEADER}"
+        said = "image generation is not allowed"
+        notes.refuse("", HEADER, line, said, fix=fix, was=asked)
 
 
 def judge_path(notes: Notes, deployment: str, body: Body) -> bool:

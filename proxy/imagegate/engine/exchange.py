@@ -145,9 +145,9 @@ class Exchange:
         if isinstance(decision, Block):
             self._refusal = refuse(decision, decision_id=context.decision_id)
         elif not isinstance(decision, Forward) or decision.inspected:
-            names = [*dict(headers)]
-            names += decision.headers if isinstance(decision, Rewrite) else ()
-            by_header = IMAGE_DEPLOYMENT_HEADER in names
+            written = decision.headers if isinstance(decision, Rewrite) else {}
+            sent = {**dict(headers), **written}
+            by_header = sent.get(IMAGE_DEPLOYMENT_HEADER) is not None
             self._expect(context.door, decision.tools, by_header=by_header)
         return Ruling(record=record, decision=decision, refusal=self._refusal)
 

@@ -29,7 +29,7 @@ class Notes:
         self.changes: list[Change] = []
         self.violations: list[Violation] = []
         self.edits: list[Edit] = []
-        self.headers: dict[str, str] = {}
+        self.headers: dict[str, str | None] = {}
 
     def decision(self, observed: tuple[Change | Violation, ...]) -> Decision:
         """Put together what was found: any refusal beats all changes."""
@@ -71,10 +71,13 @@ class Notes:
         self.edits.append((pointer, edit))
         self._note(pointer, field, by, message, before=before, after=after)
 
-    def change_header(self, name: str, value: str, by: Reason, before: object) -> None:
-        """Set a header."""
+    def change_header(
+        self, name: str, value: str | None, by: Reason, before: object
+    ) -> None:
+        """Set a header; without anything to say it goes."""
         self.headers[name] = value
         said = f"the header names the deployment {self.shown(value)}"
+        said = f"the header {name} is left out" if value is None else said
         was, becomes = self.shown(before), self.shown(value)
         self._note("", name, by, said, before=was, after=becomes)
 

@@ -6,7 +6,7 @@ from imagegate.engine.bench import Bench
 from imagegate.engine.body import Body, Tool
 from imagegate.engine.choice import repair_choice
 from imagegate.engine.counts import judge_calls
-from imagegate.engine.deployment import header_of, judge_header
+from imagegate.engine.deployment import header_of, judge_header, judge_idle
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Line
 from imagegate.engine.request import Request
@@ -37,6 +37,7 @@ class _Judging:
 
     def run(self, body: Body) -> None:
         tools = self._image_tools(body)
+        asked = header_of(self.notes, self.request)
         if self.word == "block":
             for _, tool in tools:
                 refuse_tool(self.notes, tool.pointer, self.line)
@@ -44,11 +45,13 @@ class _Judging:
             for _, tool in tools:
                 self._strip(tool.pointer)
         else:
-            self._judge_settings(tools)
+            self._judge_settings(tools, asked)
         chosen = self._judge_choice(body, {tool.pointer for _, tool in tools})
+        brought = bool(tools) or chosen
         if self.word == "allow" and self.request.is_answered:
-            brought = bool(tools) or chosen
             judge_calls(self.notes, self.request, body, brought=brought)
+        if self.word == "strip" or (self.word == "block" and not brought):
+            judge_idle(self.notes, asked, self.word, self.line)
 
     def _image_tools(self, body: Body) -> list[tuple[str, Tool]]:
         found: list[tuple[str, Tool]] = []
@@ -71,26 +74,25 @@ class _Judging:
             before="image_generation",
         )
 
-    def _judge_settings(self, tools: list[tuple[str, Tool]]) -> None:
+    def _judge_settings(self, tools: list[tuple[str, Tool]], asked: str | None) -> None:
         limit = self.notes.scene.book.limit("tools")
         if limit is not None and len(tools) > count_of(limit.value):
             at = tools[count_of(limit.value)][1].pointer
             said = f"{len(tools)} image tools in one request: {count_of(limit.value)}"
             fix = "send the tools in requests of their own"
             self.notes.refuse(at, "tools", limit, f"{said} allowed", fix=fix)
-        deployment = header_of(self.notes, self.request)
         verdicts = []
         for kind, tool in tools:
             if kind in ("namespace", "unknown"):
                 said = "an image tool has no place here; move it to the tools array"
                 self.notes.refuse_always(tool.pointer, "type", "carrier", said)
                 continue
-            verdict = self.bench.judge(tool, kind, deployment)
+            verdict = self.bench.judge(tool, kind, asked)
             verdicts.append(self.notes.take(verdict))
         match = self.request.match
         # A definition is stored; what calls it later brings the header itself.
         if match.family.provider == "azure" and match.door.reading != "agent":
-            judge_header(self.notes, deployment, verdicts)
+            judge_header(self.notes, asked, verdicts)
 
     def _judge_choice(self, body: Body, found: set[str]) -> bool:
         """Judge `tool_choice`, and repair it where the tool it names has gone.

@@ -330,12 +330,13 @@ def _path(scope: Scope) -> str:
 
 
 def _rewritten(
-    headers: list[tuple[bytes, bytes]], size: int, extra: Mapping[str, str]
+    headers: list[tuple[bytes, bytes]], size: int, extra: Mapping[str, str | None]
 ) -> list[tuple[bytes, bytes]]:
     """Describe the body that is sent, and set what the decision sets."""
     ours = {name.encode() for name in extra} | set(_ANSWERED_BY_US)
     kept = [(key, value) for key, value in headers if key.lower() not in ours]
-    set_by_us = [(name.encode(), value.encode()) for name, value in extra.items()]
+    named = [(name, value) for name, value in extra.items() if value is not None]
+    set_by_us = [(name.encode(), value.encode()) for name, value in named]
     return [*kept, (b"content-length", b"%d" % size), *set_by_us]
 
 
