@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
 Headers = Sequence[tuple[bytes, bytes]]
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a provider is: known from configuration before any request.
+
+    Attributes:
+        scheme: `http` or `https`.
+        host: A name or an address, an IPv6 address without brackets.
+        port: The port.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> bytes:
+        """Spell the origin as `Host` does."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = self.port == _DEFAULT_PORTS[self.scheme]
+        return (host if usual else f"{host}:{self.port}").encode("ascii")
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, ready to be written: nothing is added to it, nothing resolved."""
+    """One request, ready to be written: nothing is added to it, nothing resolved.
+
+    Attributes:
+        method: The method.
+        origin: Whom to connect to.
+        target: Path and query, for the request line; never read as an address.
+        headers: All of them, framing and `Host` included.
+        body: The body, in one piece.
+    """
 
     method: str
-    url: str
+    origin: Origin
+    target: bytes
     headers: Headers
-    body: bytes | None = None
+    body: bytes = b""
 
 
 class UpstreamAnswer(Protocol):
@@ -30,18 +61,27 @@ class UpstreamAnswer(Protocol):
     def headers(self) -> Headers:
         """The headers, as they were sent."""
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body, undecoded, in the pieces in which it arrives."""
+    async def read(self) -> bytes:
+        """Return the next piece of the body as it has come, undecoded.
+
+        Empty at the end of the body alone: one cut short raises `UpstreamError`.
+        """
 
     async def close(self) -> None:
-        """End the exchange; an unfinished answer ends the provider's work too."""
+        """End the exchange; an unfinished answer ends the provider's work too.
+
+        Waits for nothing, so that no cancellation can come in between.
+        """
 
 
 class Client(Protocol):
     """Sends requests. A request is never sent twice."""
 
     async def send(self, request: UpstreamRequest) -> UpstreamAnswer:
-        """Send a request and return when the head of the answer is there."""
+        """Send a request and return when the head of the answer is there.
+
+        Cancelled at any time, it leaves no connection and no slot behind.
+        """
 
     async def close(self) -> None:
         """Close every connection."""

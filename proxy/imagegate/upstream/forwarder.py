@@ -1,8 +1,7 @@
 """An ASGI application that sends each request to the provider and relays the answer.
 
-The target is built from configuration and the raw path; nothing the client says
-chooses the host. Every wait has a deadline. The upstream call is paid for, so it
-ends as soon as nobody listens any more.
+It knows no policy, and no HTTP client but by its interface. The upstream call is
+paid for, so it ends as soon as nobody listens any more.
 """
 
 from __future__ import annotations
@@ -10,54 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from imagegate.upstream.client import (
     Client,
-    Headers,
     UpstreamAnswer,
     UpstreamError,
     UpstreamRequest,
 )
-from imagegate.upstream.credentials import Credential, PassThrough
-from imagegate.upstream.headers import CREDENTIALS, to_client, to_upstream
+from imagegate.upstream.deadlines import (
+    ClientLeft,
+    ClientStalled,
+    Deadlines,
+    Watchdog,
+)
+from imagegate.upstream.headers import check_answer, to_client, to_upstream
+from imagegate.upstream.provider import Upstream, path_of, query_of
 
+__all__ = ["Deadlines", "Forwarder", "Upstream"]
 
-class Upstream(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider.
+OUTCOME = "imagegate.outcome"
+"""The extension in which the middleware, if there is one, learns of an early end."""
 
-    Attributes:
-        name: For messages.
-        base: Scheme, host and perhaps a path: `https://api.openai.com`.
-        credential: With what the provider is asked.
-    """
-
-    name: str
-    base: str
-    credential: Credential = msgspec.field(default_factory=PassThrough)
-
-
-class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
-    """How many seconds each wait may take.
-
-    Attributes:
-        head: From sending the request to the head of the answer. An image that
-            is not streamed takes minutes before its first byte.
-        idle: Between two pieces of the answer.
-        total: The whole exchange.
-        stall: One write to the client.
-    """
-
-    head: float = 600.0
-    idle: float = 120.0
-    total: float = 3600.0
-    stall: float = 60.0
-
-
-class ClientLeft(Exception):  # noqa: N818 - a fact, not an error
-    """The client hung up."""
+_NEVER_FORWARDED = ("CONNECT", "TRACE")
+_WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class Forwarder:
@@ -69,13 +47,31 @@ class Forwarder:
         upstream: Upstream,
         *,
         deadlines: Deadlines | None = None,
+        body_limit: int = 128 * 1024 * 1024,
     ) -> None:
+        """Make a forwarder.
+
+        Args:
+            client: Sends the requests.
+            upstream: Where they go.
+            deadlines: How long each wait may take.
+            body_limit: How many bytes a request that nobody has read before us
+                may have; it is held in memory until it is sent.
+        """
         self.client = client
         self.upstream = upstream
         self.deadlines = deadlines or Deadlines()
+        self.body_limit = body_limit
+        self._origin = upstream.origin
+        self._path = upstream.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward one request."""
+        """Forward one request.
+
+        Raises:
+            UpstreamError: The answer ended too early, after its head was sent: the
+                server must not end it as if it were complete.
+        """
         if scope["type"] != "http":
             raise ValueError(f"cannot forward a scope of type {scope['type']!r}")
         started = False
@@ -83,154 +79,163 @@ class Forwarder:
         async def sending(message: Message) -> None:
             nonlocal started
             started = True
-            try:
-                async with asyncio.timeout(self.deadlines.stall):
-                    await send(message)
-            except TimeoutError:
-                raise ClientLeft from None
+            await send(message)
 
         try:
-            async with asyncio.timeout(self.deadlines.total):
-                await self._forward(scope, receive, sending)
+            with Watchdog(self.deadlines) as watchdog:
+                await self._forward(scope, receive, sending, watchdog)
+        except ClientStalled:
+            _note(scope, "client_left")
+            raise UpstreamError("client_stalled", status=504) from None
         except ClientLeft:
-            return
-        except TimeoutError:
-            if started:
-                raise UpstreamError("total_timeout", status=504) from None
-            await _answer(send, UpstreamError("total_timeout", status=504))
+            _note(scope, "client_left")
         except UpstreamError as error:
+            late = error.code.endswith("_timeout")
+            _note(scope, "timeout" if late else "upstream_error")
             if started:
                 raise
-            await _answer(send, error)
+            await self._answer(send, error)
 
-    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _read_body(receive)
-        request = await _outgoing(scope, self.upstream, body)
-        async with _until_left(receive), self._answered(request) as answer:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": answer.status,
-                    "headers": list(to_client(answer.headers)),
-                }
-            )
-            async for chunk in _paced(answer, self.deadlines.idle):
-                await send(
-                    {"type": "http.response.body", "body": chunk, "more_body": True}
-                )
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _forward(
+        self, scope: Scope, receive: Receive, send: Send, watchdog: Watchdog
+    ) -> None:
+        body = await self._read_body(receive, watchdog)
+        async with _ended_by_leaving(receive, watchdog):
+            watchdog.expect("head")
+            answer = await self.client.send(await self._outgoing(scope, body))
+            try:
+                await _relay(answer, send, watchdog)
+            finally:
+                await answer.close()
 
-    @contextlib.asynccontextmanager
-    async def _answered(
-        self, request: UpstreamRequest
-    ) -> AsyncIterator[UpstreamAnswer]:
-        """Hold an answer, and end the exchange whatever happens."""
-        try:
-            async with asyncio.timeout(self.deadlines.head):
-                answer = await self.client.send(request)
-        except TimeoutError:
-            raise UpstreamError("head_timeout", status=504) from None
-        try:
-            yield answer
-        finally:
-            await asyncio.shield(answer.close())
+    async def _read_body(self, receive: Receive, watchdog: Watchdog) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            watchdog.expect("body")
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self.body_limit:
+                raise UpstreamError("request_too_large", status=413)
+            parts.append(part)
+            if not message.get("more_body", False):
+                # A single piece is what `join` returns itself, uncopied.
+                return b"".join(parts)
+
+    async def _outgoing(self, scope: Scope, body: bytes) -> UpstreamRequest:
+        """Build what the provider gets."""
+        method = scope["method"]
+        if method in _NEVER_FORWARDED:
+            raise UpstreamError("bad_method", status=400)
+        target = self._path + path_of(scope) + query_of(scope)
+        headers = [
+            (b"host", self._origin.authority),
+            *to_upstream(scope["headers"]),
+            *await self.upstream.credential.headers(scope["headers"]),
+            # An encoded answer could be relayed but not observed; one rule for all
+            # routes, for which of them is observed is not known here.
+            (b"accept-encoding", b"identity"),
+        ]
+        if body or method in _WITH_BODY:
+            headers.append((b"content-length", b"%d" % len(body)))
+        return UpstreamRequest(
+            method=method,
+            origin=self._origin,
+            target=target,
+            headers=headers,
+            body=body,
+        )
+
+    async def _answer(self, send: Send, error: UpstreamError) -> None:
+        """Answer in the provider's place; who does not even read that has left."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.deadlines.stall):
+                for message in _instead(error):
+                    await send(message)
 
 
-async def _read_body(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-async def _outgoing(scope: Scope, upstream: Upstream, body: bytes) -> UpstreamRequest:
-    """Build what the provider gets."""
-    raw = scope.get("raw_path") or scope["path"].encode()
-    path = raw.decode("ascii").removeprefix(scope.get("root_path", ""))
-    query = scope.get("query_string", b"").decode("ascii")
-    url = f"{upstream.base.rstrip('/')}{path}{'?' if query else ''}{query}"
-    credential = await upstream.credential.headers(scope["headers"])
-    headers: Headers = [
-        (b"host", upstream.base.partition("://")[2].partition("/")[0].encode()),
-        *to_upstream(scope["headers"], drop=CREDENTIALS),
-        *credential,
-        # An encoded answer could be relayed but not observed.
-        (b"accept-encoding", b"identity"),
-    ]
-    if body or scope["method"] in ("POST", "PUT", "PATCH"):
-        headers = [*headers, (b"content-length", b"%d" % len(body))]
-    return UpstreamRequest(
-        method=scope["method"], url=url, headers=headers, body=body or None
+async def _relay(answer: UpstreamAnswer, send: Send, watchdog: Watchdog) -> None:
+    """Send on each piece as it comes; while a piece is not taken, none is read."""
+    status, headers = answer.status, answer.headers
+    check_answer(status, headers)
+    watchdog.expect("stall")
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": list(to_client(headers, status=status)),
+        }
     )
+    watchdog.expect("idle")
+    while chunk := await answer.read():
+        watchdog.expect("stall")
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        watchdog.expect("idle")
+    watchdog.expect("stall")
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @contextlib.asynccontextmanager
-async def _until_left(receive: Receive) -> AsyncIterator[None]:
-    """Cancel what is inside when the client hangs up.
+async def _ended_by_leaving(
+    receive: Receive, watchdog: Watchdog
+) -> AsyncIterator[None]:
+    """End the exchange when the client hangs up.
 
     Servers do not raise in `send` when a client has left, so somebody listens.
     """
-    task = asyncio.current_task()
-    left = False
 
-    async def watch() -> None:
-        nonlocal left
+    async def listen() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        left = True
-        if task is not None:
-            task.cancel()
 
-    watcher = asyncio.create_task(watch())
+    def heard(listener: asyncio.Task[None]) -> None:
+        # A server that cannot say whether the client is there: as if it had left.
+        if not listener.cancelled():
+            listener.exception()
+            watchdog.end(ClientLeft())
+
+    listener = asyncio.create_task(listen())
+    listener.add_done_callback(heard)
     try:
         yield
-    except asyncio.CancelledError:
-        if left and task is not None and not task.uncancel():
-            raise ClientLeft from None
-        raise
     finally:
-        watcher.cancel()
+        listener.cancel()
 
 
-async def _paced(answer: UpstreamAnswer, idle: float) -> AsyncIterator[bytes]:
-    """Yield the pieces of an answer, none later than the deadline."""
-    chunks = answer.chunks()
-    while True:
-        try:
-            async with asyncio.timeout(idle):
-                chunk = await anext(chunks, None)
-        except TimeoutError:
-            raise UpstreamError("idle_timeout", status=504) from None
-        if chunk is None:
-            return
-        yield chunk
+def _note(
+    scope: Scope, ended: Literal["client_left", "timeout", "upstream_error"]
+) -> None:
+    """Tell whoever asked why the exchange ended early."""
+    outcome = scope.get("extensions", {}).get(OUTCOME)
+    if outcome is not None:
+        outcome["ended"] = ended
 
 
-async def _answer(send: Send, error: UpstreamError) -> None:
-    """Answer in the provider's place; a client may try again only if it is safe."""
+def _instead(error: UpstreamError) -> tuple[Message, Message]:
+    """Say what is wrong; a client may try again only if that is safe."""
+    ours = error.status >= 500  # noqa: PLR2004 - not the client's fault
+    said = "the provider did not answer" if ours else "the request cannot be forwarded"
     body = msgspec.json.encode(
         {
             "error": {
-                "message": f"the provider did not answer ({error.code})",
-                "type": "server_error",
+                "message": f"{said} ({error.code})",
+                "type": "server_error" if ours else "invalid_request_error",
                 "param": None,
                 "code": error.code,
             }
         }
     )
-    retry = b"true" if error.resendable else b"false"
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"x-should-retry", retry),
+        (b"x-should-retry", b"true" if error.resendable else b"false"),
     ]
     if error.status == 503:  # noqa: PLR2004 - Service Unavailable
         headers.append((b"retry-after", b"1"))
-    await send(
-        {"type": "http.response.start", "status": error.status, "headers": headers}
+    return (
+        {"type": "http.response.start", "status": error.status, "headers": headers},
+        {"type": "http.response.body", "body": body, "more_body": False},
     )
-    await send({"type": "http.response.body", "body": body, "more_body": False})

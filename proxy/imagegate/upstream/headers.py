@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 
-from imagegate.upstream.client import Headers
+from imagegate.upstream.client import Headers, UpstreamError
 
-HOP_BY_HOP = frozenset(
+_HOP_BY_HOP = frozenset(
     (
         b"connection",
         b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
         b"proxy-connection",
         b"te",
         b"trailer",
@@ -25,69 +24,108 @@ HOP_BY_HOP = frozenset(
 _OURS = frozenset((b"host", b"content-length", b"accept-encoding", b"expect"))
 """Written by us, whatever the client wrote."""
 
+CREDENTIALS = frozenset((b"authorization", b"api-key"))
+"""Where keys are; what becomes of them is the upstream's to say."""
+
 _MISLEADING = frozenset(
     (
+        b"client-ip",
+        b"cookie",
         b"forwarded",
+        b"max-forwards",
+        b"true-client-ip",
         b"via",
-        b"x-real-ip",
+        b"x-client-ip",
+        b"x-forwarded",
         b"x-http-method",
         b"x-http-method-override",
         b"x-method-override",
-        b"x-original-url",
         b"x-original-uri",
+        b"x-original-url",
+        b"x-real-ip",
         b"x-rewrite-url",
-        b"cookie",
-        b"max-forwards",
     )
 )
 """Tell a server upstream another story than the request line, or who asks."""
 
-_PREFIXES = (b"x-forwarded-", b"x-imagegate-", b"proxy-", b"sec-websocket-")
-CREDENTIALS = frozenset((b"authorization", b"api-key"))
-_NOT_RELAYED = frozenset((b"set-cookie", b"set-cookie2", b"alt-svc", b"trailer"))
+_PREFIXES = (
+    b"proxy-",
+    b"sec-websocket-",
+    b"x-forwarded-",
+    b"x-imagegate-",
+    b"x-ms-client-principal",  # who asks, where Azure has authenticated
+)
+
+_NOT_RELAYED = frozenset(
+    (
+        b"alt-svc",  # leads past this gateway, as the next four do
+        b"azure-asyncoperation",
+        b"location",
+        b"operation-location",
+        b"refresh",
+        b"set-cookie",  # an answer to us, not to one of many clients
+        b"set-cookie2",
+    )
+)
+"""A redirect stays what it is, but an SDK that followed it would take its key along."""
+
+_ESSENTIAL = CREDENTIALS | frozenset(
+    (
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"x-ms-oai-image-generation-deployment",
+    )
+)
+"""Says what the message is, and was judged: not `Connection`'s to take away."""
+
+_NOT_IN_A_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_WITHOUT_BODY = (204, 304)
 
 
-def nominated(headers: Headers) -> frozenset[bytes]:
+def _nominated(headers: Headers) -> frozenset[bytes]:
     """Return the names that `Connection` says belong to this connection only."""
-    return frozenset(
+    names = {
         name.strip().lower()
         for key, value in headers
         if key.lower() == b"connection"
         for name in value.split(b",")
-    )
+    }
+    return frozenset(names - _ESSENTIAL)
 
 
-def to_upstream(
-    headers: Headers, *, drop: Iterable[bytes] = ()
-) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the client's headers that the provider gets.
+def to_upstream(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the client's headers that the provider gets, its credential excepted.
 
     A name with an underscore is dropped: some servers read it as its twin with a
     hyphen, and would see two of what was judged as one.
     """
-    unwanted = HOP_BY_HOP | _OURS | _MISLEADING | frozenset(drop)
-    # What we set ourselves is not the client's to take away.
-    extras = nominated(headers) - CREDENTIALS - {b"content-type"}
+    unwanted = _HOP_BY_HOP | _OURS | _MISLEADING | CREDENTIALS | _nominated(headers)
     for key, value in headers:
         name = key.lower()
-        if name in unwanted or name in extras or b"_" in name:
+        if name in unwanted or b"_" in name or name.startswith(_PREFIXES):
             continue
-        if not name.startswith(_PREFIXES):
+        yield name, value
+
+
+def to_client(headers: Headers, *, status: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the provider's headers that the client gets."""
+    unwanted = _HOP_BY_HOP | _NOT_RELAYED | _nominated(headers)
+    if status in _WITHOUT_BODY:
+        # It counts a body that is not sent, and servers wait for it.
+        unwanted |= {b"content-length"}
+    for key, value in headers:
+        name = key.lower()
+        if name not in unwanted and not name.startswith(b"proxy-"):
             yield name, value
 
 
-def to_client(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the provider's headers that the client gets.
-
-    A redirect stays what it is, but its target is not passed on: an SDK would
-    follow it past this gateway, with the key.
-    """
-    unwanted = HOP_BY_HOP | _NOT_RELAYED | nominated(headers)
-    chunked = any(key.lower() == b"transfer-encoding" for key, _ in headers)
-    for key, value in headers:
-        name = key.lower()
-        if name in unwanted or name == b"location":
-            continue
-        # Both framings at once is an attack or a mistake; chunked wins.
-        if not (chunked and name == b"content-length"):
-            yield name, value
+def check_answer(status: int, headers: Headers) -> None:
+    """Refuse the head of an answer that could be read in two ways, or not relayed."""
+    names = {key.lower() for key, _ in headers}
+    if (
+        not 200 <= status < 600  # noqa: PLR2004 - what a final answer can be
+        or {b"content-length", b"transfer-encoding"} <= names
+        or any(_NOT_IN_A_VALUE.search(value) for _, value in headers)
+    ):
+        raise UpstreamError("answer_malformed", status=502)

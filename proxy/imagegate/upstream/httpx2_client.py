@@ -1,112 +1,182 @@
-"""The client on httpx2's transport.
+"""The client on httpcore2, which is the transport of httpx2.
 
-Only the transport is used: the client around it would add headers, keep cookies
-shared by all users, read proxies from the environment and follow redirects.
+httpx2 itself would resolve dots in the path, add headers, keep cookies that all
+users share, read proxies from the environment and follow redirects.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
+import httpcore2
 import httpx2
 
-from imagegate.upstream.client import Headers, UpstreamError, UpstreamRequest
+from imagegate.upstream.client import Headers, Origin, UpstreamError, UpstreamRequest
+from imagegate.upstream.wire import Network, UntrustedError, Wire
 
 
 class Httpx2Answer:
-    """An answer of httpx2's transport."""
+    """An answer of httpcore2's."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpcore2.Response) -> None:
+        self.status = response.status
+        self.headers: Headers = response.headers
         self._response = response
+        self._pieces = response.aiter_stream()
 
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return self._response.status_code
-
-    @property
-    def headers(self) -> Headers:
-        """The headers, as they were sent."""
-        return self._response.headers.raw
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body, undecoded."""
-        with _translated(after="answer_broken"):
-            async for chunk in self._response.aiter_raw():
-                yield chunk
+    async def read(self) -> bytes:
+        """Return the next piece of the body; empty at its end."""
+        with _translated(malformed="answer_broken", closed="answer_broken"):
+            return await anext(self._pieces, b"")
 
     async def close(self) -> None:
         """End the exchange."""
+        await self._pieces.aclose()
         await self._response.aclose()
 
 
 class Httpx2Client:
-    """Sends requests over a pool of connections."""
+    """Sends requests over connections that are kept, one pool for each provider."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - an operator's choices
         self,
         *,
         connections: int = 1_000,
         connect_seconds: float = 10.0,
         pool_seconds: float = 5.0,
-        tls: ssl.SSLContext | None = None,
+        write_seconds: float = 60.0,
+        idle_seconds: float = 30.0,
+        authorities: Path | None = None,
     ) -> None:
         """Make a client.
 
         Args:
-            connections: How many exchanges there can be at once.
-            connect_seconds: How long connecting may take.
+            connections: How many exchanges there can be at once with one provider.
+            connect_seconds: How long connecting may take, encryption included.
             pool_seconds: How long a request waits for a free connection.
-            tls: How the provider is verified; the system's roots by default.
+            write_seconds: How long a provider may take no byte of a request.
+            idle_seconds: How long a connection is kept that nobody uses.
+            authorities: A file of certificates that are trusted besides the
+                system's. The environment (`SSL_CERT_FILE`) has no say.
         """
+        self._connections = connections
+        self._idle_seconds = idle_seconds
         self._timeouts = {
             "connect": connect_seconds,
             "pool": pool_seconds,
-            # The forwarder keeps its own deadlines: a timeout per read never
-            # ends an answer that drips.
-            "read": None,
-            "write": None,
+            "write": write_seconds,
         }
-        self._transport = httpx2.AsyncHTTPTransport(
-            verify=tls or ssl.create_default_context(),
-            trust_env=False,
-            retries=0,
-            limits=httpx2.Limits(
-                max_connections=connections,
-                max_keepalive_connections=connections,
-                keepalive_expiry=30.0,
-            ),
-        )
+        self._tls = httpx2.create_ssl_context(trust_env=False)
+        if authorities is not None:
+            self._tls.load_verify_locations(authorities)
+        self._pools: dict[Origin, _Pool] = {}
 
     async def send(self, request: UpstreamRequest) -> Httpx2Answer:
         """Send a request and return when the head of the answer is there."""
-        outgoing = httpx2.Request(
+        origin = request.origin
+        outgoing = httpcore2.Request(
             request.method,
-            request.url,
-            headers=list(request.headers),
+            httpcore2.URL(
+                scheme=origin.scheme,
+                host=origin.host,
+                port=origin.port,
+                target=request.target,
+            ),
+            headers=request.headers,
             content=request.body,
             extensions={"timeout": self._timeouts},
         )
-        with _translated(after="no_answer"):
-            return Httpx2Answer(await self._transport.handle_async_request(outgoing))
+        with _translated(malformed="answer_malformed", closed="no_answer"):
+            response = await self._pool(origin).handle_async_request(outgoing)
+        wire = response.extensions["network_stream"]
+        if isinstance(wire, Wire):  # something else once it is another protocol's
+            wire.head_ended()
+        return Httpx2Answer(response)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    def _pool(self, origin: Origin) -> _Pool:
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = _Pool(
+                ssl_context=self._tls,
+                max_connections=self._connections,
+                keepalive_expiry=self._idle_seconds,
+                network_backend=Network(),
+            )
+            self._pools[origin] = pool
+        return pool
+
+
+class _Pool(httpcore2.AsyncConnectionPool):
+    """httpcore2's pool, which asks more of a connection before it is used again."""
+
+    def create_connection(
+        self, origin: httpcore2.Origin
+    ) -> httpcore2.AsyncConnectionInterface:
+        """Make a connection; it connects with its first request."""
+        return _Connection(
+            origin=origin,
+            ssl_context=self._ssl_context,
+            keepalive_expiry=self._keepalive_expiry,
+            network_backend=self._network_backend,
+        )
+
+
+class _Connection(httpcore2.AsyncHTTPConnection):
+    """A connection that is not used again when there was more than an answer on it.
+
+    httpcore2 would read what is left over as the answer to the next request, which
+    may be another user's. Bytes that come only after that request began to be sent
+    cannot be told from an answer, by anybody.
+    """
+
+    def has_expired(self) -> bool:
+        """Whether the connection must not be used again."""
+        return super().has_expired() or self._left_over()
+
+    def _left_over(self) -> bool:
+        # Only the parser knows what it has not used, and only so can it be asked.
+        inner = self._connection
+        return isinstance(inner, httpcore2.AsyncHTTP11Connection) and bool(
+            inner._h11_state.trailing_data[0]  # noqa: SLF001 - nothing public tells
+        )
+
+
+_ERRORS: tuple[tuple[type[Exception], str, int, bool], ...] = (
+    (httpcore2.PoolTimeout, "upstream_busy", 503, True),
+    (httpcore2.ConnectTimeout, "connect_timeout", 504, True),
+    (UntrustedError, "untrusted_certificate", 502, True),
+    (httpcore2.ConnectError, "cannot_connect", 502, True),
+    (httpcore2.WriteTimeout, "write_timeout", 504, False),
+    (httpcore2.LocalProtocolError, "request_malformed", 400, False),
+)
+"""What goes wrong, its code, what to answer, and whether nothing was sent."""
 
 
 @contextlib.contextmanager
-def _translated(*, after: str) -> Iterator[None]:
-    """Turn httpx2's errors into ours on the line where they enter."""
+def _translated(*, malformed: str, closed: str) -> Iterator[None]:
+    """Turn httpcore2's errors into ours on the line where they enter.
+
+    Not chained: h11 quotes the header that it refuses, and it may be a key.
+    """
     try:
         yield
-    except httpx2.PoolTimeout:
-        raise UpstreamError("upstream_busy", status=503, resendable=True) from None
-    except httpx2.ConnectTimeout:
-        raise UpstreamError("connect_timeout", status=504, resendable=True) from None
-    except (httpx2.ConnectError, httpx2.UnsupportedProtocol):
-        raise UpstreamError("cannot_connect", status=502, resendable=True) from None
-    except (httpx2.HTTPError, httpx2.StreamError):
-        raise UpstreamError(after, status=502) from None
+    except httpcore2.RemoteProtocolError:
+        raise UpstreamError(malformed, status=502) from None
+    except (
+        httpcore2.NetworkError,
+        httpcore2.TimeoutException,
+        httpcore2.ProtocolError,
+    ) as error:
+        for kind, code, status, resendable in _ERRORS:
+            if isinstance(error, kind):
+                raise UpstreamError(
+                    code, status=status, resendable=resendable
+                ) from None
+        raise UpstreamError(closed, status=502) from None

@@ -1,0 +1,115 @@
+"""What ends an exchange early: a wait that takes too long, a client that has left.
+
+Timeouts of single reads never end an answer that drips. Here every wait has an end,
+and all of it has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Literal, Self, TypeAlias
+
+import msgspec
+
+from imagegate.upstream.client import UpstreamError
+
+Wait: TypeAlias = Literal["body", "head", "idle", "stall"]
+
+
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
+    """How many seconds each wait may take.
+
+    Attributes:
+        body: For the next piece of the client's request.
+        head: From the whole request to the head of the answer. An image that is
+            not streamed takes minutes before its first byte.
+        idle: Between two pieces of the answer.
+        stall: One write to the client.
+        total: The whole exchange.
+    """
+
+    body: float = 60.0
+    head: float = 600.0
+    idle: float = 120.0
+    stall: float = 60.0
+    total: float = 3600.0
+
+
+class ClientLeft(Exception):  # noqa: N818 - a fact, not an error
+    """The client hung up."""
+
+
+class ClientStalled(ClientLeft):
+    """The client is there, and reads nothing any more."""
+
+
+class Watchdog:
+    """Cancels the task that enters it, and raises the reason where it leaves.
+
+    One timer for all waits: it is set anew only when it has rung, or when the next
+    wait must end before it would. A timeout object per piece of an answer would cost
+    more than relaying the piece.
+    """
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._deadlines = deadlines
+        self._wait: Wait | None = None
+        self._reason: Exception | None = None
+        self._watching = False
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a watchdog needs a task to watch")
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._end = self._due = self._loop.time() + self._deadlines.total
+        self._timer = self._loop.call_at(self._end, self._ring)
+        self._watching = True
+        return self
+
+    def expect(self, wait: Wait) -> None:
+        """Say what is waited for from now on."""
+        self._wait = wait
+        seconds: float = getattr(self._deadlines, wait)
+        self._due = self._loop.time() + seconds
+        if self._due < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._due, self._ring)
+
+    def end(self, reason: Exception) -> None:
+        """End the exchange now, unless it has ended."""
+        if self._watching and self._reason is None:
+            self._reason = reason
+            self._task.cancel()
+
+    def _ring(self) -> None:
+        now = self._loop.time()
+        if now >= self._end:
+            self.end(UpstreamError("total_timeout", status=504))
+        elif now >= self._due:
+            self.end(self._expired())
+        else:
+            self._timer = self._loop.call_at(min(self._due, self._end), self._ring)
+
+    def _expired(self) -> Exception:
+        if self._wait == "stall":
+            return ClientStalled()
+        status = 408 if self._wait == "body" else 504
+        return UpstreamError(f"{self._wait}_timeout", status=status)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._watching = False
+        self._timer.cancel()
+        if self._reason is None:
+            return
+        ours_alone = self._task.uncancel() <= self._cancelled_before
+        if ours_alone and kind is asyncio.CancelledError:
+            raise self._reason from None

@@ -1,0 +1,87 @@
+"""A provider by configuration, and what a client's path becomes there.
+
+Nothing the client says chooses the host: its path is appended to what the operator
+wrote, or refused. A path that a lenient server would read as another one is refused,
+for it could leave the folder that the operator named, with the operator's key.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+import msgspec
+from starlette.types import Scope
+
+from imagegate.upstream.client import Origin, UpstreamError
+from imagegate.upstream.credentials import Credential, PassThrough
+
+# Visible ASCII; neither the end of a path, nor what some servers take for a slash.
+_PATH = re.compile(rb"/[^\x00-\x20\x7f-\xff#?\\]*")
+_QUERY = re.compile(rb"[^\x00-\x20\x7f-\xff#]*")
+_SEGMENT_ENDS = re.compile(rb"[/\\;]")
+_PORTS = {"http": 80, "https": 443}
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider.
+
+    Attributes:
+        name: For messages.
+        base: Scheme, host and perhaps a path: `https://api.openai.com`.
+        credential: With what the provider is asked.
+    """
+
+    name: str
+    base: str
+    credential: Credential = msgspec.field(default_factory=PassThrough)
+
+    def __post_init__(self) -> None:
+        """Find mistakes when the gateway starts, not at the first request."""
+        parts = urlsplit(self.base)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError(f"expected http[s]://host[:port][/path]: {self.base!r}")
+        if parts.username is not None or "?" in self.base or "#" in self.base:
+            raise ValueError(f"neither credentials, query nor fragment: {self.base!r}")
+        path = parts.path.encode()
+        if path and (not _PATH.fullmatch(path) or _climbs(path)):
+            raise ValueError(f"expected a plain path: {self.base!r}")
+        self.origin.authority  # noqa: B018 - a host that is no ASCII raises
+
+    @property
+    def origin(self) -> Origin:
+        """Whom to connect to."""
+        parts = urlsplit(self.base)
+        port = parts.port or _PORTS[parts.scheme]
+        return Origin(parts.scheme, parts.hostname or "", port)
+
+    @property
+    def path(self) -> bytes:
+        """What stands before each path, without a slash at its end."""
+        return urlsplit(self.base).path.rstrip("/").encode()
+
+
+def path_of(scope: Scope) -> bytes:
+    """Return the path below the mount point, spelled as the client spelled it."""
+    raw = scope.get("raw_path")
+    # Some servers put the query behind the raw path.
+    path: bytes = quote(scope["path"]).encode() if raw is None else raw
+    path = path.partition(b"?")[0].removeprefix(scope.get("root_path", "").encode())
+    if not _PATH.fullmatch(path) or _climbs(path):
+        raise UpstreamError("bad_target", status=400)
+    return path
+
+
+def query_of(scope: Scope) -> bytes:
+    """Return the query with its question mark; nothing when there is none."""
+    query: bytes = scope.get("query_string", b"")
+    if not _QUERY.fullmatch(query):
+        raise UpstreamError("bad_target", status=400)
+    return b"?" + query if query else b""
+
+
+def _climbs(path: bytes) -> bool:
+    """Whether a segment is `.` or `..`, however often it is encoded."""
+    while b"%" in path and (decoded := unquote_to_bytes(path)) != path:
+        path = decoded
+    return any(part in (b".", b"..") for part in _SEGMENT_ENDS.split(path))

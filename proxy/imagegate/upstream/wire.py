@@ -1,0 +1,288 @@
+"""A connection to the provider, as httpcore2's pool wants its network.
+
+The stream that comes with httpcore2 cannot say what we must know: whether anything
+has come on a connection that nobody has asked anything on (it looks at the kernel's
+buffer only), whether a write makes progress, how much came before a head. Nor may
+closing wait: a cancellation in between would cost the pool a slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import socket
+import ssl
+from asyncio.staggered import staggered_race
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, cast
+
+import httpcore2
+
+_PIECE = 256 * 1024
+"""What is written at once: a body of 10 MB is neither copied nor encrypted whole."""
+_READ_AHEAD = 128 * 1024
+"""How much is read that nobody has asked for yet."""
+_HEAD = 128 * 1024
+"""How much may come before a head is complete, interim answers included."""
+_NEXT_ADDRESS = 0.25
+"""Seconds until the next address of a host is tried too, as RFC 8305 advises."""
+# Routers forget a connection that is silent while an image is made.
+_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+class UntrustedError(httpcore2.ConnectError):
+    """The provider cannot prove who it is."""
+
+
+class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
+    """One connection; httpcore2 reads it, or writes it, never both at once."""
+
+    def __init__(self, connect_by: float | None = None) -> None:
+        self._connect_by = connect_by
+        self._transport: asyncio.Transport
+        self._received = bytearray()
+        self._over = False
+        self._broken = False
+        self._full = False
+        self._used = False
+        self._head_left: int | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    # -- what the event loop says -----------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        # uvloop's is no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what has come, and take no more when nobody fetches it."""
+        self._received += data
+        if len(self._received) > _READ_AHEAD:
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        """Note that nothing more comes; the loop then closes the connection."""
+        self._over = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that nothing comes or goes any more."""
+        self._over = True
+        self._broken = exc is not None
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """Note that the provider does not keep up."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """Note that it does again."""
+        self._full = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _change(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    # -- what httpcore2 asks ----------------------------------------------------
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore2's interface
+        """Return what has come, at the latest when something does.
+
+        Args:
+            max_bytes: How much to return at most.
+            timeout: Not heeded: the forwarder has deadlines for longer waits.
+        """
+        del timeout
+        if self._head_left is not None and self._head_left <= 0:
+            raise httpcore2.RemoteProtocolError("a head without end")
+        while not (self._received or self._over):
+            await self._change()
+        if not self._received and (self._broken or self._head_left is not None):
+            raise httpcore2.ReadError("closed before the end")
+        data = bytes(self._received[:max_bytes])
+        del self._received[:max_bytes]
+        if self._head_left is not None:
+            self._head_left -= len(data)
+        if len(self._received) <= _READ_AHEAD:
+            self._transport.resume_reading()
+        return data
+
+    def head_ended(self) -> None:
+        """From here on, the end of the connection can be the end of the answer."""
+        self._head_left = None
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore2's interface
+        """Write all of it.
+
+        Args:
+            buffer: What to write.
+            timeout: How long the provider may take no byte at all.
+        """
+        if self._head_left is None:
+            self._begin()
+        view = memoryview(buffer)
+        for start in range(0, len(view), _PIECE):
+            if self._over:
+                raise httpcore2.WriteError("closed before the whole request")
+            self._transport.write(view[start : start + _PIECE])
+            await self._taken(timeout)
+
+    def _begin(self) -> None:
+        """Begin a request, if the provider has not closed the connection meanwhile.
+
+        The last moment in which nothing is lost: no byte has been written, and the
+        pool takes another connection. So what the kernel knows is asked for too.
+        """
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        if self._used and (self._received or self._over or _readable(descriptor)):
+            raise httpcore2.ConnectionNotAvailable
+        if self._over:
+            raise httpcore2.ConnectError("closed at once")
+        self._used = True
+        self._head_left = _HEAD
+
+    async def _taken(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while self._full and not self._over:
+                    await self._change()
+        except TimeoutError:
+            if self._received:
+                # It has answered before it has read all: httpcore2 now reads that.
+                raise httpcore2.WriteError("answered early") from None
+            raise httpcore2.WriteTimeout("the request is not taken") from None
+
+    async def aclose(self) -> None:
+        """Close at once: nothing that is still to be written is wanted any more."""
+        self._over = True
+        self._transport.abort()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore2's interface
+    ) -> httpcore2.AsyncNetworkStream:
+        """Encrypt. The time it may take began with the connection."""
+        del timeout
+        loop, plain = asyncio.get_running_loop(), self._transport
+        encrypted: asyncio.Transport | None = None
+        try:
+            async with asyncio.timeout_at(self._connect_by):
+                encrypted = await loop.start_tls(
+                    plain, self, ssl_context, server_hostname=server_hostname
+                )
+        except OSError as error:
+            raise _translated(error) from None
+        finally:
+            if encrypted is None or self._received:
+                plain.abort()
+        if encrypted is None or self._received:
+            # What was said in clear would be taken for a part of the encrypted.
+            raise httpcore2.ConnectError("spoke before it was asked")
+        self._transport = encrypted
+        return self
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore2's interface
+        """Return a fact about the connection.
+
+        Between two exchanges, `is_readable` means that it must not be used again:
+        the provider has closed it, or has said something that nobody asked for.
+        """
+        if info == "is_readable":
+            return bool(self._received) or self._over
+        return self._transport.get_extra_info(info)
+
+
+class Network(httpcore2.AsyncNetworkBackend):
+    """Connects."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore2's interface
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> Wire:
+        """Connect to the address of a host that answers first."""
+        del local_address, socket_options
+        loop = asyncio.get_running_loop()
+        by = None if timeout is None else loop.time() + timeout
+        try:
+            async with asyncio.timeout_at(by):
+                _, wire = await loop.create_connection(
+                    partial(Wire, by), sock=await _socket_to(host, port)
+                )
+        except OSError as error:
+            raise _translated(error) from None
+        return wire
+
+
+async def _socket_to(host: str, port: int) -> socket.socket:
+    """Return a connected socket; uvloop's loop has no happy eyeballs of its own."""
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    connected: list[socket.socket] = []
+
+    async def attempt(
+        family: int, kind: int, protocol: int, address: tuple[Any, ...]
+    ) -> socket.socket:
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)  # noqa: FBT003 - its name
+        try:
+            await loop.sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+        connected.append(sock)
+        return sock
+
+    attempts = [
+        partial(attempt, family, kind, protocol, address)
+        for family, kind, protocol, _, address in addresses
+    ]
+    winner: socket.socket | None = None
+    try:
+        winner, _, errors = await staggered_race(attempts, _NEXT_ADDRESS)
+    finally:
+        if winner is None:
+            # Cancelled in the moment in which one was found.
+            for sock in connected:
+                sock.close()
+    if winner is None:
+        raise next(error for error in errors if error is not None)
+    _keep_alive(winner)
+    return winner
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _readable(descriptor: int) -> bool:
+    with _Selector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def _translated(error: OSError) -> Exception:
+    """Turn what the loop raises while connecting into what httpcore2 expects."""
+    match error:
+        case TimeoutError():
+            return httpcore2.ConnectTimeout("connecting takes too long")
+        case ssl.SSLCertVerificationError():
+            return UntrustedError("the provider's certificate is not trusted")
+    return httpcore2.ConnectError("cannot connect")
