@@ -66,10 +66,11 @@ lock: $(READY) ## lock the requirements anew (UPGRADE=1 for the newest versions)
 	$(LOCK) --group dev pyproject.toml -o tests/requirements.txt
 	$(LOCK) --constraint tests/requirements.txt pyproject.toml -o deploy/requirements.txt
 
-drift: $(READY) ## compare the catalogue with the newest SDKs
+drift: $(READY) ## compare the catalogue and the doors with the newest SDKs
 	@$(VENV) build/drift
 	@$(PIP) --python build/drift/bin/python install --quiet openai azure-ai-projects .
 	@build/drift/bin/python tests/contract/drift.py
+	@build/drift/bin/python tests/contract/carriers.py
 
 lowest: $(READY) ## run the suite on the oldest versions that pyproject.toml admits
 	@$(VENV) build/lowest
