@@ -1,25 +1,39 @@
 """The gateway as one ASGI application: the middleware around the forwarder.
 
 The only room where the two meet. Upstreams are told apart by a prefix of the path;
-health is answered here.
+health is answered here, and here is the outermost edge: what nobody foresaw ends in
+an answer that says so, and in one line of the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Protocol
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imagegate.audit import Audit
+from imagegate import log
+from imagegate.audit import Audit, AuditUnavailableError
 from imagegate.engine.gate import Gate
 from imagegate.middleware import Identify, PolicyMiddleware, anonymous
 from imagegate.middleware.intake import Limits
-from imagegate.upstream.client import Client
+from imagegate.upstream.client import Client, UpstreamError
 from imagegate.upstream.forwarder import Deadlines, Forwarder, Upstream
+
+_HEALTH = (b"/livez", b"/readyz")
+_DECISION = b"x-imagegate-decision"
+_LAST_SECONDS = 5.0
+"""What an exchange that was cut short gets to write down how it ended, and what a
+client gets to take the answer that something failed.
+"""
 
 
 def create_app(  # noqa: PLR0913 - the parts of a gateway
@@ -38,12 +52,12 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
         gate: The policy, laid out.
         upstreams: The providers by the prefix of their paths; `""` for the rest.
         client: Sends the requests; closed when the server shuts down.
-        audit: Where records go.
+        audit: Where records go; closed last.
         identify: Says who asks.
         limits: How much of a request is taken.
         deadlines: How long each wait may take.
     """
-    apps: dict[str, ASGIApp] = {
+    governed: dict[str, ASGIApp] = {
         prefix: PolicyMiddleware(
             Forwarder(client, upstream, deadlines=deadlines),
             gate=gate,
@@ -53,40 +67,161 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
         )
         for prefix, upstream in upstreams.items()
     }
-    prefixes = sorted(apps, key=len, reverse=True)
-    health = Starlette(routes=[Route("/livez", _alive), Route("/readyz", _alive)])
-    health_paths = ("/livez", "/readyz")
+    credentials = [upstream.credential for upstream in upstreams.values()]
+    return _Gateway(_health(gate, audit), governed, [client, *credentials, audit])
 
-    async def gateway(scope: Scope, receive: Receive, send: Send) -> None:
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+class _Gateway:
+    """The outermost application; it knows which exchanges are under way."""
+
+    def __init__(
+        self,
+        health: ASGIApp,
+        governed: Mapping[str, ASGIApp],
+        parts: Sequence[_Closable],
+    ) -> None:
+        self._health = health
+        self._governed = sorted(governed.items(), key=lambda item: -len(item[0]))
+        self._parts = parts
+        self._exchanges: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take what the server brings."""
         if scope["type"] == "lifespan":
-            await _live(client, receive, send)
+            await self._live(receive, send)
             return
-        path = scope["path"]
-        if path in health_paths and scope["type"] == "http":
-            await health(scope, receive, send)
+        task = asyncio.current_task()
+        if task is not None:
+            self._exchanges.add(task)
+            task.add_done_callback(self._exchanges.discard)
+        await _Edge(send).run(self._route(scope), scope, receive)
+
+    def _route(self, scope: Scope) -> ASGIApp:
+        """Find the application for a path, as it stands in the request line.
+
+        Read leniently, `/%61zure` would be one upstream here and none behind.
+        """
+        path = scope.get("raw_path") or scope["path"].encode()
+        if scope["type"] == "http" and path in _HEALTH:
+            return self._health
+        for prefix, app in self._governed:
+            if path.startswith(f"{prefix}/".encode()):
+                return _below(prefix, app)
+        return self._no_upstream
+
+    async def _no_upstream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Say which prefixes there are."""
+        del scope, receive
+        known = ", ".join(f"`{prefix}`" for prefix, _ in self._governed)
+        message = (
+            f"no provider is served here; the paths of providers begin with {known}"
+        )
+        await _answer(send, 404, "invalid_request_error", "no_such_upstream", message)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Answer the server's start and stop."""
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        if self._exchanges:
+            # Those that outlived their grace were cancelled, and still have to write
+            # down how they ended.
+            await asyncio.wait(self._exchanges, timeout=_LAST_SECONDS)
+        for part in self._parts:
+            await part.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _below(prefix: str, app: ASGIApp) -> ASGIApp:
+    """Let an application see paths below a prefix."""
+
+    async def below(scope: Scope, receive: Receive, send: Send) -> None:
+        root = scope.get("root_path", "") + prefix
+        await app({**scope, "root_path": root}, receive, send)
+
+    return below if prefix else app
+
+
+def _health(gate: Gate, audit: Audit) -> ASGIApp:
+    """Tell whether the process answers, and whether it can do its work."""
+
+    async def alive(request: Request) -> Response:
+        del request
+        return _report(200, {"status": "alive"})
+
+    async def ready(request: Request) -> Response:
+        del request
+        problem = audit.problem
+        known = {
+            "policy": gate.policy.name,
+            "digest": gate.digest,
+            "version": version("imagegate"),
+        }
+        if problem is None:
+            return _report(200, {"status": "ready", **known})
+        return _report(503, {"status": "not ready", "problem": problem, **known})
+
+    return Starlette(routes=[Route("/livez", alive), Route("/readyz", ready)])
+
+
+def _report(status: int, said: Mapping[str, str]) -> Response:
+    return Response(msgspec.json.encode(said), status, media_type="application/json")
+
+
+class _Edge:
+    """The outermost edge of one exchange: here it fails closed, and is told."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._started = False
+        self._decision: str | None = None
+
+    async def run(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
+        """Run an exchange; what it raises ends as an answer, or ends the connection.
+
+        Raises:
+            Told: When the answer has begun and cannot be completed: the server then
+                ends the connection, so that nobody takes the half for the whole.
+        """
+        try:
+            await app(scope, receive, self._sending)
+        except UpstreamError as error:
+            self._tell("imagegate.answer_broken", log.warning, code=error.code)
+        except AuditUnavailableError:
+            self._tell("imagegate.audit_unavailable", log.error)
+        except Exception as error:  # noqa: BLE001 - the outermost edge
+            self._tell("imagegate.unexpected", log.error, **log.place_of(error))
+        else:
             return
-        for prefix in prefixes:
-            if path.startswith(f"{prefix}/"):
-                root = scope.get("root_path", "") + prefix
-                await apps[prefix]({**scope, "root_path": root}, receive, send)
-                return
-        await apps[prefixes[-1]](scope, receive, send)
+        if self._started:
+            raise log.Told
+        message = "the gateway failed, and so nothing was passed on"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                await _answer(self._send, 500, "server_error", "gateway_error", message)
 
-    return gateway
+    async def _sending(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            found = [v for k, v in message.get("headers", ()) if k == _DECISION]
+            self._decision = found[0].decode("ascii") if found else None
+        await self._send(message)
 
-
-async def _live(client: Client, receive: Receive, send: Send) -> None:
-    """Answer the server's start and stop."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.shutdown":
-            await client.close()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
-        await send({"type": "lifespan.startup.complete"})
+    def _tell(self, event: str, say: Callable[..., None], **fields: str) -> None:
+        say(event, decision_id=self._decision, **fields)
 
 
-async def _alive(request: Request) -> PlainTextResponse:
-    """Say that the process answers."""
-    del request
-    return PlainTextResponse("ok\n")
+async def _answer(send: Send, status: int, kind: str, code: str, message: str) -> None:
+    """Answer as the provider would, so that SDKs raise their own exception."""
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    body = msgspec.json.encode({"error": error})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-should-retry", b"false"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

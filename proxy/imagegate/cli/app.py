@@ -21,7 +21,8 @@ One policy for AI image generation, enforced on the wire and proved on paper.
 A POLICY is a file, a folder with a policy.yaml, or the name of one that ships.
 """
 _EPILOG = (
-    "Exit codes: 0 fine, 1 the policy fails, 2 wrong usage, 3 the policy is invalid."
+    "Exit codes: 0 fine, 1 the policy fails, 2 wrong usage or settings, 3 the policy "
+    "is invalid, 4 the gateway cannot serve."
 )
 
 app = typer.Typer(
@@ -205,26 +206,84 @@ def demo(
 @app.command()
 def serve(  # noqa: PLR0913 - one option each
     *,
-    policy: Annotated[str, typer.Option("--policy", "-p", metavar="POLICY")],
+    config: Annotated[
+        str, typer.Option(metavar="FILE", help="The settings, as TOML.")
+    ] = "",
+    policy: Annotated[
+        str | None, typer.Option("--policy", "-p", metavar="POLICY")
+    ] = None,
     upstream: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="[/PREFIX=]URL", help="The provider; several by their prefixes."
         ),
-    ],
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Where to listen.")] = 8080,
-    tls_certificate: Annotated[
-        Path | None, typer.Option(help="A PEM file, to speak TLS.")
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    credential: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="`pass` (the client's own goes on), `authorization=env:NAME`, "
+            "`authorization=file:PATH`, the same with `api-key`, or `entra`.",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where to listen. [127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Where to listen. [8080]")
+    ] = None,
+    unauthenticated: Annotated[
+        bool,
+        typer.Option(
+            "--unauthenticated",
+            help="Listen beyond loopback although nobody is asked who they are.",
+        ),
+    ] = False,
+    tls_certificate: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A PEM file, to speak TLS.")
+    ] = None,
+    tls_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Its key, another PEM file.")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Processes to serve with. [1]")
+    ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS", help="What open streams get when stopped. [30]"
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config", help="Print every setting and its origin, and end."
+        ),
+    ] = False,
 ) -> None:
-    """Serve the reverse proxy; records go to standard output."""
-    from imagegate.cli import serve as command  # noqa: PLC0415 - lazy by design
-    from imagegate.server.run import Listener  # noqa: PLC0415 - lazy by design
+    """Serve the reverse proxy; records go to standard output.
 
-    listener = Listener(host=host, port=port, certificate=tls_certificate, key=tls_key)
-    raise typer.Exit(command.run(policy, upstream, listener))
+    Each option has a variable, such as IMAGEGATE_LISTEN_PORT, and a place in the
+    configuration file, which IMAGEGATE_CONFIG names as well. Options come before
+    variables, variables before the file. --print-config shows all there is to set.
+    A key is never an option: name the variable or the file that holds it.
+    """
+    from imagegate.cli import serve as command  # noqa: PLC0415 - lazy by design
+
+    said: dict[str, str | list[str] | None] = {
+        "policy": policy,
+        "upstreams": upstream,
+        "credential": credential,
+        "listen.host": host,
+        "listen.port": port,
+        "listen.unauthenticated": "true" if unauthenticated else None,
+        "listen.tls_certificate": tls_certificate,
+        "listen.tls_key": tls_key,
+        "listen.workers": workers,
+        "listen.grace": grace,
+    }
+    options = {path: value for path, value in said.items() if value}
+    raise typer.Exit(command.run(options, config=config, only_print=print_config))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ class Read(msgspec.Struct, frozen=True):
     """A policy file and what was found in it."""
 
     file: str
+    data: bytes
     checked: Checked
 
 
@@ -42,7 +43,7 @@ def read_policy(name: str) -> Read | None:
         catalogue=shipped.catalogue(),
         today=datetime.datetime.now(tz=datetime.UTC).date(),
     )
-    return Read(str(path), checked)
+    return Read(str(path), data, checked)
 
 
 def usable_policy(name: str) -> Policy:
@@ -59,14 +60,19 @@ def usable_policy(name: str) -> Policy:
 def print_problems(file: str, problems: tuple[Problem, ...]) -> None:
     """Print one paragraph a problem, as editors and people read them."""
     for problem in problems:
-        style = "red" if problem.severity == "error" else "yellow"
-        place = f":{problem.line}:{problem.column}" if problem.line else ""
-        quoted = f"found {problem.text!r}: " if problem.text else ""
-        print_text(
-            Text.assemble(
-                (f"{file}{place}: ", "bold"),
-                (f"{problem.severity} [{problem.id}] ", style),
-                problem.path,
-            ),
-            f"  {quoted}{problem.message}",
-        )
+        print_text(*describe(file, problem))
+
+
+def describe(file: str, problem: Problem) -> tuple[Text, str]:
+    """Return the two lines about a problem."""
+    style = "red" if problem.severity == "error" else "yellow"
+    place = f":{problem.line}:{problem.column}" if problem.line else ""
+    quoted = f"found {problem.text!r}: " if problem.text else ""
+    return (
+        Text.assemble(
+            (f"{file}{place}: ", "bold"),
+            (f"{problem.severity} [{problem.id}] ", style),
+            problem.path,
+        ),
+        f"  {quoted}{problem.message}",
+    )

@@ -2,61 +2,73 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
-import typer
+from rich.text import Text
 
-from imagegate import shipped
-from imagegate.app import create_app
-from imagegate.audit import StreamAudit
 from imagegate.cli.exits import Exit
-from imagegate.cli.policies import usable_policy
-from imagegate.cli.screen import complain
-from imagegate.engine.gate import Gate
-from imagegate.server.run import Listener, server_for
-from imagegate.upstream.forwarder import Upstream
-from imagegate.upstream.httpx2_client import Httpx2Client
+from imagegate.cli.policies import describe, read_policy
+from imagegate.cli.screen import complain, console, write
+from imagegate.gateway import CannotServeError, Plan, serve
+from imagegate.server.listener import CannotListenError
+from imagegate.settings import Settings, SettingsProblem, read_settings, show
 
 
-def run(policy_name: str, spelled: Sequence[str], listener: Listener) -> Exit:
-    """Serve until stopped, and return the exit code."""
-    policy = usable_policy(policy_name)
-    upstreams = read_upstreams(spelled)
-    gate = Gate(policy, shipped.catalogue())
-    app = create_app(gate, upstreams, client=Httpx2Client(), audit=StreamAudit())
-    scheme = "https" if listener.certificate else "http"
-    sys.stderr.write(
-        f"imagegate: {policy.name} ({policy.mode}, sha256 {gate.digest[:12]}) on "
-        f"{scheme}://{listener.host}:{listener.port}\n"
-    )
-    for prefix, upstream in upstreams.items():
-        sys.stderr.write(f"imagegate: {prefix or '/'} goes to {upstream.base}\n")
-    server_for(app, listener).run()
+def run(
+    options: Mapping[str, str | Sequence[str]], *, config: str, only_print: bool
+) -> Exit:
+    """Serve until stopped, and return the exit code.
+
+    Args:
+        options: The options of the command line, by the paths of their settings.
+        config: The configuration file; empty for none.
+        only_print: Print the settings, and do not serve.
+    """
+    reading = read_settings(options, os.environ, config=config)
+    for problem in reading.problems:
+        _say(*describe_setting(problem))
+    plan = plan_of(reading.settings) if reading.settings.policy else Exit.USAGE
+    if reading.problems:
+        return Exit.USAGE
+    if not isinstance(plan, Plan):
+        return plan
+    if only_print:
+        write(show(reading.settings, reading.origins))
+        return Exit.FINE
+    return _serve(plan)
+
+
+def plan_of(settings: Settings) -> Plan | Exit:
+    """Check the policy, and keep what was checked."""
+    read = read_policy(settings.policy)
+    if read is None:
+        return Exit.USAGE
+    for problem in read.checked.errors:
+        _say(*describe(read.file, problem))
+    if read.checked.policy is None:
+        return Exit.INVALID
+    return Plan(settings=settings, file=read.file, policy=read.data)
+
+
+def _serve(plan: Plan) -> Exit:
+    try:
+        serve(plan)
+    except (CannotListenError, CannotServeError) as error:
+        complain(str(error))
+        return Exit.DOWN
     return Exit.FINE
 
 
-def read_upstreams(spelled: Sequence[str]) -> Mapping[str, Upstream]:
-    """Read `URL`, or `/prefix=URL` for one of several.
+def describe_setting(problem: SettingsProblem) -> tuple[Text, str]:
+    """Return the two lines about a problem, in the form of those of policies."""
+    place = f"{problem.origin}: " if problem.origin else ""
+    head = Text.assemble(
+        (place, "bold"), (f"error [{problem.id}] ", "red"), problem.path
+    )
+    return head, f"  {problem.message}"
 
-    Raises:
-        typer.Exit: When one is not an upstream.
-    """
-    found: dict[str, Upstream] = {}
-    for each in spelled:
-        prefix, _, url = (
-            each.rpartition("=") if each.startswith("/") else ("", "", each)
-        )
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname
-        if not good or parts.query or parts.fragment or parts.username:
-            complain(
-                f"{each!r} is not an upstream; say https://api.openai.com, or "
-                "/azure=https://my.openai.azure.com for one of several"
-            )
-            raise typer.Exit(Exit.USAGE)
-        found[prefix.rstrip("/")] = Upstream(
-            name=prefix.strip("/") or "default", base=url
-        )
-    return found
+
+def _say(*lines: Text | str) -> None:
+    """Print on standard error: standard output is for records."""
+    console(stderr=True).print(*lines, sep="\n", soft_wrap=True)

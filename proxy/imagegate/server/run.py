@@ -1,37 +1,49 @@
-"""Starting uvicorn with the guard in front."""
+"""Starting uvicorn with the guard in front, and ending it."""
 
 from __future__ import annotations
 
+import signal
+import socket
 import ssl
-from pathlib import Path
+from collections.abc import Callable
 
-import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
+from imagegate import log
 from imagegate.server.guard import HeadLimits, guarded
+from imagegate.server.listener import Listener
+
+__all__ = ["Listener", "Server", "server_for"]
 
 
-class Listener(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the gateway listens.
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it serves, and ends well when it is told to."""
 
-    Attributes:
-        certificate: A PEM file; with `key`, the listener speaks TLS, which
-            azure-core demands before it shows a token.
-        grace: Seconds that open streams get when the server stops.
-    """
+    on_started: Callable[[], None] | None = None
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    certificate: Path | None = None
-    key: Path | None = None
-    grace: int = 30
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started and self.on_started is not None:
+            self.on_started()
+
+    def run_until_told(self, listening: socket.socket) -> None:
+        """Serve on a socket until a signal ends it; the streams get their time.
+
+        uvicorn raises the signal again when it is done, so that the process would
+        die of it. Here it finds a handler that has nothing left to do.
+        """
+        log.take_over()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        self.run([listening])
 
 
 def server_for(
     app: ASGIApp, listener: Listener, limits: HeadLimits | None = None
-) -> uvicorn.Server:
-    """Make a server for the gateway."""
+) -> Server:
+    """Make a server for an application."""
     config = uvicorn.Config(
         app,
         host=listener.host,
@@ -41,13 +53,15 @@ def server_for(
         ws="none",
         lifespan="on",
         access_log=False,
+        log_config=None,
         log_level="warning",
         server_header=False,
         date_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=listener.grace,
-        ssl_certfile=listener.certificate,
-        ssl_keyfile=listener.key,
+        ssl_certfile=listener.tls_certificate,
+        ssl_keyfile=listener.tls_key,
+        # TLS 1.2 or newer, by Python's own default since 3.10.
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
     )
-    return uvicorn.Server(config)
+    return Server(config)

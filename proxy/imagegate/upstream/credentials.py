@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
+import time
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-import msgspec
+from imagegate.upstream.client import Headers, UpstreamError
 
-from imagegate.upstream.client import Headers
+Header = Literal["authorization", "api-key"]
+MAX_KEY = 16 * 1024
+"""Bytes of a key file; the longest tokens in use have a few thousand."""
+_SETTLED = 2_000_000_000
+"""Nanoseconds after which a file system tells a second writing by its time."""
+_KEY = re.compile(r"[\x21-\x7e]+")
 
 
 class Credential(Protocol):
     """Says which header authenticates a request."""
 
     async def headers(self, client: Headers) -> Headers:
-        """Return the headers to send, given what the client sent."""
+        """Return the headers to send, given what the client sent.
+
+        Raises:
+            UpstreamError: When there is no credential to send.
+        """
+
+    async def close(self) -> None:
+        """Let go of what is held."""
 
 
 class PassThrough:
@@ -25,27 +41,113 @@ class PassThrough:
         names = (b"authorization", b"api-key")
         return [(key.lower(), value) for key, value in client if key.lower() in names]
 
+    async def close(self) -> None:
+        """Do nothing."""
 
-class Injected(msgspec.Struct, frozen=True):
-    """A key of the organisation's; the client's credential never goes on.
 
-    Attributes:
-        header: `authorization` or `api-key`.
-        key: The key, kept out of every representation.
-        file: Read at each request instead, so that a rotated key is used at once.
-    """
+class Injected:
+    """A key of the organisation's; the client's credential never goes on."""
 
-    header: str
-    key: str = ""
-    file: Path | None = None
+    def __init__(self, header: Header, key: str) -> None:
+        """Keep a key, and keep it out of every representation.
+
+        Raises:
+            ValueError: For what cannot stand in a header.
+        """
+        self._header = header
+        self._headers = _written(header, key)
 
     def __repr__(self) -> str:
         """Name the header only."""
-        return f"Injected(header={self.header!r})"
+        return f"Injected(header={self._header!r})"
 
     async def headers(self, client: Headers) -> Headers:
         """Return the injected credential."""
         del client
-        key = self.file.read_text("ascii").strip() if self.file else self.key
-        value = f"Bearer {key}" if self.header == "authorization" else key
-        return [(self.header.encode(), value.encode())]
+        return self._headers
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class InjectedFile:
+    """A key of the organisation's that lies in a file, and may be rotated there.
+
+    Each request looks whether the file is still the one that was read, which costs a
+    microsecond; it is read only when it is not, and beside the event loop. A file
+    that has just changed is read again until its time can tell one writing from the
+    next.
+    """
+
+    def __init__(self, header: Header, file: Path) -> None:
+        self._header = header
+        self._file = file
+        self._headers: Headers = ()
+        self._seen: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        """Name where the key lies, and not the key."""
+        return f"InjectedFile(header={self._header!r}, file={str(self._file)!r})"
+
+    async def headers(self, client: Headers) -> Headers:
+        """Return the credential that lies in the file now."""
+        del client
+        try:
+            found = _identity(self._file.stat())
+            if found != self._seen:
+                key = await asyncio.to_thread(read_key, self._file)
+                self._headers = _written(self._header, key)
+                self._seen = found if _settled(found) else None
+        except (OSError, ValueError):
+            raise UpstreamError(
+                "credential_unavailable", status=503, resendable=True
+            ) from None
+        return self._headers
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+def read_key(file: Path) -> str:
+    """Read a key from a file, without the line end that editors leave.
+
+    Raises:
+        OSError: When the file cannot be read.
+        ValueError: When what it holds is no key.
+    """
+    with file.open("rb") as opened:
+        data = opened.read(MAX_KEY + 1)
+    if len(data) > MAX_KEY:
+        raise ValueError("the file is too long for a key")
+    key = data.decode("ascii", "replace").strip()
+    _check(key)
+    return key
+
+
+def _identity(stat: os.stat_result) -> tuple[int, ...]:
+    return (
+        max(stat.st_mtime_ns, stat.st_ctime_ns),
+        stat.st_mtime_ns,
+        stat.st_size,
+        stat.st_ino,
+        stat.st_dev,
+    )
+
+
+def _settled(identity: tuple[int, ...]) -> bool:
+    return time.time_ns() - identity[0] > _SETTLED
+
+
+def _check(key: str) -> None:
+    if not _KEY.fullmatch(key):
+        raise ValueError(
+            "it is empty, or holds what cannot stand in a header: spaces, line ends "
+            "or letters beyond ASCII"
+        )
+
+
+def _written(header: Header, key: str) -> Headers:
+    """Write a key as a header."""
+    _check(key)
+    value = f"Bearer {key}" if header == "authorization" else key
+    return [(header.encode(), value.encode())]

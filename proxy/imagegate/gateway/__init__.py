@@ -1,0 +1,12 @@
+"""From settings to a gateway that runs: in one process, or in several.
+
+Everything was checked before; here it is only put together and started. Each worker
+does so for itself, from the same plan.
+"""
+
+from __future__ import annotations
+
+from imagegate.gateway.assemble import Plan, assemble
+from imagegate.gateway.run import CannotServeError, serve
+
+__all__ = ["CannotServeError", "Plan", "assemble", "serve"]

@@ -1,0 +1,121 @@
+"""Putting the parts of a gateway together, as the settings say."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.types import ASGIApp
+
+from imagegate import shipped
+from imagegate.app import create_app
+from imagegate.audit import Audit, StreamAudit
+from imagegate.engine.gate import Gate
+from imagegate.policyfile import load_policy
+from imagegate.settings import Settings, UpstreamSettings
+from imagegate.settings.credential import FromEntra, FromEnvironment, FromFile, Pass
+from imagegate.upstream.credentials import (
+    Credential,
+    Injected,
+    InjectedFile,
+    PassThrough,
+)
+from imagegate.upstream.entra import FOUNDRY_SCOPE, OPENAI_SCOPE, EntraId
+from imagegate.upstream.forwarder import Upstream
+from imagegate.upstream.httpx2_client import Httpx2Client
+
+_FOUNDRY = ".services.ai.azure.com"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is started from: all workers enforce the same policy.
+
+    Attributes:
+        settings: The settings.
+        file: The name of the policy file.
+        policy: What it said when it was checked.
+    """
+
+    settings: Settings
+    file: str
+    policy: bytes
+
+    def encode(self) -> bytes:
+        """Write the plan as one line; no secret is in it."""
+        return msgspec.json.encode(self, enc_hook=str)
+
+    @classmethod
+    def decode(cls, line: bytes) -> Plan:
+        """Read a plan."""
+        return msgspec.json.decode(line, type=cls, dec_hook=_path)
+
+
+def _path(kind: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook
+    return kind(value) if issubclass(kind, Path) else value
+
+
+def gate_of(plan: Plan) -> Gate:
+    """Lay the policy out."""
+    catalogue = shipped.catalogue()
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    policy = load_policy(plan.policy, file=plan.file, catalogue=catalogue, today=today)
+    return Gate(policy, catalogue)
+
+
+def assemble(plan: Plan, environ: Mapping[str, str]) -> ASGIApp:
+    """Build the gateway of a plan."""
+    settings = plan.settings
+    return create_app(
+        gate_of(plan),
+        {
+            each.prefix: upstream_of(name, each, environ)
+            for name, each in settings.upstreams.items()
+        },
+        client=client_of(settings),
+        audit=audit_of(settings),
+        limits=settings.limits,
+        deadlines=settings.deadlines,
+    )
+
+
+def audit_of(settings: Settings) -> Audit:
+    """Return where records go: one place for the process it is called in."""
+    del settings
+    return StreamAudit()
+
+
+def client_of(settings: Settings) -> Httpx2Client:
+    """Return what sends requests to the providers."""
+    pool = settings.pool
+    return Httpx2Client(connections=pool.connections, pool_seconds=pool.seconds)
+
+
+def upstream_of(
+    name: str, settings: UpstreamSettings, environ: Mapping[str, str]
+) -> Upstream:
+    """Return a provider with its credential."""
+    return Upstream(
+        name=name, base=settings.url, credential=credential_of(settings, environ)
+    )
+
+
+def credential_of(settings: UpstreamSettings, environ: Mapping[str, str]) -> Credential:
+    """Return with whose credential a provider is asked."""
+    match settings.credential:
+        case Pass():
+            return PassThrough()
+        case FromEnvironment(header, name):
+            return Injected(header, environ[name])
+        case FromFile(header, file):
+            return InjectedFile(header, file)
+        case FromEntra(scope):
+            return EntraId(scope or _usual_scope(settings.url))
+
+
+def _usual_scope(url: str) -> str:
+    host = urlsplit(url).hostname or ""
+    return FOUNDRY_SCOPE if host.endswith(_FOUNDRY) else OPENAI_SCOPE

@@ -1,0 +1,91 @@
+"""Where the gateway listens, and what can be wrong with that."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import ssl
+from pathlib import Path
+
+import msgspec
+
+BACKLOG = 2048
+"""Connections that wait to be taken; the kernel has a limit of its own."""
+
+
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the gateway listens, and with how many processes.
+
+    Attributes:
+        host: An address, or a name that has one.
+        port: 0 takes any that is free.
+        tls_certificate: A PEM file; with `tls_key`, the listener speaks TLS, which
+            azure-core demands before it shows a token.
+        tls_key: Its key, unencrypted, and readable by nobody else.
+        grace: Seconds that open streams get when the server stops.
+        workers: Processes that share the port.
+        unauthenticated: Whoever reaches the port may use the gateway.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    grace: int = 30
+    workers: int = 1
+    unauthenticated: bool = False
+
+
+class CannotListenError(Exception):
+    """The address cannot be had; one line says why."""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether nobody on another machine reaches a host."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(listener: Listener) -> socket.socket:
+    """Take the address.
+
+    Raises:
+        CannotListenError: When it cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(
+            listener.host, listener.port, type=socket.SOCK_STREAM
+        )
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        # What Python adds to the kernel's words repeats the address.
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror
+        raise CannotListenError(
+            f"cannot listen on {listener.host}:{listener.port}: {why}; choose another "
+            "`listen.host` or `listen.port`, or end what has it"
+        ) from None
+
+
+def url_of(listener: Listener, port: int) -> str:
+    """Return the address as clients write it."""
+    scheme = "https" if listener.tls_certificate else "http"
+    host = f"[{listener.host}]" if ":" in listener.host else listener.host
+    return f"{scheme}://{host}:{port}"
+
+
+def check_tls(certificate: Path, key: Path) -> None:
+    """Load a certificate and its key, as the server will.
+
+    Raises:
+        OSError: When a file cannot be read, or the two do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # An encrypted key fails; OpenSSL would ask the terminal for the password.
+    context.load_cert_chain(certificate, key, password=lambda: b"")

@@ -1,0 +1,183 @@
+"""What is unsafe, or cannot work on this machine: found before the first request."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from imagegate.server.listener import check_tls, is_loopback
+from imagegate.settings.credential import (
+    CredentialSource,
+    FromEntra,
+    FromEnvironment,
+    FromFile,
+    Pass,
+)
+from imagegate.settings.model import Settings
+from imagegate.settings.problems import SettingsProblem
+from imagegate.upstream.credentials import Injected, read_key
+from imagegate.upstream.entra import MissingExtraError, check_installed
+
+Found = Iterator[tuple[str, str, str]]
+"""Of each problem: its id, the path of the setting, and a sentence."""
+
+
+def check_settings(
+    settings: Settings, origins: Mapping[str, str], environ: Mapping[str, str]
+) -> list[SettingsProblem]:
+    """Find what is unsafe or cannot work; the settings as such are read."""
+    checks = (
+        _check_listener(settings),
+        _check_tls(settings),
+        _check_prefixes(settings),
+        _check_credentials(settings, environ),
+    )
+    return [
+        SettingsProblem(
+            id=ident, path=path, origin=_said(origins.get(path, "")), message=message
+        )
+        for check in checks
+        for ident, path, message in check
+    ]
+
+
+def _said(origin: str) -> str:
+    return "" if origin == "default" else origin
+
+
+def _check_listener(settings: Settings) -> Found:
+    listen = settings.listen
+    if not is_loopback(listen.host) and not listen.unauthenticated:
+        yield (
+            "exposed",
+            "listen.host",
+            (
+                f"{listen.host} can be reached from other machines, and nobody is "
+                "asked who they are: listen on 127.0.0.1, behind a front that asks, or "
+                "say --unauthenticated (`listen.unauthenticated = true`) if you mean it"
+            ),
+        )
+
+
+def _check_tls(settings: Settings) -> Found:
+    certificate, key = settings.listen.tls_certificate, settings.listen.tls_key
+    if certificate is None or key is None:
+        if certificate is not key:
+            there, missing = "tls_certificate", "tls_key"
+            if certificate is None:
+                there, missing = missing, there
+            message = f"TLS needs `listen.{missing}` as well"
+            yield "tls-files", f"listen.{there}", message
+        return
+    found = list(_check_secret(key, "listen.tls_key"))
+    yield from found
+    try:
+        if not found:
+            check_tls(certificate, key)
+    except OSError as error:
+        why = "cannot be read" if error.filename or error.strerror else ""
+        yield (
+            "tls-files",
+            "listen.tls_certificate",
+            (
+                f"the certificate {certificate} and its key {key} "
+                f"{why or 'do not work'}: expected two PEM files that belong "
+                f"together, the key unencrypted ({_plain(error)})"
+            ),
+        )
+
+
+def _plain(error: OSError) -> str:
+    """Name an error in a word or two, without OpenSSL's file and line."""
+    return str(getattr(error, "reason", None) or error.strerror or "no PEM").lower()
+
+
+def _check_prefixes(settings: Settings) -> Found:
+    for (one, first), (other, second) in combinations(settings.upstreams.items(), 2):
+        short, long = sorted((first.prefix, second.prefix), key=len)
+        if short == long or (short and long.startswith(f"{short}/")):
+            yield (
+                "overlapping-prefixes",
+                f"upstreams.{other}.prefix",
+                (
+                    f"{second.prefix or 'no prefix'} overlaps with "
+                    f"{first.prefix or 'no prefix'} of `upstreams.{one}`: give each "
+                    "provider a prefix that begins no other"
+                ),
+            )
+
+
+def _check_credentials(settings: Settings, environ: Mapping[str, str]) -> Found:
+    for name, upstream in settings.upstreams.items():
+        path = f"upstreams.{name}.credential"
+        source = upstream.credential
+        yield from _check_source(source, path, environ)
+        parts = urlsplit(upstream.url)
+        far = not is_loopback(parts.hostname or "")
+        if not isinstance(source, Pass) and parts.scheme == "http" and far:
+            yield (
+                "credential-in-clear",
+                f"upstreams.{name}.url",
+                (
+                    f"the credential would go to {parts.hostname} unencrypted: "
+                    "use https, or a TLS sidecar on loopback"
+                ),
+            )
+
+
+def _check_source(
+    source: CredentialSource, path: str, environ: Mapping[str, str]
+) -> Found:
+    match source:
+        case FromEnvironment(header, name):
+            if not environ.get(name):
+                yield "no-credential", path, f"the variable {name} is not set"
+                return
+            try:
+                Injected(header, environ[name])
+            except ValueError as error:
+                message = f"the variable {name} holds no key: {error}"
+                yield "no-credential", path, message
+        case FromFile(_, file):
+            yield from _check_key_file(file, path)
+        case FromEntra():
+            try:
+                check_installed()
+            except MissingExtraError as error:
+                yield "missing-extra", path, str(error)
+        case Pass():
+            pass
+
+
+def _check_key_file(file: Path, path: str) -> Found:
+    found = list(_check_secret(file, path))
+    yield from found
+    try:
+        if not found:
+            read_key(file)
+    except ValueError as error:
+        yield "no-credential", path, f"{file} holds no key: {error}"
+
+
+def _check_secret(file: Path, path: str) -> Found:
+    """Check that a file can be read, and not by everybody."""
+    try:
+        with file.open("rb") as opened:
+            opened.read(1)
+        mode = file.stat().st_mode
+    except OSError as error:
+        yield "unreadable-file", path, f"{file} cannot be read: {error.strerror}"
+        return
+    if mode & stat.S_IRWXO:
+        yield (
+            "open-secret",
+            path,
+            (
+                f"{file} is open to every user of this machine (mode "
+                f"{stat.S_IMODE(mode):04o}): chmod o= {file}; in Kubernetes, say "
+                "defaultMode: 0440 for the volume"
+            ),
+        )

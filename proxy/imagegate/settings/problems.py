@@ -1,0 +1,31 @@
+"""What can be wrong with the configuration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import msgspec
+
+
+class SettingsProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong, and what would be right.
+
+    Attributes:
+        id: Stable, for tests and for searching: `unknown-setting`.
+        path: Which setting: `listen.port`.
+        origin: Where it was said: `gateway.toml:12`, `IMAGEGATE_LISTEN_PORT`,
+            `--port`; empty where nobody said anything.
+        message: One sentence. It quotes a value only where that cannot be a secret.
+    """
+
+    id: str
+    path: str
+    origin: str
+    message: str
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a suggestion to put behind a sentence, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean `{near[0]}`?" if near else ""

@@ -1,0 +1,53 @@
+"""Writing the effective settings, each with where it comes from.
+
+What is written is a configuration file itself, and reads back as the same settings.
+No secret is in it: settings only name where secrets are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from imagegate.settings.credential import spell_credential
+from imagegate.settings.keys import keys
+from imagegate.settings.model import Settings
+
+_COLUMN = 48
+
+
+def show(settings: Settings, origins: Mapping[str, str]) -> str:
+    """Write settings as TOML."""
+    return "".join(f"{line}\n".lstrip(" ") for line in _lines(settings, origins))
+
+
+def _lines(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
+    yield _line("policy", settings.policy, origins["policy"])
+    for name, upstream in settings.upstreams.items():
+        path = f"upstreams.{name}"
+        yield f"\n[{path}]"
+        yield _line("url", upstream.url, origins[f"{path}.url"])
+        yield _line("prefix", upstream.prefix, origins[f"{path}.prefix"])
+        spelled = spell_credential(upstream.credential)
+        yield _line("credential", spelled, origins[f"{path}.credential"])
+    section = ""
+    for path in keys():
+        above, dot, name = path.rpartition(".")
+        if not dot:
+            continue
+        if above != section:
+            section = above
+            yield f"\n[{section}]"
+        yield _line(name, getattr(getattr(settings, above), name), origins[path])
+
+
+def _line(name: str, value: Any, origin: str) -> str:  # noqa: ANN401 - of TOML
+    said = f"# {name} is not set" if value is None else f"{name} = {_toml(value)}"
+    return f"{said:<{_COLUMN}}  # {origin}"
+
+
+def _toml(value: object) -> str:
+    # JSON's texts and numbers are TOML's; a path is a text.
+    return json.dumps(str(value) if isinstance(value, Path) else value)
