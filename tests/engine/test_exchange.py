@@ -49,13 +49,18 @@ mode: {mode}
 models: {{ default: gpt-image-1-mini, gpt-image-1-mini: {{}}, otherwise: block }}
 settings: {{ quality: {{ max: medium, default: medium, otherwise: lower }} }}
 state: {{ previous_response: allow }}
-surface: {{ images_api: {images} }}
+surface: {{ images_api: {images}, realtime: {realtime} }}
 """
 
 
-def gate(mode: str = "enforce", images: str = "enforce") -> Gate:
+def gate(
+    mode: str = "enforce",
+    images: str = "enforce",
+    realtime: str = "refuse",
+    more: str = "",
+) -> Gate:
     """Lay the policy of these tests out."""
-    text = POLICY.format(mode=mode, images=images)
+    text = POLICY.format(mode=mode, images=images, realtime=realtime) + more
     found = check_policy(text.encode(), catalogue=CATALOGUE, today=TODAY)
     assert found.policy is not None, found.problems
     return Gate(found.policy, CATALOGUE, hash_key=b"key")
@@ -506,7 +511,9 @@ def test_a_deployment_in_a_header_leaves_the_echoed_model_open(
 ) -> None:
     """Whoever put it there; nothing is cut for what a provider may well say."""
     deployments = "deployments: { img: gpt-image-1-mini }\n"
-    text = POLICY.format(mode="enforce", images="enforce") + deployments
+    text = (
+        POLICY.format(mode="enforce", images="enforce", realtime="refuse") + deployments
+    )
     found = check_policy(text.encode(), catalogue=CATALOGUE, today=TODAY)
     assert found.policy is not None
     to = exchange(by=Gate(found.policy, CATALOGUE), path="/openai/v1/responses")
@@ -525,7 +532,10 @@ def test_a_deployment_in_a_header_leaves_the_echoed_model_open(
 
 def test_a_header_that_was_taken_out_leaves_nothing_open() -> None:
     """A tool that the provider kept is measured by the policy, and stops the stream."""
-    text = POLICY.format(mode="enforce", images="enforce") + "tool: strip\n"
+    text = (
+        POLICY.format(mode="enforce", images="enforce", realtime="refuse")
+        + "tool: strip\n"
+    )
     found = check_policy(text.encode(), catalogue=CATALOGUE, today=TODAY)
     assert found.policy is not None
     to = exchange(by=Gate(found.policy, CATALOGUE), path="/openai/v1/responses")
@@ -702,6 +712,82 @@ def test_no_answer_is_the_providers_fault_unless_the_shell_knows_better() -> Non
 
     assert completion(asked).outcome == "upstream_error"
     assert completion(left, "client_left").outcome == "client_left"
+
+
+@pytest.mark.parametrize("how", ["timeout", "upstream_error", "client_left"])
+def test_an_error_in_the_providers_place_says_less_than_its_cause(how: Ended) -> None:
+    """The shell that answered knows; of the provider's own error it only ends."""
+    ours, theirs = exchange(), exchange()
+    for to in (ours, theirs):
+        ask(to, TOOL)
+        to.response(504, "application/json")
+        to.feed(b'{"error":{"code":"head_timeout"}}', last=True)
+
+    assert completion(ours, how).outcome == how
+    assert completion(theirs).outcome == "failed"
+
+
+def test_an_answer_that_the_shell_breaks_off_is_cut() -> None:
+    """Whatever it said before."""
+    to = begun(exchange())
+    to.feed(b"".join(STREAM))
+
+    assert completion(to, "cut").outcome == "cut"
+
+
+@pytest.mark.parametrize("how", ["client_left", "shutdown"])
+def test_a_request_that_never_became_whole_was_not_refused(how: Ended) -> None:
+    """Nobody was there to be told no."""
+    to = exchange()
+    to.malformed(MalformedRequest("client_left", "m", status=499))
+
+    assert completion(to, how).outcome == how
+
+
+def test_what_only_the_end_tells_is_told_with_the_last_piece() -> None:
+    """So that it can be written before that piece goes on, and is told once."""
+    to = exchange()
+    ask(to, TOOL)
+    to.response(200, "application/json")
+    data = json.dumps({"object": "response", "status": "completed", "output": [ITEM]})
+
+    assert to.feed(data[:-1].encode()).records == ()
+    last = to.feed(data[-1:].encode(), last=True)
+    assert [type(record) for record in last.records] == [ImageRecord]
+    assert last.relay == data[-1:].encode()
+    closing = to.close()
+    assert [type(record) for record in closing.records] == [CompletionRecord]
+
+
+def test_an_answer_that_cannot_be_read_any_more_is_only_relayed() -> None:
+    """What it said before is kept; that it was not seen whole is said."""
+    to = begun(exchange())
+    to.feed(b"".join(STREAM[:5]))
+    before = to.observing
+
+    to.blind()
+
+    assert (before, to.observing) == (True, False)
+    assert to.feed(DONE) == Fed(relay=DONE)
+    record = completion(to)
+    assert (record.unobserved, record.generating, record.images) == (
+        "content_encoding",
+        1,
+        0,
+    )
+
+
+def test_a_websocket_that_nobody_looks_into_owes_no_terminal_event() -> None:
+    """It ends, and that is that."""
+    to = exchange(
+        by=gate(realtime="pass"),
+        method="WEBSOCKET",
+        path="/v1/realtime",
+        transport="websocket",
+    )
+
+    assert to.request().refusal is None
+    assert completion(to).outcome == "completed"
 
 
 def test_a_stream_that_breaks_off_in_an_event_tells_it_still() -> None:

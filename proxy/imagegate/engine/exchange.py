@@ -6,6 +6,7 @@ stop. Every call returns values at once, and none raises, whatever the order:
     request | malformed -> Ruling    the decision record, and the refusal if any
     response                         status and headers of the answer
     feed | message -> Fed            records, then the bytes to relay
+    blind                            the bytes cannot be read any more
     close -> Fed                     the one completion record
 
 Bytes are relayed as they come: never held back, joined or split. A stream whose
@@ -42,9 +43,10 @@ from imagegate.engine.scanner import JsonScanner, Scanner, read_message, scanner
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Lost, Match
 
 Ended: TypeAlias = Literal[
-    "ended", "client_left", "upstream_error", "timeout", "shutdown", "refused"
+    "ended", "client_left", "upstream_error", "timeout", "shutdown", "refused", "cut"
 ]
-"""What a shell knows of the end. `ended`: the answer came to its own."""
+"""What a shell knows of the end. `ended`: the answer came to its own; `cut`: the
+shell itself broke it off."""
 
 _ERROR: Final = 400
 _PLAIN: Final = frozenset({"", "identity"})
@@ -217,13 +219,31 @@ class Exchange:
             base = msgspec.structs.replace(self._answer.base, transport="sse")
             self._answer.base = base
 
-    def feed(self, chunk: bytes) -> Fed:
-        """Take the next bytes of the answer; the cut is never inside an event."""
+    @property
+    def observing(self) -> bool:
+        """Whether anything is read of the answer."""
+        return self._scanner is not None
+
+    def blind(self) -> None:
+        """Observe no more: the answer's coding is broken, or says too much."""
+        self._scanner, self._unobserved = None, "content_encoding"
+
+    def feed(self, chunk: bytes, *, last: bool = False) -> Fed:
+        """Take the next bytes of the answer; the cut is never inside an event.
+
+        Args:
+            chunk: The bytes.
+            last: The answer ends with them. What only its end tells is told
+                now, to be written before they go on.
+        """
         if self._cut or self._closed:
             return Fed()
         before = self._relayed
         self._relayed += len(chunk)
-        events = self._scanner.feed(chunk) if self._scanner is not None else ()
+        events: list[Event] = []
+        if self._scanner is not None:
+            events += self._scanner.feed(chunk)
+            events += self._scanner.close() if last else ()
         if not events:
             return Fed(relay=chunk)
         fed, end = self._take(events)
@@ -293,12 +313,16 @@ class Exchange:
         )
 
     def _outcome(self, how: Ended) -> Outcome:
-        """Say how it ended: what the answer says counts before what befell it."""
-        if self._cut:
+        """Say how it ended: what the answer says counts before what befell it.
+
+        An error that is answered in the provider's place says less than its cause.
+        """
+        if self._cut or how == "cut":
             return "cut"
         if self._refusal is not None:
-            return "refused"
-        if self._answer.outcome is not None:
+            return how if how in {"client_left", "shutdown"} else "refused"
+        in_place = how != "ended" and (self._status or 0) >= _ERROR
+        if self._answer.outcome is not None and not in_place:
             return self._answer.outcome
         return how if how != "ended" else self._silent_end()
 
@@ -314,5 +338,6 @@ class Exchange:
     @property
     def _streams(self) -> bool:
         if self._context.transport == "websocket":
-            return True
+            match = self._context.match
+            return match is not None and tells_of_images(match.door)
         return self._scanner is not None and not isinstance(self._scanner, JsonScanner)

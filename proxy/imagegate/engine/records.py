@@ -121,8 +121,9 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
         observed: What rules in observe mode would have done.
         status: Of the answer to a refused request.
         bytes_in: The body as it came.
-        bytes_out: The body as it is sent; for the shell to fill in, like the
-            duration, because it writes the body.
+        bytes_out: The body as it is sent; for the shell to fill in, like every
+            duration, because it writes the body and has the clock.
+        duration_ms: Since the request began, as in all records.
     """
 
     event: Literal[
@@ -259,6 +260,8 @@ class CompletionRecord(Record, frozen=True, kw_only=True):
         unobservable: Events with more in them than is read.
         unobserved: Why nothing of the answer was observed.
         bytes_out: What was relayed of the answer.
+        first_byte_ms: From the beginning of the request to the first piece of the
+            answer's body.
     """
 
     event: Literal["imagegate.exchange_finished"] = "imagegate.exchange_finished"
