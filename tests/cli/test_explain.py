@@ -200,7 +200,11 @@ def test_azure_headers_are_judged_and_shown(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_ids_that_were_seen_may_be_named(capsys: pytest.CaptureFixture[str]) -> None:
-    body = {"model": "gpt-5", "previous_response_id": "resp_1"}
+    body = {
+        "model": "gpt-5",
+        "previous_response_id": "resp_1",
+        "max_tool_calls": 8,
+    }
 
     found = described(capsys, body, "--seen", "resp_1", policy="standard")
 

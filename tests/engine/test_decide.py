@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from asking import (
+    AZURE,
     CATALOGUE,
+    HEADER,
     IMAGES,
     RESPONSES,
     TODAY,
@@ -22,6 +24,7 @@ from asking import (
 
 from imagegate.engine.decide import Decider, all_reasons, decide
 from imagegate.engine.decision import Block, Forward, Rewrite, Violation
+from imagegate.engine.policy import ANONYMOUS
 from imagegate.engine.request import Request
 
 CAP = "settings: { quality: { max: medium, default: low, otherwise: lower } }\n"
@@ -133,11 +136,16 @@ def test_equal_strangers_can_be_found_by_a_keyed_hash() -> None:
 
 def test_rules_are_laid_out_once() -> None:
     """For each provider, kind of door and principal."""
-    decider = Decider(policy(CAP), CATALOGUE)
+    decider = Decider(policy(CAP + "deployments: { img: gpt-image-2 }"), CATALOGUE)
 
     assert ask(decider, request(HIGH)) == ask(decider, request(HIGH))
     assert ask(decider, request(HIGH), at=IMAGES).word == "block"
     assert len(decider._benches) == 2
+    book = decider.book.page(ANONYMOUS, TODAY).acting
+    assert decider.scene(book, door(AZURE)) is decider.scene(book, door(AZURE))
+    assert decider.scene(book, door(AZURE)).deployments == {"img": "gpt-image-2"}
+    assert decider.scene(book, door(AZURE), mapped=False).deployments == {}
+    assert decider.scene(book, door()).deployments == {}
 
 
 # -- doors -------------------------------------------------------------------------
@@ -219,6 +227,101 @@ def test_a_message_without_a_type_is_refused() -> None:
     """Over HTTP there is none, and none is needed."""
     assert ask(CAP, request(LOW), at=SOCKET).rules == ["always.message_type"]
     assert ask(CAP, request(LOW)).word == "forward"
+
+
+# -- a policy that only observes ----------------------------------------------------
+
+OBSERVE = "version: 1\nname: p\nowner: o\nmode: observe\n"
+ANY: dict[str, Any] = {"model": "gpt-5", "input": "x"}
+
+
+@pytest.mark.parametrize(
+    ("at", "asked", "headers", "rule"),
+    [
+        (RESPONSES, ANY | {"tools": [{"type": "Image_Gen"}]}, (), "always.tool_type"),
+        (RESPONSES, ANY | {"extra": {"tools": [LOW]}}, (), "always.carrier"),
+        (RESPONSES, {"model": "gpt-image-2", "input": "x"}, (), "always.image_model"),
+        (RESPONSES, request(tool(model="GPT Image 2")), (), "always"),
+        (AZURE, request(tool(model="a"), tool(model="b")), (), "always.deployment"),
+        (AZURE, request(tool(model="a")), ((HEADER, "b"),), "always.deployment"),
+        (IMAGES, {"prompt": "x", "Quality": "high"}, (), "always"),
+        (RESPONSES, ANY | {"prompt": "pmpt_1"}, (), "state.prompt"),
+    ],
+)
+def test_what_it_would_refuse_goes_on_unchanged(
+    at: str, asked: dict[str, Any], headers: tuple[tuple[str, str], ...], rule: str
+) -> None:
+    """And is said; so is what no line of it says."""
+    answer = ask(policy(head=OBSERVE), asked, at=at, headers=headers)
+
+    assert isinstance(answer.decision, Forward)
+    assert answer.headers == headers
+    said = {(item.by.rule, item.by.mode) for item in answer.decision.observed}
+    assert (rule, "observe") in said
+    assert ask(policy(), asked, at=at, headers=headers).word != "forward"
+
+
+@pytest.mark.parametrize(
+    ("at", "asked", "headers", "rule"),
+    [
+        (SOCKET, {"type": "response.x"}, (), "always.message_type"),
+        (
+            "POST /api/projects/p/agents/a/versions",
+            {"definition": {"kind": "hosted"}},
+            (),
+            "always.agent_kind",
+        ),
+        (AZURE, ANY, ((HEADER, "a"), (HEADER, "a")), "always.deployment"),
+        (RESPONSES, None, (), "always.body"),
+        (RESPONSES, b'{"conversation":{"id":"a","id":"b"}}', (), "always.malformed"),
+        ("POST /v1/batches", None, (), "surface.batches"),
+        ("POST /v1/images/variations", None, (), "surface.images_api"),
+        (
+            "POST /api/projects/p/agents/a/endpoint/protocols/invocations",
+            None,
+            (),
+            "surface.agent_endpoints",
+        ),
+    ],
+)
+def test_what_nobody_can_judge_is_refused_in_every_mode(
+    at: str, asked: object, headers: tuple[tuple[str, str], ...], rule: str
+) -> None:
+    """Nothing goes on that was not judged, unless an operator opened the door."""
+    answer = ask(policy(head=OBSERVE), asked, at=at, headers=headers)
+
+    assert answer.rules == [rule]
+    assert answer.violations[0].by.mode == "enforce"
+
+
+@pytest.mark.parametrize(
+    ("surface", "at", "asked"),
+    [
+        ("images_api", IMAGES, {"prompt": "x", "model": "gpt-image-2"}),
+        ("responses", RESPONSES, ANY),
+        ("responses", "GET /v1/responses/resp_1", None),
+        ("websocket", SOCKET, None),
+    ],
+)
+def test_a_door_that_would_be_closed_is_judged(
+    surface: str, at: str, asked: object
+) -> None:
+    """That it would be closed is said first."""
+    rules = policy(f"surface: {{ {surface}: refuse }}", head=OBSERVE)
+    decision = ask(rules, asked, at=at).decision
+
+    assert isinstance(decision, Forward)
+    assert decision.inspected
+    assert decision.observed[0].by.rule == f"surface.{surface}"
+    assert decision.observed[0].by.mode == "observe"
+
+
+def test_one_line_that_acts_makes_disguises_refusals_again() -> None:
+    """They would be the way around it."""
+    acting = "settings: { quality: { max: low, default: low, mode: enforce } }"
+    asked = request({"type": "Image_Generation", "quality": "high"})
+
+    assert ask(policy(acting, head=OBSERVE), asked).rules == ["always.tool_type"]
 
 
 # -- the text model ----------------------------------------------------------------

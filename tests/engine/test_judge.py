@@ -664,3 +664,12 @@ def test_a_policy_may_be_read_once_for_all() -> None:
     asked = request(tool(quality="high"))
 
     assert ask(policy(CAPS), asked) == ask(CAPS, asked)
+
+
+def test_a_disguise_is_only_observed_where_nothing_acts() -> None:
+    """The request goes on as it came."""
+    head = "version: 1\nname: p\nowner: o\nmode: observe\n"
+    answer = ask(policy(head=head), request(tool(model="GPT-Image-2")))
+
+    assert answer.word == "forward"
+    assert [item.by.rule for item in answer.decision.observed] == ["always"]

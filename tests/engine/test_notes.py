@@ -8,8 +8,8 @@ from asking import CATALOGUE, TODAY, policy
 from imagegate.engine.decision import Block, Forward, Reason, Rewrite, Violation
 from imagegate.engine.judge import Asked, judge_tool
 from imagegate.engine.notes import Notes
-from imagegate.engine.policy import ANONYMOUS
-from imagegate.engine.rulebook import Book
+from imagegate.engine.policy import ANONYMOUS, Mode
+from imagegate.engine.rulebook import Book, Rulebook
 from imagegate.engine.scene import Scene, reason_of, vocabulary
 from imagegate.engine.value import DELETE
 
@@ -17,13 +17,17 @@ RULES = "settings: { quality: { max: low, default: low, otherwise: lower } }"
 
 
 @pytest.fixture(name="notes")
-def empty() -> Notes:
+def enforced() -> Notes:
     """Nothing has been found yet."""
+    return empty("enforce")
+
+
+def empty(always: Mode | None) -> Notes:
     page = Book(policy(RULES)).page(ANONYMOUS, TODAY)
     scene = Scene(
         catalogue=CATALOGUE,
         provider=CATALOGUE.provider("openai"),
-        book=page.acting,
+        book=Rulebook(page.acting.rules, always=always),
         vocabulary=vocabulary(CATALOGUE),
     )
     return Notes(scene)
@@ -42,8 +46,9 @@ def test_changes_are_made_together(notes: Notes) -> None:
     """In the body and in the headers."""
     asked = Asked(pointer="/tools/0", carrier="tools", values={"quality": "high"})
     verdict = notes.take(judge_tool(notes.scene, asked))
-    notes.change("/tool_choice", "tool_choice", Reason(rule="tool"), "it goes")
-    notes.change_header("h", "gpt-image-2", Reason(rule="always.deployment"), "sk-1")
+    (line,) = notes.scene.book.rules.at("fields.unknown")
+    notes.change("/tool_choice", "tool_choice", line, "it goes")
+    notes.change_header("h", "gpt-image-2", line, "sk-1")
 
     decision = notes.decision(())
 
@@ -65,19 +70,20 @@ def test_changes_are_made_together(notes: Notes) -> None:
 
 def test_a_header_can_go(notes: Notes) -> None:
     """Like a member of the body."""
-    notes.change_header("h", None, Reason(rule="tool"), "x")
+    notes.change_header("h", None, None, "x")
 
     decision = notes.decision(())
 
     assert isinstance(decision, Rewrite)
     assert decision.headers == {"h": None}
     assert decision.changes[0].message == "the header h is left out"
+    assert decision.changes[0].by == Reason(rule="always.deployment")
 
 
 def test_any_refusal_beats_all_changes(notes: Notes) -> None:
     """By a line of the policy, or by what always holds."""
     line = notes.scene.book.rules.at("fields.unknown")[0]
-    notes.change("/a", "a", Reason(rule="tool"), "it goes")
+    notes.change("/a", "a", line, "it goes")
     notes.refuse("/b", "b", line, "no", fix="leave it out", was="sk-1")
     notes.refuse_always("/c", "c", "deployment", "never", status=400)
 
@@ -102,3 +108,17 @@ def test_any_refusal_beats_all_changes(notes: Notes) -> None:
             status=400,
         ),
     )
+
+
+def test_where_nothing_acts_only_the_unreadable_is_refused() -> None:
+    """What no line says is then only observed."""
+    notes = empty(None)
+    notes.change_header("h", "x", None, "y")
+    notes.refuse("/b", "b", None, "no")
+    notes.refuse_always("/c", "c", "carrier", "no")
+
+    assert notes.decision(()) == Forward()
+
+    notes.refuse_always("/d", "d", "message_type", "never", unreadable=True)
+
+    assert [(x.pointer, x.by.mode) for x in notes.violations] == [("/d", "enforce")]

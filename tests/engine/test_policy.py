@@ -20,6 +20,7 @@ from imagegate.engine.policy import (
     Exemption,
     Kind,
     LayerName,
+    Layers,
     Line,
     Policy,
     Principal,
@@ -29,6 +30,7 @@ from imagegate.engine.policy import (
     canonical,
     digest,
     matches,
+    merge,
     most_particular,
     resolve,
 )
@@ -204,15 +206,49 @@ def test_a_match_wants_one_value_of_every_attribute(
     assert matches(wanted, Principal(attributes=attributes)) is expected
 
 
+def observed(item: Line) -> Line:
+    return msgspec.structs.replace(item, mode="observe")
+
+
 def test_observed_lines_do_not_act() -> None:
     """What acts is the same rules without them; the path stays, empty."""
-    observed = msgspec.structs.replace(line(CAP, "low"), mode="observe")
-    acting = line("tool", "block")
-    rules = Rules(lines={CAP: (observed,), "tool": (acting,)}, layers=("teams.a",))
+    lines = (observed(line(CAP, "low")), line("tool", "block"))
+    said = msgspec.structs.replace(policy({}), lines=lines)
 
-    assert rules.enforced() == Rules(
-        lines={CAP: (), "tool": (acting,)}, layers=("teams.a",)
+    assert merge(said, Layers(), acting=True) == Rules(
+        lines={CAP: (), "tool": lines[1:]}
     )
+    assert merge(said, Layers()).at(CAP) == lines[:1]
+
+
+def test_an_observed_line_loosens_nothing_that_acts() -> None:
+    """A team tries a looser cap out; the baseline's goes on acting."""
+    trial = team("a", {CAP: "high"}, loosens=True)
+    trial = msgspec.structs.replace(trial, lines=tuple(map(observed, trial.lines)))
+    said = policy({CAP: "low"}, (trial,))
+    layers = Layers(teams=(trial,), loosening=True)
+
+    assert values(merge(said, layers, acting=True), CAP) == ["low"]
+    assert values(merge(said, layers), CAP) == ["high"]
+
+
+@pytest.mark.parametrize("acting", [False, True])
+def test_an_exception_acts_as_what_it_stands_for(*, acting: bool) -> None:
+    """Under a baseline that is only observed, a team's line may act."""
+    baseline = msgspec.structs.replace(
+        policy({}), lines=(observed(line(CAP, "medium")),)
+    )
+    relief = exemption("E", {CAP: "high"})
+    relief = msgspec.structs.replace(relief, lines=tuple(map(observed, relief.lines)))
+    strict = team("a", {CAP: "low"})
+    alone = Layers(exceptions=(relief,), loosening=True)
+    both = Layers(teams=(strict,), exceptions=(relief,), loosening=True)
+
+    (found,) = merge(baseline, both, acting=acting).at(CAP)
+
+    assert (found.value, found.mode) == ("high", "enforce")
+    assert merge(baseline, alone, acting=True).at(CAP) == ()
+    assert merge(baseline, alone).at(CAP) == relief.lines
 
 
 def test_a_model_is_held_to_its_own_lines_and_to_the_general_ones() -> None:

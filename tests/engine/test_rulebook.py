@@ -7,7 +7,7 @@ import datetime
 import pytest
 from asking import DESIGN, TODAY, policy
 
-from imagegate.engine.policy import ANONYMOUS, Principal
+from imagegate.engine.policy import ANONYMOUS, Policy, Principal
 from imagegate.engine.rulebook import Book, Rulebook, Ruled, count_of
 
 RULES = """
@@ -147,3 +147,53 @@ def test_observed_lines_are_on_a_page_of_their_own() -> None:
     assert found.watched is not None
     assert ruled(found.watched, "quality").ruled
     assert Book(policy(RULES)).page(ANONYMOUS, TODAY).watched is None
+
+
+HEAD = "version: 1\nname: p\nowner: o\nmode: observe\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "text", "acting", "watched"),
+    [
+        (HEAD, "", None, "observe"),
+        (HEAD, "tool: { do: block, mode: enforce }", "enforce", "enforce"),
+        (HEAD.replace("observe", "enforce"), "", "enforce", None),
+        (
+            HEAD.replace("observe", "enforce"),
+            "tool: { do: block, mode: observe }",
+            "enforce",
+            "enforce",
+        ),
+    ],
+)
+def test_what_always_holds_acts_where_anything_does(
+    head: str, text: str, acting: str | None, watched: str | None
+) -> None:
+    """A disguise must not be the way around the one line that acts."""
+    found = Book(policy(text, head=head)).page(ANONYMOUS, TODAY)
+
+    assert found.acting.always == acting
+    assert (found.watched and found.watched.always) == watched
+
+
+def test_a_policy_without_a_line_that_acts_has_a_second_page() -> None:
+    """Or nobody would say what it observes."""
+    bare = Policy(name="p", owner="o", mode="observe", lines=())
+
+    assert Book(bare).page(ANONYMOUS, TODAY).watched is not None
+
+
+def test_a_team_that_tries_a_looser_cap_loosens_nothing() -> None:
+    """What acts is the baseline's line, until the team's is enforced."""
+    text = """
+    settings: { quality: { max: low, default: low, otherwise: lower } }
+    teams:
+      design:
+        match: { team: design }
+        settings: { quality: { max: high, loosens: true, mode: observe } }
+    """
+    found = Book(policy(text)).page(DESIGN, TODAY)
+
+    assert ids(ruled(found.acting, "quality")) == ["settings.quality.max"]
+    assert found.watched is not None
+    assert ids(ruled(found.watched, "quality")) == ["teams.design.settings.quality.max"]

@@ -6,7 +6,7 @@ import pytest
 from asking import CATALOGUE, TODAY, policy
 
 from imagegate.engine.decision import Reason
-from imagegate.engine.policy import ANONYMOUS, Line, resolve
+from imagegate.engine.policy import ANONYMOUS, Line, Mode, resolve
 from imagegate.engine.rulebook import Rulebook
 from imagegate.engine.scene import (
     PATHS,
@@ -126,4 +126,31 @@ def test_a_line_is_cited_with_its_layer_and_its_words() -> None:
         reason="not yet",
         owner="o@example.com",
     )
-    assert reason_of(None) == Reason(rule="always")
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("enforce", Reason(rule="always.carrier")),
+        ("observe", Reason(rule="always.carrier", mode="observe")),
+        (None, None),
+    ],
+)
+def test_what_no_line_says_holds_in_the_mode_of_the_book(
+    mode: Mode | None, expected: Reason | None
+) -> None:
+    """Where nothing acts it does not act either."""
+    rules = resolve(policy(), ANONYMOUS, TODAY)
+    scene = Scene(
+        catalogue=CATALOGUE,
+        provider=CATALOGUE.provider("openai"),
+        book=Rulebook(rules, always=mode),
+        vocabulary=vocabulary(CATALOGUE),
+    )
+    (line,) = rules.at("fields.unknown")
+
+    assert scene.always("carrier") == expected
+    assert scene.reason(line) == reason_of(line)
+    assert scene.reason(None) == (
+        expected and Reason(rule="always", mode=expected.mode)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from asking import AZURE, HEADER, ask, carried, request, tool
+from asking import AZURE, HEADER, ask, carried, policy, request, tool
 
 CAP = "settings: { quality: { max: medium, default: low, otherwise: lower } }\n"
 LOW = tool(quality="low")
@@ -97,6 +97,15 @@ def test_conversation_items_are_judged_where_they_are_stored() -> None:
 
     assert answer.json["items"][0]["tools"][0]["quality"] == "medium"
     assert top.rules == ["always.carrier"]
+
+
+def test_what_is_only_observed_takes_no_tool_out() -> None:
+    """Nor repairs a choice."""
+    head = "version: 1\nname: p\nowner: o\nmode: observe\n"
+    asked = request(LOW, tool_choice=IMAGE)
+    answer = ask(policy("tool: strip", head=head), asked)
+
+    assert (answer.word, answer.json) == ("forward", asked)
 
 
 # -- how many ----------------------------------------------------------------------

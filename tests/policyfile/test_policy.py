@@ -374,8 +374,8 @@ def test_block_is_said_in_short_or_with_why(models: str) -> None:
         pytest.param(
             "settings: { quality: { max: low, default: low } }\n"
             "teams: { t: { match: { team: t }, settings: "
-            "{ quality: { max: low, mode: observe, loosens: true } } } }\n",
-            id="observing-is-loosening",
+            "{ quality: { max: high, mode: observe, loosens: true } } } }\n",
+            id="a-looser-cap-on-trial",
         ),
         pytest.param(
             "settings: { quality: { allow_auto: true } }\n"

@@ -6,7 +6,6 @@ from imagegate.engine.body import Body
 from imagegate.engine.notes import Notes
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import count_of
-from imagegate.engine.scene import reason_of
 from imagegate.engine.state import references
 from imagegate.engine.value import Value
 
@@ -53,7 +52,7 @@ def judge_count(
         notes.change(
             pointer,
             field,
-            reason_of(limit),
+            limit,
             f"`{field}` is {most}",
             before=before,
             after=most,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
+
 from imagegate.engine.bench import Bench
 from imagegate.engine.body import Body
 from imagegate.engine.catalogue import Catalogue
@@ -26,12 +28,12 @@ from imagegate.engine.deployment import header_of, judge_header, judge_path
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.judge import Asked, judge_tool
 from imagegate.engine.notes import Notes
-from imagegate.engine.policy import Policy
+from imagegate.engine.policy import Mode, Policy
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import Book, Rulebook
 from imagegate.engine.scene import PATHS, Scene, Vocabulary, fold, vocabulary
 from imagegate.engine.state import judge_state
-from imagegate.engine.surface import GROUPS, Door, stance_of
+from imagegate.engine.surface import GROUPS, Door, Match, stance_of
 from imagegate.engine.toolset import judge_tools, refuse_tool
 
 _MESSAGES = ("response.create", "response.steer", "response.inject")
@@ -49,6 +51,7 @@ class Decider:
         self.book = Book(policy)
         self._hash_key = hash_key
         self._benches: dict[tuple[int, str, bool], Bench] = {}
+        self._scenes: dict[tuple[int, str, bool, bool], Scene] = {}
         self._words: Mapping[bool, Vocabulary] = {
             images: vocabulary(catalogue, policy.deployments, images_api=images)
             for images in (False, True)
@@ -57,14 +60,57 @@ class Decider:
     def decide(self, request: Request) -> Decision:
         """Decide on one request."""
         door = request.match.door
-        stance = stance_of(door, self.policy.surface)
+        stance = self.stance(door)
         if stance == "refuse":
-            return Block(violations=(_closed(door),))
+            return Block(violations=(_closed(door, "enforce"),))
         if stance == "pass":
             return Forward(inspected=False)
+        decision = self._inspect(request)
+        if stance_of(door, self.policy.surface) == "refuse":
+            closed = (_closed(door, "observe"), *decision.observed)
+            return msgspec.structs.replace(decision, observed=closed)
+        return decision
+
+    def stance(self, door: Door) -> str:
+        """Return what is done at a door.
+
+        A door that a policy only observes to be closed is one where requests are
+        judged; where that cannot be done, it is closed in every mode.
+        """
+        stance = stance_of(door, self.policy.surface)
+        can_be_judged = "enforce" in GROUPS[door.group].stances and not door.opaque
+        if stance == "refuse" and self.policy.mode == "observe" and can_be_judged:
+            return "enforce"
+        return stance
+
+    def scene(self, book: Rulebook, match: Match, *, mapped: bool = True) -> Scene:
+        """Return what tools are judged against at a door; made once for each.
+
+        Args:
+            book: The rules.
+            match: The door.
+            mapped: Models have the names of deployments, on Azure.
+        """
+        provider, images = match.family.provider, match.door.reading == "images"
+        mapped = mapped and provider == "azure"
+        key = (id(book), provider, images, mapped)
+        found = self._scenes.get(key)
+        if found is None:
+            found = self._scenes[key] = Scene(
+                catalogue=self.catalogue,
+                provider=self.catalogue.provider(provider),
+                book=book,
+                vocabulary=self._words[images],
+                deployments=self.policy.deployments if mapped else {},
+                images_api=images,
+                hash_key=self._hash_key,
+            )
+        return found
+
+    def _inspect(self, request: Request) -> Decision:
         body = request.body
         if body is None:
-            return _without_body(door)
+            return _without_body(request.match.door)
         try:
             return self._decide(request, body)
         except MalformedRequest as error:
@@ -86,17 +132,7 @@ class Decider:
         key = (id(book), family.provider, images)
         found = self._benches.get(key)
         if found is None:
-            azure = family.provider == "azure"
-            scene = Scene(
-                catalogue=self.catalogue,
-                provider=self.catalogue.provider(family.provider),
-                book=book,
-                vocabulary=self._words[images],
-                deployments=self.policy.deployments if azure else {},
-                images_api=images,
-                hash_key=self._hash_key,
-            )
-            found = self._benches[key] = Bench(scene)
+            found = self._benches[key] = Bench(self.scene(book, request.match))
         return found
 
 
@@ -136,13 +172,13 @@ def _malformed(error: MalformedRequest) -> Violation:
     )
 
 
-def _closed(door: Door) -> Violation:
+def _closed(door: Door, mode: Mode) -> Violation:
     """Word the refusal of a door; 426 sends a WebSocket's client back to HTTP."""
     return Violation(
         pointer="",
         field="",
         before=None,
-        by=Reason(rule=f"surface.{door.group}", layer="baseline"),
+        by=Reason(rule=f"surface.{door.group}", layer="baseline", mode=mode),
         message=f"this route ({door.group}) is closed here",
         fix=GROUPS[door.group].why,
         code="route_not_allowed",
@@ -171,7 +207,7 @@ def _judge_message(notes: Notes, request: Request) -> None:
     """Refuse messages of a socket that nobody knows how to judge."""
     if request.is_message and request.message_type not in _MESSAGES:
         said = "this gateway does not know messages of this type"
-        notes.refuse_always("/type", "type", "message_type", said)
+        notes.refuse_always("/type", "type", "message_type", said, unreadable=True)
 
 
 def _judge_top_model(notes: Notes, body: Body) -> None:
@@ -191,7 +227,8 @@ def _judge_kind(notes: Notes, body: Body) -> None:
     kind = body.at("/definition/kind")
     if kind is None or kind.text() != "prompt":
         said = "only prompt agents can be judged"
-        notes.refuse_always("/definition/kind", "kind", "agent_kind", said)
+        place = "/definition/kind"
+        notes.refuse_always(place, "kind", "agent_kind", said, unreadable=True)
 
 
 def _judge_images(notes: Notes, request: Request, body: Body) -> None:

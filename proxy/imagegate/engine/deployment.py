@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imagegate.engine.body import Body
-from imagegate.engine.decision import Reason
 from imagegate.engine.judge import Verdict
 from imagegate.engine.models import choose_model
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Line
 from imagegate.engine.request import Request
-from imagegate.engine.scene import reason_of
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER as HEADER
 
 
@@ -27,7 +25,7 @@ def header_of(notes: Notes, request: Request) -> str | None:
     values = [value for key, value in request.headers if key == HEADER]
     if len(values) > 1:
         said = f"the header {HEADER} comes twice"
-        notes.refuse_always("", HEADER, "deployment", said, status=400)
+        notes.refuse_always("", HEADER, "deployment", said, status=400, unreadable=True)
     return values[0] if values else None
 
 
@@ -46,8 +44,7 @@ def judge_header(notes: Notes, asked: str | None, verdicts: Sequence[Verdict]) -
     if written is None or written == asked or not needed:
         return
     line = next((v.choice.by for v in verdicts if v.choice.by), None)
-    by = reason_of(line) if line else Reason(rule="always.deployment")
-    notes.change_header(HEADER, written, by, asked)
+    notes.change_header(HEADER, written, line, asked)
 
 
 def _judge_lone(notes: Notes, asked: str) -> str | None:
@@ -72,7 +69,7 @@ def judge_idle(notes: Notes, asked: str | None, word: str, line: Line | None) ->
     if asked is None:
         return
     if word == "strip":
-        notes.change_header(HEADER, None, reason_of(line), asked)
+        notes.change_header(HEADER, None, line, asked)
     else:
         fix = f"leave out the header {HEADER}"
         said = "image generation is not allowed"

@@ -6,7 +6,6 @@ Everything here is made once for a policy and shared by all its exchanges.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
 
 import msgspec
 
@@ -17,7 +16,6 @@ from imagegate.engine.echo import Yardstick
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
 from imagegate.engine.records import Record, Transport, ident, label
 from imagegate.engine.rulebook import Rulebook
-from imagegate.engine.scene import Scene, Vocabulary, vocabulary
 from imagegate.engine.surface import Door, Lost, Match
 
 
@@ -58,12 +56,6 @@ class Gate:
         self.policy = policy
         self.digest = digest(policy)
         self.decider = Decider(policy, catalogue, hash_key=hash_key)
-        self._hash_key = hash_key
-        self._scenes: dict[tuple[int, str, bool], Scene] = {}
-        self._words: Mapping[bool, Vocabulary] = {
-            images: vocabulary(catalogue, policy.deployments, images_api=images)
-            for images in (False, True)
-        }
 
     def layers(self, context: Context) -> tuple[str, ...]:
         """Name the layers that hold besides the baseline."""
@@ -91,27 +83,12 @@ class Gate:
         deployments = self.policy.deployments if azure else {}
 
         def yardstick(book: Rulebook) -> Yardstick:
-            scene = self._scene(book, match)
+            # The provider may spell a model either way: the yardstick maps names.
+            scene = self.decider.scene(book, match, mapped=False)
             return Yardstick(scene, deployments, sent, by_header=by_header)
 
         watched = page.watched
         return yardstick(page.acting), yardstick(watched) if watched else None
-
-    def _scene(self, book: Rulebook, match: Match) -> Scene:
-        provider, images = match.family.provider, match.door.reading == "images"
-        key = (id(book), provider, images)
-        scene = self._scenes.get(key)
-        if scene is None:
-            catalogue = self.decider.catalogue
-            scene = self._scenes[key] = Scene(
-                catalogue=catalogue,
-                provider=catalogue.provider(provider),
-                book=book,
-                vocabulary=self._words[images],
-                images_api=images,
-                hash_key=self._hash_key,
-            )
-        return scene
 
     def base(self, context: Context) -> Record:
         """Begin the records of an exchange."""

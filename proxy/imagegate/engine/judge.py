@@ -98,7 +98,7 @@ class _Judging:
         self.changes: dict[str, Change] = {}
         self.violations: list[Violation] = []
         self.edits: dict[str, Edit] = {}
-        self.written: dict[str, Line | None] = {}
+        self.written: dict[str, Line] = {}
 
     def _cause(self, name: str, value: Scalar) -> Line | None:
         """Find the line because of which a setting no longer fits, if one is.
@@ -144,7 +144,7 @@ class _Judging:
 
     def _judge_stance(self, path: Path, value: object, stance: str, said: str) -> None:
         word, line = self.scene.book.rules.stance(stance)
-        if word == "strip":
+        if word == "strip" and line is not None:
             self._write(path, None, line, f"{said} and is left out")
         elif word == "block":
             fix = f"leave out `{name_of(path)}`"
@@ -167,7 +167,7 @@ class _Judging:
                 self._refuse(path, self.asked_model, choice.by, said, allowed=allowed)
             case "unknown":
                 self._judge_unknown(path, self.asked_model)
-            case "written":
+            case "written" if choice.by is not None:
                 said = f"the image model is {choice.written}"
                 self._write(path, choice.written, choice.by, said)
             case _:
@@ -361,7 +361,7 @@ class _Judging:
         line, value = self._meant(ruled)
         if value is not None and not self._fits(ruled, value):
             value = self._fit(ruled, value)
-        if value is None:
+        if value is None or line is None:
             self._refuse_value(ruled, None, line)
             return
         said = f"`{setting.name}` was not chosen; it is {spell(value)}"
@@ -412,7 +412,7 @@ class _Judging:
             )
 
     def _write(
-        self, path: Path, value: Scalar | None, line: Line | None, message: str
+        self, path: Path, value: Scalar | None, line: Line, message: str
     ) -> None:
         """Note a change: the value goes into the tool, or the member goes."""
         if value is None:
@@ -483,6 +483,9 @@ class _Judging:
         fix: str = "",
         allowed: tuple[Shown, ...] = (),
     ) -> None:
+        by = self.scene.reason(line)
+        if by is None:
+            return
         if not fix and allowed:
             fix = f"set `{name_of(path)}` to {allowed[0]}"
         self.violations.append(
@@ -490,7 +493,7 @@ class _Judging:
                 pointer=self._shown_pointer(path),
                 field=name_of(path),
                 before=self._shown(value),
-                by=reason_of(line),
+                by=by,
                 message=message,
                 fix=fix,
                 allowed=allowed,

@@ -60,7 +60,7 @@ class Notes:
         self,
         pointer: str,
         field: str,
-        by: Reason,
+        line: Line,
         message: str,
         *,
         before: Shown = None,
@@ -69,12 +69,19 @@ class Notes:
     ) -> None:
         """Change one place of the body; without anything to put there it goes."""
         self.edits.append((pointer, edit))
+        by = reason_of(line)
         self._note(pointer, field, by, message, before=before, after=after)
 
     def change_header(
-        self, name: str, value: str | None, by: Reason, before: object
+        self, name: str, value: str | None, line: Line | None, before: object
     ) -> None:
-        """Set a header; without anything to say it goes."""
+        """Set a header; without anything to say it goes.
+
+        Without a line it is made to agree with what is named elsewhere.
+        """
+        by = reason_of(line) if line else self.scene.always("deployment")
+        if by is None:
+            return
         self.headers[name] = value
         said = f"the header names the deployment {self.shown(value)}"
         said = f"the header {name} is left out" if value is None else said
@@ -112,28 +119,51 @@ class Notes:
         fix: str = "",
         was: object = None,
     ) -> None:
-        """Refuse what a line does not allow."""
+        """Refuse what a line does not allow, or without one what nothing allows."""
+        by = self.scene.reason(line)
+        if by is None:
+            return
         self.violations.append(
             Violation(
                 pointer=pointer,
                 field=field,
                 before=self.shown(was),
-                by=reason_of(line),
+                by=by,
                 message=message,
                 fix=fix,
             )
         )
 
-    def refuse_always(
-        self, pointer: str, field: str, rule: str, message: str, *, status: int = 403
+    def refuse_always(  # noqa: PLR0913 - what a refusal says
+        self,
+        pointer: str,
+        field: str,
+        rule: str,
+        message: str,
+        *,
+        status: int = 403,
+        unreadable: bool = False,
     ) -> None:
-        """Refuse what no policy can allow."""
+        """Refuse what no policy can allow.
+
+        Args:
+            pointer: Where it stands.
+            field: What it is.
+            rule: The name of what always holds.
+            message: One sentence for a developer.
+            status: The HTTP status of the answer.
+            unreadable: Nobody can judge it, so it is refused in every mode.
+        """
+        by = self.scene.always(rule)
+        by = Reason(rule=f"always.{rule}") if unreadable else by
+        if by is None:
+            return
         self.violations.append(
             Violation(
                 pointer=pointer,
                 field=field,
                 before=None,
-                by=Reason(rule=f"always.{rule}"),
+                by=by,
                 message=message,
                 status=status,
             )

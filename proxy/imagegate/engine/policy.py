@@ -4,9 +4,11 @@ A policy is a flat set of *lines*. A line's path is where it stands in the file
 (`settings.quality.max`) and, with its layer in front, its id
 (`teams.design.settings.quality.max`). Merging layers is the same for every path:
 
-- a dated exception replaces all other lines at its path;
+- a dated exception replaces all other lines at its path, and acts as they did;
 - a team line that loosens replaces the baseline's line at its path;
 - everything else holds together: lists intersect, the lowest cap wins.
+
+What acts is merged from the lines that act alone: an observed line loosens nothing.
 
 The order of lines in a file never matters.
 """
@@ -244,14 +246,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     lines: Mapping[str, tuple[Line, ...]]
     layers: tuple[str, ...] = ()
 
-    def enforced(self) -> Rules:
-        """Return what acts: the same rules without the observed lines."""
-        lines = {
-            path: tuple(line for line in lines if line.mode == "enforce")
-            for path, lines in self.lines.items()
-        }
-        return Rules(lines=lines, layers=self.layers)
-
     def at(self, path: str) -> tuple[Line, ...]:
         """Return the lines in force at a path."""
         return self.lines.get(path, ())
@@ -348,8 +342,14 @@ def layers_for(policy: Policy, principal: Principal, date: datetime.date) -> Lay
     )
 
 
-def merge(policy: Policy, layers: Layers) -> Rules:
-    """Merge the baseline with the layers above it."""
+def merge(policy: Policy, layers: Layers, *, acting: bool = False) -> Rules:
+    """Merge the baseline with the layers above it.
+
+    Args:
+        policy: The baseline, and what is locked in it.
+        layers: Those that hold.
+        acting: Leave out what is only observed, before anything is replaced by it.
+    """
     found: dict[str, list[Line]] = {}
     sources = [policy.lines, *(team.lines for team in layers.teams)]
     sources += [item.lines for item in layers.exceptions]
@@ -357,7 +357,7 @@ def merge(policy: Policy, layers: Layers) -> Rules:
         if layers.loosening or not line.loosens:
             found.setdefault(line.path, []).append(line)
     return Rules(
-        lines={path: _in_force(lines) for path, lines in found.items()},
+        lines={path: _in_force(lines, acting=acting) for path, lines in found.items()},
         layers=layers.names,
     )
 
@@ -367,11 +367,24 @@ def resolve(policy: Policy, principal: Principal, date: datetime.date) -> Rules:
     return merge(policy, layers_for(policy, principal, date))
 
 
-def _in_force(lines: list[Line]) -> tuple[Line, ...]:
+def _in_force(lines: list[Line], *, acting: bool) -> tuple[Line, ...]:
     """Keep the lines at one path that hold together (see the module's text)."""
     exceptions = [line for line in lines if line.layer == "exception"]
+    others = [line for line in lines if line.layer != "exception"]
+    if exceptions and others:
+        mode: Mode = "enforce" if any(map(_acts, others)) else "observe"
+        exceptions = [msgspec.structs.replace(line, mode=mode) for line in exceptions]
+    if acting:
+        exceptions, others = (
+            list(filter(_acts, exceptions)),
+            list(filter(_acts, others)),
+        )
     if exceptions:
         return _by_id(exceptions)
-    if any(line.loosens for line in lines):
-        return _by_id(line for line in lines if line.layer == "team")
-    return _by_id(lines)
+    if any(line.loosens for line in others):
+        return _by_id(line for line in others if line.layer == "team")
+    return _by_id(others)
+
+
+def _acts(line: Line) -> bool:
+    return line.mode == "enforce"

@@ -9,7 +9,9 @@ import msgspec
 
 from imagegate.engine.policy import (
     SETTINGS,
+    Layers,
     Line,
+    Mode,
     Policy,
     Principal,
     Rules,
@@ -36,10 +38,17 @@ class Ruled(msgspec.Struct, frozen=True):
 
 
 class Rulebook:
-    """What holds for one kind of principal; what it says never changes."""
+    """What holds for one kind of principal; what it says never changes.
 
-    def __init__(self, rules: Rules) -> None:
+    Attributes:
+        rules: The lines.
+        always: The mode of what holds whatever the lines say; None where it does
+            not act, because nothing does.
+    """
+
+    def __init__(self, rules: Rules, *, always: Mode | None = "enforce") -> None:
         self.rules = rules
+        self.always = always
         self.models = rules.at("models")
         self.default_model = most_particular(rules.at("models.default"))
         self.unknown_values = rules.stance("fields.unknown_values")
@@ -104,7 +113,7 @@ class Book:
         key = (layers.loosening, layers.names)
         found = self._pages.get(key)
         if found is None:
-            found = self._pages[key] = _page(merge(self.policy, layers))
+            found = self._pages[key] = _page(self.policy, layers)
         return found
 
 
@@ -115,12 +124,18 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     watched: Rulebook | None = None
 
 
-def _page(rules: Rules) -> Page:
-    observed = any(
-        line.mode == "observe" for lines in rules.lines.values() for line in lines
-    )
+def _page(policy: Policy, layers: Layers) -> Page:
+    rules, acting = merge(policy, layers), merge(policy, layers, acting=True)
+    lines = [line for lines in rules.lines.values() for line in lines]
+    # What always holds is as strict as the policy: where one line acts, a disguise
+    # must not be the way around it.
+    acts = policy.mode == "enforce" or any(acting.lines.values())
+    observed = not acts or any(line.mode == "observe" for line in lines)
     return Page(
-        acting=Rulebook(rules.enforced()), watched=Rulebook(rules) if observed else None
+        acting=Rulebook(acting, always="enforce" if acts else None),
+        watched=Rulebook(rules, always="enforce" if acts else "observe")
+        if observed
+        else None,
     )
 
 

@@ -58,6 +58,16 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     images_api: bool = False
     hash_key: bytes = b""
 
+    def always(self, rule: str = "") -> Reason | None:
+        """Cite what holds whatever the policy says; None where it does not act."""
+        mode = self.book.always
+        name = f"always.{rule}" if rule else "always"
+        return None if mode is None else Reason(rule=name, mode=mode)
+
+    def reason(self, line: Line | None) -> Reason | None:
+        """Cite a line, or without one what always holds."""
+        return self.always() if line is None else reason_of(line)
+
     def fields(self, name: str) -> tuple[Field, ...]:
         """Return what each provider says about a field."""
         return tuple(
@@ -111,10 +121,8 @@ def name_of(path: Path) -> str:
     return ".".join(step if _PLAIN_NAME.fullmatch(step) else "?" for step in path)
 
 
-def reason_of(line: Line | None) -> Reason:
+def reason_of(line: Line) -> Reason:
     """Cite a line."""
-    if line is None:
-        return Reason(rule="always")
     return Reason(
         rule=line.id,
         layer=line.layer,

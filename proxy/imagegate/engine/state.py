@@ -19,7 +19,7 @@ def judge_state(scene: Scene, request: Request, body: Body) -> Iterator[Violatio
     """Yield what the policy refuses among the references of a request."""
     for pointer, stance, name in references(request, body):
         word, line = scene.book.rules.stance(stance)
-        if word == "allow" or (word == "seen" and name in request.seen):
+        if line is None or word == "allow" or (word == "seen" and name in request.seen):
             continue
         if isinstance(word, tuple) and _listed(name, word):
             continue

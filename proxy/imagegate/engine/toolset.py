@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from imagegate.engine.bench import Bench
 from imagegate.engine.body import Body, Tool
-from imagegate.engine.choice import repair_choice
+from imagegate.engine.choice import Repair, repair_choice
 from imagegate.engine.counts import judge_calls
 from imagegate.engine.deployment import header_of, judge_header, judge_idle
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Line
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import count_of
-from imagegate.engine.scene import reason_of
 
 
 def judge_tools(notes: Notes, bench: Bench, request: Request, body: Body) -> None:
@@ -41,9 +40,9 @@ class _Judging:
         if self.word == "block":
             for _, tool in tools:
                 refuse_tool(self.notes, tool.pointer, self.line)
-        elif self.word == "strip":
+        elif self.word == "strip" and self.line is not None:
             for _, tool in tools:
-                self._strip(tool.pointer)
+                self._strip(tool.pointer, self.line)
         else:
             self._judge_settings(tools, asked)
         chosen = self._judge_choice(body, {tool.pointer for _, tool in tools})
@@ -65,11 +64,11 @@ class _Judging:
                     found.append((carrier.kind, tool))
         return found
 
-    def _strip(self, pointer: str) -> None:
+    def _strip(self, pointer: str, line: Line) -> None:
         self.notes.change(
             pointer,
             "tool",
-            reason_of(self.line),
+            line,
             "the image_generation tool is left out",
             before="image_generation",
         )
@@ -115,13 +114,17 @@ class _Judging:
             self.notes.refuse_always(place, "type", "tool_type", said)
         if repair.names_image and self.word == "block" and not found:
             refuse_tool(self.notes, pointer, self.line)
+        if self.line is not None:
+            self._repair(repair, self.line)
+        return repair.names_image
+
+    def _repair(self, repair: Repair, line: Line) -> None:
         for place, edit in repair.edits:
             self.notes.change(
                 place,
                 "tool_choice",
-                reason_of(self.line),
+                line,
                 "tool_choice no longer asks for a tool that is left out",
                 before="image_generation" if repair.names_image else "required",
                 edit=edit,
             )
-        return repair.names_image

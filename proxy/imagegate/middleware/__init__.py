@@ -22,7 +22,7 @@ from imagegate.engine.exchange import Ended, Exchange, Fed, Ruling
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.refusal import refuse
-from imagegate.engine.surface import Lost, Match, find_door, stance_of
+from imagegate.engine.surface import Lost, Match, find_door
 from imagegate.middleware.intake import (
     Gone,
     Limits,
@@ -151,11 +151,10 @@ class _Responder:
         return await take_body(self.receive, self.outer.limits)
 
     def _judged(self, door: Match | Lost) -> bool:
-        surface = self.outer.gate.policy.surface
         return (
             isinstance(door, Match)
             and door.door.reading != "none"
-            and stance_of(door.door, surface) == "enforce"
+            and self.outer.gate.decider.stance(door.door) == "enforce"
         )
 
     async def _read(self, door: Match | Lost, data: bytes | None) -> Body | None:
