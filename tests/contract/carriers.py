@@ -18,11 +18,11 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import typing_extensions
 
-from imagegate.engine.surface import Door, Match, find_door, stance_of
+from imagegate.cli.doors.carriers import Carrier, fate_of
 
 TOOL = "image_generation"
 BASES = ("/v1", "/openai", "/openai/v1", "/api/projects/p/openai/v1")
@@ -40,27 +40,13 @@ _VERBS = {
 _IMAGE_FIELDS = {"prompt", "quality", "size"}
 
 
-class Carrier(NamedTuple):
-    """A place that can hold a definition of the tool, or name it, or be one.
-
-    Attributes:
-        method: As on the wire; `WEBSOCKET` for a message of a connection.
-        path: With a stand-in for each parameter.
-        pointer: A JSON pointer, `*` for any index; empty for the body itself.
-    """
-
-    method: str
-    path: str
-    pointer: str
-
-
 def all_carriers() -> frozenset[Carrier]:
     """Find the carriers of both SDKs."""
     spelled = [*openai_carriers(), *openai_messages()]
     return frozenset(
         (
             *(
-                each._replace(path=base + each.path)
+                Carrier(each.method, base + each.path, each.pointer)
                 for base in BASES
                 for each in spelled
             ),
@@ -71,27 +57,12 @@ def all_carriers() -> frozenset[Carrier]:
 
 def open_carriers(carriers: Iterable[Carrier]) -> list[str]:
     """Say which carriers are open, or unknown to the door that they lead through."""
-    return sorted(filter(None, map(_fault, carriers)))
-
-
-def _fault(carrier: Carrier) -> str:
-    found = find_door(carrier.method, carrier.path)
-    if not isinstance(found, Match) or stance_of(found.door, {}) == "refuse":
-        return ""
-    where = f"{carrier.method} {carrier.path} {carrier.pointer}"
-    if stance_of(found.door, {}) == "pass":
-        return f"{where}: {found.door.name} passes unseen"
-    return "" if _judged(found.door, carrier.pointer) else f"{where}: not looked at"
-
-
-def _judged(door: Door, pointer: str) -> bool:
-    if not pointer:
-        return door.reading == "images"
-    if pointer.startswith("/tool_choice"):
-        return door.reading == "responses"
-    if pointer == "/definition/tool_choice":
-        return door.reading == "agent"
-    return pointer in {f"{place}/*" for place in door.places}
+    fates = [fate_of(carrier, {}) for carrier in carriers]
+    return sorted(
+        f"{fate.method} {fate.path} {fate.pointer}: {fate.what}"
+        for fate in fates
+        if not fate.fine
+    )
 
 
 # -- shapes: TypedDicts of openai, models of azure --------------------------------

@@ -106,6 +106,22 @@ def show(
 
 
 @app.command()
+def doors(
+    *,
+    policy: Annotated[str, typer.Option("-p", "--policy", metavar="POLICY")],
+    spec: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Hold this OpenAPI document against it."),
+    ] = None,
+    form: AsFormat = Format.text,
+) -> None:
+    """Show every way to an image, and what a policy does there."""
+    from imagegate.cli import doors as command  # noqa: PLC0415 - lazy by design
+
+    raise typer.Exit(command.run(policy, spec=spec, as_json=form == "json"))
+
+
+@app.command()
 def catalogue(
     model: Annotated[str | None, typer.Argument(metavar="MODEL")] = None,
     *,
