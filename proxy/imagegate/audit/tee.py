@@ -1,0 +1,66 @@
+"""Several sinks as one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+from imagegate.audit.events import Written
+from imagegate.audit.sink import AuditUnavailableError, Sink
+
+
+class Tee:
+    """Writes to a first sink, on which everything depends, and then to others.
+
+    A record counts as written when the first sink took it. What another one could
+    not take is counted, and stops nothing; give such a sink the mode `batch` when it
+    may not delay anything either.
+    """
+
+    def __init__(self, first: Sink, *others: Sink) -> None:
+        self._first = first
+        self._others = others
+
+    async def write(self, records: Iterable[Written]) -> None:
+        """Write records down.
+
+        Raises:
+            AuditUnavailableError: When the first sink could not take one of them.
+        """
+        batch = tuple(records)
+        await self._first.write(batch)
+        for other in self._others:
+            with contextlib.suppress(AuditUnavailableError):  # it counts its losses
+                await other.write(batch)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the first sink takes no records now; None when it does."""
+        return self._first.problem
+
+    @property
+    def problems_elsewhere(self) -> tuple[str, ...]:
+        """What keeps the others from taking records."""
+        problems = (other.problem for other in self._others)
+        return tuple(problem for problem in problems if problem is not None)
+
+    @property
+    def lost(self) -> int:
+        """How many records the first sink has lost."""
+        return self._first.lost
+
+    @property
+    def lost_elsewhere(self) -> int:
+        """How many records the others have lost."""
+        return sum(other.lost for other in self._others)
+
+    @property
+    def queued(self) -> int:
+        """How many records wait in all the sinks."""
+        return self._first.queued + sum(other.queued for other in self._others)
+
+    async def close(self) -> None:
+        """Close all the sinks, the first one first."""
+        await self._first.close()
+        for other in self._others:
+            await other.close()

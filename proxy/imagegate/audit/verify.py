@@ -1,0 +1,348 @@
+"""Verify: prove the chains of files, or name the first line that breaks one.
+
+What a chain shows: that no line was changed, taken out, put in or moved. What it
+cannot show by itself is its own end: whoever can write the files can cut them off,
+or compute all hashes behind a point anew. A checkpoint that was taken elsewhere
+closes that up to its line. What remains unseen is said in the report.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from imagegate.audit.events import CheckpointRecord
+from imagegate.audit.logfile import PACKED, files_in, instance_of
+from imagegate.audit.proof import BrokenError, FileProof, Kind, Wanted
+
+State: TypeAlias = Literal["closed", "open", "continued", "unclosed"]
+_Chain: TypeAlias = Sequence[FileProof]
+
+_read_checkpoint = msgspec.json.Decoder(CheckpointRecord).decode
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """The first thing that is wrong with a chain.
+
+    Attributes:
+        kind: What is wrong, by a stable name.
+        instance: Whose chain it is.
+        file: Where; None when a whole chain is missing.
+        line: Its number in the file, from 1; None when it is none in particular.
+        says: What was found there.
+    """
+
+    kind: Kind
+    instance: str
+    file: Path | None = None
+    line: int | None = None
+    says: str
+
+
+class FileReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in a file, up to the first problem.
+
+    Attributes:
+        state: `closed` with a last line that says so, `open` when a process writes
+            it now, `continued` when the chain goes on in another file, `unclosed`
+            when it simply ends: its process died, or its end was cut off.
+    """
+
+    file: Path
+    instance: str
+    lines: int
+    first_seq: int
+    last_seq: int
+    last_hash: str
+    state: State
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What was proved, and what cannot be.
+
+    Attributes:
+        problems: The first of each chain; empty when all chains hold.
+        unfinished: Decisions without a completion, in chains that have ended.
+        notes: What is out of the ordinary and accounted for in the log itself.
+        unseen: What these files and checkpoints cannot show.
+    """
+
+    files: tuple[FileReport, ...]
+    lines: int
+    instances: int
+    unfinished: int
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every chain holds."""
+        return not self.problems
+
+
+def verify(
+    paths: Iterable[Path],
+    *,
+    checkpoints: Iterable[CheckpointRecord] = (),
+    partial: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Prove the chains of files, in any order, plain or compressed, at any size.
+
+    Args:
+        paths: Files, or directories of them.
+        checkpoints: Such as were taken elsewhere: see `read_checkpoints`.
+        partial: Whether files were left out knowingly; then that a chain does not
+            begin with its beginning is no problem, but said to be unseen.
+        progress: Told now and then how many more lines have been read.
+
+    Raises:
+        OSError: When a path is not there, or cannot be read.
+    """
+    wanted: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for each in checkpoints:
+        wanted[each.chain, each.last_seq].add(each.last_hash)
+    files = []
+    for path in expand(paths):
+        file = FileProof(path, dict(wanted))
+        file.read(progress or (lambda _: None))
+        files.append(file)
+    return _Chains(files, wanted, partial=partial).report()
+
+
+def expand(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files that are meant; one may have been compressed meanwhile."""
+    for path in paths:
+        packed = path.with_name(path.name + PACKED)
+        if path.is_dir():
+            yield from files_in(path)
+        else:
+            yield packed if not path.exists() and packed.exists() else path
+
+
+def read_checkpoints(lines: Iterable[bytes]) -> Iterator[CheckpointRecord]:
+    """Find checkpoints in the lines of another log; anything else is stepped over."""
+    for line in lines:
+        if b"imagegate.audit_checkpoint" in line:
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                yield _read_checkpoint(line)
+
+
+class _Chains:
+    """Files, put together into the chains of their instances."""
+
+    def __init__(
+        self, files: Sequence[FileProof], wanted: Wanted, *, partial: bool
+    ) -> None:
+        self._files = files
+        self._wanted = wanted
+        self._partial = partial
+        self._unseen: list[str] = []
+        chains: dict[str, list[FileProof]] = defaultdict(list)
+        for file in sorted(files, key=_place_of):
+            if file.first is not None or file.broken is not None:
+                chains[file.instance].append(file)
+        self._chains = {each: _without_copies(some) for each, some in chains.items()}
+        gone = [each for file in files for each in file.retired]
+        self._retired = {each.last_hash for each in gone}
+        self._retired_chains = {instance_of(Path(each.file)) for each in gone}
+
+    def report(self) -> Report:
+        """Compare the files with each other and with the checkpoints."""
+        problems = list(self._problems())
+        return Report(
+            files=tuple(
+                _file_report(file, file is chain[-1])
+                for chain in self._chains.values()
+                for file in chain
+            ),
+            lines=sum(file.number for file in self._files),
+            instances=len(self._chains),
+            unfinished=sum(map(_unfinished, self._chains.values())),
+            problems=tuple(problems),
+            notes=tuple(
+                f"{file.path.name}: {note}"
+                for file in self._files
+                for note in file.notes
+            ),
+            unseen=(*self._unseen, *self._unvouched()),
+        )
+
+    def _problems(self) -> Iterator[Problem]:
+        for instance, chain in self._chains.items():
+            try:
+                self._prove(chain)
+            except _FoundError as found:
+                yield found.problem
+            else:
+                yield from self._seek_end(instance, chain[-1])
+        for instance in {chain for chain, _ in self._wanted} - self._chains.keys():
+            if instance not in self._retired_chains:
+                says = "checkpoints from elsewhere name it, and no file is here"
+                yield Problem(kind="missing", instance=instance, says=says)
+
+    def _prove(self, chain: _Chain) -> None:
+        """Prove that the files of a chain hold, and hold together."""
+        before: FileProof | None = None
+        for file in chain:
+            if file.first is not None and before is None:
+                self._check_start(file)
+            elif before is not None:
+                self._check_follows(before, file)
+            if file.broken is not None:
+                raise _found(file, file.broken)
+            before = file
+        if before is not None and before.foreign and not before.held:
+            raise _found(before, before.unaccounted)
+
+    def _check_start(self, file: FileProof) -> None:
+        opened = file.opened
+        if file.first is None or not file.first.seq:
+            return
+        if opened is not None and opened.previous_hash in self._retired:
+            return
+        name = opened.previous_file if opened else None
+        says = f"the file before it is not here: {name}"
+        if not self._partial:
+            raise _found(file, BrokenError("missing", 1, says))
+        self._unseen.append(f"{file.path.name}: {says}")
+
+    def _check_follows(self, before: FileProof, file: FileProof) -> None:
+        """Check that a file goes on where the one before it ends."""
+        if file.first is None:
+            return
+        expected = before.seq + 1
+        opened = file.opened
+        if before.foreign:
+            note = msgspec.to_builtins(opened) if opened else {}
+            if not before.foreign.is_told_in(note):
+                raise _found(before, before.unaccounted)
+        if file.first.seq < expected:
+            says = (
+                f"it goes on from seq {file.first.seq}, which is in {before.path.name}"
+            )
+            raise _found(file, BrokenError("forked", 1, says))
+        if file.first.seq > expected:
+            self._check_gap(before, file, file.first.seq - expected)
+        elif file.first.prev != before.hash:
+            says = "its hash is not the one that the next file states"
+            raise _found(before, BrokenError("edited", before.number, says))
+
+    def _check_gap(self, before: FileProof, file: FileProof, count: int) -> None:
+        opened = file.opened
+        if opened is not None and opened.previous_hash in self._retired:
+            return
+        name = opened.previous_file if opened else None
+        if name == before.path.name.removesuffix(PACKED):
+            says = f"{count} lines at its end are missing"
+            raise _found(before, BrokenError("truncated", before.number + 1, says))
+        says = f"the file before it is not here: {name}"
+        raise _found(file, BrokenError("missing", 1, says))
+
+    def _seek_end(self, instance: str, last: FileProof) -> Iterator[Problem]:
+        """Find out whether a chain is shorter than it was known to be elsewhere."""
+        known = [seq for chain, seq in self._wanted if chain == instance]
+        if known and max(known) > last.seq:
+            yield Problem(
+                kind="truncated",
+                instance=instance,
+                file=last.path,
+                line=last.number + 1,
+                says=f"it ends with seq {last.seq}; a checkpoint from elsewhere"
+                f" has seen seq {max(known)}",
+            )
+
+    def _unvouched(self) -> Iterator[str]:
+        for instance, chain in self._chains.items():
+            last, vouched = chain[-1], max(file.vouched for file in chain)
+            if not last.closed and not last.held:
+                yield (
+                    f"{last.path.name} ends without being closed: its process died,"
+                    " or its end was cut off"
+                )
+            if vouched < last.seq:
+                yield (
+                    f"{instance}: lines behind seq {vouched} of {last.seq} could have"
+                    " been cut off, or written anew with all their hashes; no"
+                    " checkpoint from elsewhere vouches for them"
+                )
+        yield (
+            "a process whose files are all gone, unless a checkpoint from elsewhere"
+            " names it"
+        )
+
+
+class _FoundError(Exception):
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.says)
+        self.problem = problem
+
+
+def _found(file: FileProof, error: BrokenError) -> _FoundError:
+    return _FoundError(
+        Problem(
+            kind=error.kind,
+            instance=file.instance,
+            file=file.path,
+            line=error.line,
+            says=str(error),
+        )
+    )
+
+
+def _place_of(file: FileProof) -> tuple[int, str]:
+    """Return where a file stands in its chain, whatever it is called now."""
+    return (file.first.seq if file.first else -1, file.path.name)
+
+
+def _without_copies(files: _Chain) -> list[FileProof]:
+    """Leave out a file that is there twice: compressed, and not yet removed."""
+    kept: list[FileProof] = []
+    for file in files:
+        copy = kept and file.broken is None and _same(kept[-1], file)
+        if not copy:
+            kept.append(file)
+    return kept
+
+
+def _same(one: FileProof, other: FileProof) -> bool:
+    return (
+        one.broken is None
+        and one.first == other.first
+        and (one.seq, one.hash) == (other.seq, other.hash)
+    )
+
+
+def _unfinished(chain: _Chain) -> int:
+    """Count the decisions without a completion in a chain that has ended."""
+    if chain[-1].held or not chain[-1].closed:
+        return 0
+    open_now: set[str] = set()
+    for file in chain:
+        open_now = (open_now - file.ended) | file.decided
+    return len(open_now)
+
+
+def _file_report(file: FileProof, last: bool) -> FileReport:  # noqa: FBT001 - private
+    state: State = "continued"
+    if file.closed:
+        state = "closed"
+    elif file.held:
+        state = "open"
+    elif last:
+        state = "unclosed"
+    return FileReport(
+        file=file.path,
+        instance=file.instance,
+        lines=file.number,
+        first_seq=file.first.seq if file.first else -1,
+        last_seq=file.seq,
+        last_hash=file.hash,
+        state=state,
+    )
