@@ -263,7 +263,8 @@ def moved(to: str, rules: str = "", **settings: object) -> Answer:
         ("gpt-image-2.5-flare", {"quality": "high"}, {"quality": "high"}),
         ("gpt-image-2", {"size": "auto"}, {"size": "auto"}),
         ("dall-e-3", {"size": "auto"}, {}),
-        ("dall-e-3", {"size": "1536x1024"}, {"size": "1792x1024"}),
+        ("dall-e-3", {"size": "1536x1024"}, {"size": "1024x1024"}),
+        ("dall-e-3", {"size": "2048x1152"}, {"size": "1792x1024"}),
     ],
 )
 def test_settings_follow_a_model_that_was_written(

@@ -42,6 +42,7 @@ def arbitrary(*, assumed: bool = False) -> ArbitrarySizes:
 
 
 STANDARD = fixed("1024x1024", "1536x1024", "1024x1536")
+DALL_E_3 = fixed("1024x1024", "1792x1024", "1024x1792")
 ARBITRARY = arbitrary()
 
 
@@ -222,14 +223,16 @@ def test_a_gif_frame_is_lowered_below_the_minimum_of_stills() -> None:
         ("2048x1152", "2048x2048", "1536x1024"),
         ("1152x2048", "1536x1024", "1024x1536"),
         ("2048x2048", "1536x1536", "1024x1024"),
-        ("1200x672", "1536x1024", "1536x1024"),
+        ("1200x1100", "1536x1024", "1024x1024"),
+        ("1200x672", "1536x1024", "1024x1024"),
+        ("640x1024", "1536x1024", "1024x1024"),
         ("1536x1024", "1000x1000", None),
     ],
 )
 def test_a_fixed_size_keeps_its_orientation_first(
     asked: str, cap: str, expected: str | None
 ) -> None:
-    """Then comes the square, then whatever is left under the cap."""
+    """Then comes the square; none has more pixels while there is another."""
     assert text_of(lower(size(asked), size(cap), STANDARD)) == expected
 
 
@@ -291,7 +294,11 @@ def test_assumed_limits_shape_what_has_to_change(
     [
         ("1536x864", ARBITRARY, "1536x864"),
         ("1792x1024", STANDARD, "1536x1024"),
-        ("864x1536", STANDARD, "1024x1536"),
+        ("864x1536", STANDARD, "1024x1024"),
+        ("1536x1024", DALL_E_3, "1024x1024"),
+        ("1792x1536", DALL_E_3, "1792x1024"),
+        ("3072x512", ARBITRARY, "2160x720"),
+        ("2000x200", ARBITRARY, "1024x640"),
         ("512x512", STANDARD, "1024x1024"),
         ("1000x1000", ARBITRARY, "992x992"),
         ("256x256", ARBITRARY, "816x816"),
@@ -358,7 +365,10 @@ def test_lowering_keeps_the_orientation_where_it_can(
 
 
 def nearest_by_hand(asked: Size, cap: Size, limits: ArbitrarySizes) -> Size | None:
-    """Try every size: scaled by the largest factor that fits, then the nearest."""
+    """Try every size: scaled by the largest factor that fits, then the nearest.
+
+    Nothing larger than asked for, while there is anything else.
+    """
     if within(asked, cap) and why_illegal(asked, limits) is None:
         return asked
     wide = asked.width >= asked.height
@@ -368,7 +378,13 @@ def nearest_by_hand(asked: Size, cap: Size, limits: ArbitrarySizes) -> Size | No
         if (s.width >= s.height) == wide or s.orientation == "square"
     ]
     if asked.orientation == "square":
-        legal = [s for s in legal if s.orientation == "square"] or legal
+        squares = [s for s in legal if s.orientation == "square"]
+        fewer = [s for s in squares if s.pixels <= asked.pixels]
+        if fewer or not [s for s in legal if s.pixels <= asked.pixels]:
+            legal = fewer or squares or legal
+    if not [s for s in legal if s.pixels <= asked.pixels]:
+        return min(legal, key=lambda s: (s.pixels, s.long), default=None)
+    legal = [s for s in legal if s.pixels <= asked.pixels]
     step = limits.multiple
     long_cap = min(cap.long, limits.max_edge)
     short_cap = min(cap.short, limits.max_edge)
@@ -400,6 +416,21 @@ def test_lowering_agrees_with_trying_every_size(
 ) -> None:
     """The arithmetic finds what a search through all sizes finds."""
     assert lower(asked, cap, limits) == nearest_by_hand(asked, cap, limits)
+
+
+@given(asked=SIZES, cap=SIZES, sizes=LIMITS | LISTS)
+def test_no_more_pixels_are_asked_for_while_there_are_fewer(
+    asked: Size, cap: Size, sizes: Sizes
+) -> None:
+    """Whatever a model makes; else as few as can be, and a square stays one."""
+    found = lower(asked, cap, sizes)
+    legal = all_legal(cap, sizes, gif=False)
+
+    if found is not None and found.pixels > asked.pixels:
+        assert all(each.pixels > asked.pixels for each in legal)
+        if isinstance(sizes, ArbitrarySizes) and asked.orientation == "square":
+            legal = [each for each in legal if each.orientation == "square"] or legal
+        assert found.pixels == min(each.pixels for each in legal)
 
 
 @given(asked=SIZES, cap=SIZES)

@@ -177,12 +177,13 @@ def lower(
 ) -> Size | None:
     """Bring a size under a cap and make it one the model is not known to refuse.
 
-    A size that already is both comes back unchanged. With fixed sizes the same
-    orientation comes first (then a square), then what is not larger than asked
-    for, then the largest of those. Otherwise both edges shrink by one factor,
-    which keeps the aspect ratio, and are floored to the model's multiple; where a
-    minimum of the provider demands it the shorter edge is widened, and the longer
-    edge moves only when that is not enough.
+    A size that already is both comes back unchanged. Never are more pixels asked
+    for than were, unless nothing legal has fewer; then it is as few as can be.
+    With fixed sizes the same orientation comes first among those (then a square),
+    then the largest. Otherwise both edges shrink by one factor, which keeps the
+    aspect ratio, and are floored to the model's multiple; where a rule of the
+    provider demands it the shorter edge is widened, and the longer edge moves only
+    when that is not enough.
 
     Args:
         size: What was asked for.
@@ -208,23 +209,21 @@ def lower(
 def refit(size: Size, sizes: Sizes | None, *, gif: bool = False) -> Size | None:
     """Find the legal size nearest to one that was asked of another model.
 
-    It keeps the orientation, and is not larger than what was asked for unless a
-    minimum of the provider demands it.
+    It has no more pixels than what was asked for unless a minimum of the provider
+    demands it.
     """
     return lower(size, _UNCAPPED, sizes, gif=gif)
 
 
 def _pick(size: Size, cap: Size, fixed: FixedSizes) -> Size | None:
-    def rank(each: Size) -> tuple[bool, bool, bool, int]:
-        smaller = within(each, size)
-        return (
-            each.orientation == size.orientation,
-            each.orientation == "square",
-            smaller,
-            each.pixels if smaller else -each.pixels,
-        )
+    def alike(each: Size) -> tuple[bool, bool]:
+        return each.orientation == size.orientation, each.orientation == "square"
 
-    return max((s for s in fixed.sizes if within(s, cap)), key=rank, default=None)
+    allowed = [each for each in fixed.sizes if within(each, cap)]
+    smaller = [each for each in allowed if each.pixels <= size.pixels]
+    if smaller:
+        return max(smaller, key=lambda each: (alike(each), each.pixels))
+    return max(allowed, key=lambda each: (-each.pixels, alike(each)), default=None)
 
 
 def _shrunk(size: Size, cap: Size) -> tuple[int, int]:
@@ -247,10 +246,19 @@ def _laid(size: Size, long: int, short: int) -> Size:
 
 
 def _fit(size: Size, cap: Size, limits: ArbitrarySizes, *, gif: bool) -> Size | None:
-    step, area = limits.multiple, limits.max_pixels
     bound = Size(
         width=min(cap.long, limits.max_edge), height=min(cap.short, limits.max_edge)
     )
+    area = min(size.pixels, limits.max_pixels)
+    found = _near(size, bound, limits, area, gif=gif)
+    return found or _smallest(size, bound, limits, gif=gif)
+
+
+def _near(
+    size: Size, bound: Size, limits: ArbitrarySizes, area: int, *, gif: bool
+) -> Size | None:
+    """Find the size nearest to what both edges shrink to, within an area."""
+    step = limits.multiple
     long, short = _shrunk(size, bound)
     long = min(long, isqrt(area * size.long // size.short)) // step * step
     short = min(short, isqrt(area * size.short // size.long)) // step * step
@@ -260,7 +268,7 @@ def _fit(size: Size, cap: Size, limits: ArbitrarySizes, *, gif: bool) -> Size | 
     # A square stays one where it can; after that any legal shape will do.
     for square in (True, False) if size.orientation == "square" else (False,):
         for edge in edges:
-            span = _short_edges(edge, bound, limits, gif=gif)
+            span = _short_edges(edge, bound, limits, area, gif=gif)
             if square:
                 span = range(edge, edge + 1) if edge in span else span[:0]
             if span:
@@ -268,9 +276,27 @@ def _fit(size: Size, cap: Size, limits: ArbitrarySizes, *, gif: bool) -> Size | 
     return None
 
 
-def _short_edges(long: int, bound: Size, limits: ArbitrarySizes, *, gif: bool) -> range:
+def _smallest(
+    size: Size, bound: Size, limits: ArbitrarySizes, *, gif: bool
+) -> Size | None:
+    """Find the legal size with the fewest pixels; of a square, the least square."""
+    step, area = limits.multiple, limits.max_pixels
+    spans = {
+        edge: _short_edges(edge, bound, limits, area, gif=gif)
+        for edge in range(step, bound.long + 1, step)
+    }
+    squares = [edge for edge, span in spans.items() if edge in span]
+    if size.orientation == "square" and squares:
+        return _laid(size, squares[0], squares[0])
+    laid = [_laid(size, edge, span[0]) for edge, span in spans.items() if span]
+    return min(laid, key=lambda each: each.pixels, default=None)
+
+
+def _short_edges(
+    long: int, bound: Size, limits: ArbitrarySizes, area: int, *, gif: bool
+) -> range:
     """List the shorter edges that make a legal size with this longer one."""
     step = limits.multiple
     least = max(-(-long // limits.max_ratio), -(-_least_area(limits, gif=gif) // long))
-    most = min(long, bound.short, limits.max_pixels // long)
+    most = min(long, bound.short, area // long)
     return range(-(-least // step) * step, most + 1, step)
