@@ -1,0 +1,13 @@
+"""What this gateway has judged: responses, conversations and items, by their ids.
+
+A request may refer to state at the provider that no request shows. The word `seen`
+in a policy lets such a reference pass when the state was made by requests that were
+judged here, for the same principal, and when the tools that it holds would pass
+today's policy as they are.
+"""
+
+from imagegate.seen.memory import MemorySeen
+from imagegate.seen.sqlite import SqliteSeen
+from imagegate.seen.store import Seen, Sight, SightLost, allowed
+
+__all__ = ["MemorySeen", "Seen", "Sight", "SightLost", "SqliteSeen", "allowed"]

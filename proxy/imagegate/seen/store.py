@@ -1,0 +1,80 @@
+"""What is kept of a judged request, and what is asked of a store of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
+
+from imagegate.engine.policy import Principal
+
+Settings: TypeAlias = Mapping[str, str | int | None]
+
+MOST_TOOLS: Final = 32
+"""Kept of one sight; state that holds more is not taken for seen."""
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What state at the provider is known to hold.
+
+    Attributes:
+        digest: The policy that it was judged under.
+        tools: The settings of its image tools as they were sent, those that it
+            inherited included.
+    """
+
+    digest: str
+    tools: tuple[Settings, ...] = ()
+
+
+class SightLost(Exception):  # noqa: N818 - a fact: whoever asks goes on without
+    """The store could not be asked, or could not take something."""
+
+
+class Seen(Protocol):
+    """Keeps sights by principal and id."""
+
+    async def note(self, who: Principal, ids: Iterable[str], sight: Sight) -> None:
+        """Keep what the state under these ids holds.
+
+        Raises:
+            SightLost: When it could not be kept; the ids then stay unseen.
+        """
+
+    async def find(self, who: Principal, ids: Iterable[str]) -> Mapping[str, Sight]:
+        """Return what is known of these ids for this principal.
+
+        Raises:
+            SightLost: When the store could not be asked.
+        """
+
+    async def close(self) -> None:
+        """Let go of the store."""
+
+
+def owner_of(who: Principal) -> str:
+    """Name a principal within a store: its identity, and how that was established.
+
+    The parts are kept apart, so that no name can be made to look like another.
+    """
+    return f"{len(who.source)}:{who.source}{who.id}"
+
+
+def allowed(
+    sights: Mapping[str, Sight],
+    digest: str,
+    passes: Callable[[tuple[Settings, ...]], bool],
+) -> frozenset[str]:
+    """Return the ids whose state may be referred to under today's policy.
+
+    Args:
+        sights: What is known.
+        digest: Of today's policy; what was judged under it needs no second look.
+        passes: Whether tools with these settings would pass unchanged.
+    """
+    return frozenset(
+        name
+        for name, sight in sights.items()
+        if sight.digest == digest or passes(sight.tools)
+    )

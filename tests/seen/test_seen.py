@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from imagegate.engine.policy import ANONYMOUS, Principal
+from imagegate.seen import MemorySeen, Seen, Sight, SightLost, SqliteSeen, allowed
+
+ANN = Principal(id="ann", source="key", verified=True)
+BEN = Principal(id="ben", source="key", verified=True)
+SIGHT = Sight("d1", ({"model": "gpt-image-1-mini", "quality": "low", "n": 1},))
+T = TypeVar("T")
+Make = Callable[[], Seen]
+
+
+def note(seen: Seen, who: Principal, *ids: str, sight: Sight = SIGHT) -> None:
+    asyncio.run(seen.note(who, ids, sight))
+
+
+def find(seen: Seen, who: Principal, *ids: str) -> dict[str, Sight]:
+    return dict(asyncio.run(seen.find(who, ids)))
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def seen(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    store: Seen
+    store = (
+        MemorySeen() if request.param == "memory" else SqliteSeen(tmp_path / "seen.db")
+    )
+    yield store
+    asyncio.run(store.close())
+
+
+def test_what_was_noted_is_found(seen: Seen) -> None:
+    note(seen, ANN, "resp_1", "conv_1")
+
+    assert find(seen, ANN, "resp_1", "resp_2") == {"resp_1": SIGHT}
+    assert find(seen, ANN, "conv_1") == {"conv_1": SIGHT}
+
+
+def test_nobody_finds_what_another_made(seen: Seen) -> None:
+    note(seen, ANN, "resp_1")
+    same_name_otherwise_established = Principal(id="ann", source="jwt", verified=True)
+
+    assert find(seen, BEN, "resp_1") == {}
+    assert find(seen, ANONYMOUS, "resp_1") == {}
+    assert find(seen, same_name_otherwise_established, "resp_1") == {}
+
+
+def test_names_cannot_be_made_to_look_alike(seen: Seen) -> None:
+    note(seen, Principal(id="yann", source="ke", verified=True), "resp_1")
+
+    assert find(seen, Principal(id="ann", source="key"), "resp_1") == {}
+
+
+def test_the_latest_sight_counts(seen: Seen) -> None:
+    note(seen, ANN, "conv_1")
+    later = Sight("d2", ())
+    note(seen, ANN, "conv_1", sight=later)
+
+    assert find(seen, ANN, "conv_1") == {"conv_1": later}
+
+
+def test_memory_is_bounded() -> None:
+    seen = MemorySeen(most=2)
+    for name in ("a", "b", "a", "c"):
+        note(seen, ANN, name)
+
+    assert set(find(seen, ANN, "a", "b", "c")) == {"a", "c"}
+
+
+# -- the file -------------------------------------------------------------------
+
+
+def test_a_restart_remembers(tmp_path: Path) -> None:
+    file = tmp_path / "seen.db"
+    first = SqliteSeen(file)
+    note(first, ANN, "resp_1")
+    asyncio.run(first.close())
+
+    assert find(SqliteSeen(file), ANN, "resp_1") == {"resp_1": SIGHT}
+
+
+def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "seen.db"
+    note(SqliteSeen(file), ANN, "resp_1")
+
+    for part in tmp_path.iterdir():
+        assert part.stat().st_mode & 0o077 == 0, part.name
+
+
+def test_old_sights_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "seen.db"
+    seen = SqliteSeen(file, days=1)
+    note(seen, ANN, "old")
+    later = time.time() + 86_401
+    monkeypatch.setattr("imagegate.seen.sqlite.time.time", lambda: later)
+
+    assert find(seen, ANN, "old") == {}
+    note(seen, ANN, "new")
+    with sqlite3.connect(file) as base:
+        assert base.execute("SELECT id FROM sights").fetchall() == [("new",)]
+    base.close()
+
+
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from imagegate.engine.policy import Principal
+from imagegate.seen import Sight, SqliteSeen
+
+async def work(seen, who, worker):
+    for number in range(200):
+        name = f"resp_{worker}_{number}"
+        await seen.note(who, [name], Sight("d1"))
+        assert name in await seen.find(who, [name])
+
+who = Principal(id="ann", source="key", verified=True)
+asyncio.run(work(SqliteSeen(Path(sys.argv[1])), who, sys.argv[2]))
+"""
+
+
+def test_workers_share_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "seen.db"
+    workers = [
+        subprocess.Popen([sys.executable, "-c", WORKER, str(file), str(number)])
+        for number in range(4)
+    ]
+
+    assert [worker.wait() for worker in workers] == [0] * 4
+    names = [f"resp_{worker}_{number}" for worker in range(4) for number in range(200)]
+    assert set(find(SqliteSeen(file), ANN, *names)) == set(names)
+
+
+def test_a_file_that_is_locked_too_long_is_no_answer(tmp_path: Path) -> None:
+    file = tmp_path / "seen.db"
+    seen = SqliteSeen(file)
+    with sqlite3.connect(file, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(SightLost, match="locked"):
+            note(seen, ANN, "resp_1")
+
+        other.execute("ROLLBACK")
+    other.close()
+    note(seen, ANN, "resp_1")
+    assert find(seen, ANN, "resp_1") == {"resp_1": SIGHT}
+
+
+@pytest.mark.parametrize("content", [b"no database at all, and long enough", None])
+def test_what_is_no_store_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "seen.db"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content * 40)
+
+    with pytest.raises(SightLost, match=r"seen\.db"):
+        SqliteSeen(file)
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "seen.db"
+    with sqlite3.connect(file) as base:
+        base.execute("PRAGMA user_version = 7")
+    base.close()
+
+    with pytest.raises(SightLost, match="another version"):
+        SqliteSeen(file)
+
+
+def test_a_damaged_sight_is_no_answer(tmp_path: Path) -> None:
+    file = tmp_path / "seen.db"
+    seen = SqliteSeen(file)
+    note(seen, ANN, "resp_1")
+    with sqlite3.connect(file) as base:
+        base.execute("UPDATE sights SET sight = 'x'")
+    base.close()
+
+    with pytest.raises(SightLost):
+        find(seen, ANN, "resp_1")
+
+
+# -- under today's policy ---------------------------------------------------------
+
+
+def test_what_was_judged_under_todays_policy_may_pass() -> None:
+    assert allowed({"resp_1": SIGHT}, "d1", lambda _: False) == {"resp_1"}
+
+
+def test_what_was_judged_under_another_is_judged_again() -> None:
+    asked: list[object] = []
+
+    def passes(tools: object) -> bool:
+        asked.append(tools)
+        return len(asked) == 1
+
+    sights = {"resp_1": SIGHT, "resp_2": Sight("d0")}
+    assert allowed(sights, "d2", passes) == {"resp_1"}
+    assert asked == [SIGHT.tools, ()]
