@@ -196,8 +196,9 @@ def test_the_rules_of_the_sent_model_hold_where_none_is_echoed() -> None:
         ({"model": "GPT-Image-2"}, {"model"}),
         ({"model": ["gpt-image-2"]}, {"model"}),
         ({"n": 4}, set()),
-        ({"dreams": "high"}, {"dreams"}),
+        ({"dreams": "high"}, {"?"}),
         ({"sk-1234567890": "high"}, {"?"}),
+        ({"skabcdef": "high"}, {"?"}),
     ],
     ids=str,
 )

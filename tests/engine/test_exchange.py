@@ -549,6 +549,28 @@ def test_a_header_that_was_taken_out_leaves_nothing_open() -> None:
     assert fed.cut is not None
 
 
+def test_a_secret_pasted_as_a_name_is_in_no_record() -> None:
+    """Plain letters or not; the client, who sent it, is told where it stands."""
+    body = {
+        "model": "gpt-5",
+        "input": "x",
+        "tools": [{**TOOL, "skabcdef": 1, "svg": {"skabcdef": 1}}],
+        "skabcdef": {"tools": [TOOL]},
+    }
+    to = exchange()
+
+    ruling = to.request(read_body_now(json.dumps(body).encode()))
+
+    assert ruling.refusal is not None
+    assert b"skabcdef" in ruling.refusal.body
+    assert b"skabcdef" not in msgspec.json.encode(ruling.record)
+    assert {finding.pointer for finding in ruling.record.violations} == {
+        "/tools/0/?",
+        "/tools/0/svg/?",
+        "/?/tools/0",
+    }
+
+
 def test_in_process_streams_are_cut_too() -> None:
     """They keep the name of their transport."""
     to = begun(exchange(transport="in_process"))

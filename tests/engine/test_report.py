@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+import pytest
 
 from imagegate.engine.decision import (
     Block,
     Change,
+    Decision,
     Forward,
     JudgedTool,
     Reason,
@@ -112,13 +116,19 @@ WRITTEN_TOOL = ToolRecord(
 )
 
 
+NAMES = frozenset({"input", "tools", "quality", "type", "metadata", "svg", "model"})
+
+
+def decided(decision: Decision, **more: Any) -> DecisionRecord:
+    """Write a decision of these tests down."""
+    return decision_record(BASE, decision, names=NAMES, **more)
+
+
 def test_a_rewritten_request() -> None:
     """What was asked, what was sent, and by which rule; observed rules apart."""
     decision = Rewrite(changes=(CHANGE,), tools=(TOOL,), observed=(VIOLATION,))
 
-    assert decision_record(
-        BASE, decision, layers=("teams.design",), bytes_in=99
-    ) == DecisionRecord(
+    assert decided(decision, layers=("teams.design",), bytes_in=99) == DecisionRecord(
         **common(BASE),
         event="imagegate.request_rewritten",
         decision="rewrite",
@@ -135,7 +145,7 @@ def test_a_rewritten_request() -> None:
 
 def test_a_blocked_request() -> None:
     """The status is the one that the client gets."""
-    assert decision_record(BASE, Block(violations=(VIOLATION,))) == DecisionRecord(
+    assert decided(Block(violations=(VIOLATION,))) == DecisionRecord(
         **common(BASE),
         event="imagegate.request_blocked",
         decision="block",
@@ -151,16 +161,16 @@ def test_a_forwarded_request() -> None:
         **common(BASE), event="imagegate.request_forwarded", decision="forward"
     )
 
-    assert decision_record(BASE, Forward()) == expected
-    assert decision_record(BASE, Forward(inspected=False)) == msgspec.structs.replace(
+    assert decided(Forward()) == expected
+    assert decided(Forward(inspected=False)) == msgspec.structs.replace(
         expected, inspected=False
     )
 
 
 def test_a_request_that_could_not_be_judged() -> None:
-    """Its place is kept as far as it is plain."""
+    """Its place is kept as far as its names are the API's."""
     assert unjudged_record(
-        BASE, "duplicate_key", "/metadata/sk-12345", 400, bytes_in=7
+        BASE, "duplicate_key", "/metadata/skabcdef", 400, names=NAMES, bytes_in=7
     ) == DecisionRecord(
         **common(BASE),
         event="imagegate.request_malformed",
@@ -183,11 +193,27 @@ def test_a_request_that_could_not_be_judged() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("field", "kept"),
+    [
+        ("svg.model", "svg.model"),
+        ("skabcdef", "?"),
+        ("svg.skabcdef", "svg.?"),
+        ("", ""),
+    ],
+)
+def test_a_field_that_a_client_made_up_is_not_repeated(field: str, kept: str) -> None:
+    """Plain letters can be a secret too."""
+    odd = msgspec.structs.replace(CHANGE, field=field)
+
+    assert decided(Rewrite(changes=(odd,))).changes[0].field == kept
+
+
 def test_lists_have_an_end_and_a_count() -> None:
     """A request with a hundred thousand odd members makes one short record."""
     changes, tools = (CHANGE,) * 1_000, (TOOL,) * 1_000
 
-    record = decision_record(BASE, Rewrite(changes=changes, tools=tools))
+    record = decided(Rewrite(changes=changes, tools=tools))
 
     assert (len(record.changes), record.changes_count) == (32, 1_000)
     assert (len(record.tools), record.tools_count) == (32, 1_000)

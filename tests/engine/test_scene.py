@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from asking import CATALOGUE, TODAY, policy
+from asking import CATALOGUE, HEADER, TODAY, policy
 
 from imagegate.engine.decision import Reason
 from imagegate.engine.policy import ANONYMOUS, Line, Mode, resolve
@@ -11,6 +11,7 @@ from imagegate.engine.rulebook import Rulebook
 from imagegate.engine.scene import (
     PATHS,
     Scene,
+    api_names,
     fields_of,
     fold,
     name_of,
@@ -154,3 +155,13 @@ def test_what_no_line_says_holds_in_the_mode_of_the_book(
     assert scene.reason(None) == (
         expected and Reason(rule="always", mode=expected.mode)
     )
+
+
+def test_names_are_those_of_the_apis_documents() -> None:
+    """Of bodies, items, tools and paths; and what records call by a name."""
+    names = api_names(CATALOGUE)
+
+    assert {"previous_response_id", "content", "definition", "reasoning"} <= names
+    assert {"partial_images", "svg", "tool_configs", "n", "prompt", "mode"} <= names
+    assert {"tool", "compaction", "max_tool_calls", "kind", HEADER} <= names
+    assert {"skabcdef", "Quality", "*"} - names == {"skabcdef", "Quality"}

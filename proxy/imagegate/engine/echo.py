@@ -38,7 +38,7 @@ from imagegate.engine.objections import applies
 from imagegate.engine.paths import get
 from imagegate.engine.policy import Line, Setting, most_particular
 from imagegate.engine.rulebook import Ruled
-from imagegate.engine.scene import PATHS, Scene, name_of, reason_of
+from imagegate.engine.scene import PATHS, Scene, reason_of
 from imagegate.engine.settle import Scalar, breaks, spell
 from imagegate.engine.sizes import parse_size
 
@@ -278,7 +278,9 @@ class _Measuring:
         known = self.scene.vocabulary.known
         for name in values:
             if (name,) not in known:
-                self._note("unverified", name_of((name,)))
+                # A client may have made it up, and let it be echoed.
+                known_here = name in self.scene.provider.fields
+                self._note("unverified", name if known_here else "?")
         if not tool.whole:
             self._note("unverified", "?")
 

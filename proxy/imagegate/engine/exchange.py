@@ -141,6 +141,7 @@ class Exchange:
         record = decision_record(
             self._answer.base,
             decision,
+            names=self._gate.names,
             layers=self._gate.layers(context),
             bytes_in=context.bytes_in,
         )
@@ -165,6 +166,7 @@ class Exchange:
             why.code,
             why.pointer if isinstance(why, MalformedRequest) else "",
             why.status,
+            names=self._gate.names,
             bytes_in=context.bytes_in,
         )
         return Ruling(record=record, refusal=self._refusal)

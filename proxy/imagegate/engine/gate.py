@@ -16,6 +16,7 @@ from imagegate.engine.echo import Yardstick
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
 from imagegate.engine.records import Record, Transport, ident, label
 from imagegate.engine.rulebook import Rulebook
+from imagegate.engine.scene import api_names
 from imagegate.engine.surface import Door, Lost, Match
 
 
@@ -56,6 +57,7 @@ class Gate:
         self.policy = policy
         self.digest = digest(policy)
         self.decider = Decider(policy, catalogue, hash_key=hash_key)
+        self.names = api_names(catalogue)
 
     def layers(self, context: Context) -> tuple[str, ...]:
         """Name the layers that hold besides the baseline."""

@@ -12,7 +12,7 @@ way here; settings come as `decision.shown` made them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -27,7 +27,7 @@ _PLACE: Final = 200
 _FOREIGN: Final = re.compile(r"[^!-~]")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _BYTE: Final = re.compile(r"byte [0-9]{1,12}")
-_STEP: Final = re.compile(r"[0-9]{1,9}|[A-Za-z_]{1,40}")
+_INDEX: Final = re.compile(r"[0-9]{1,9}")
 
 Settings: TypeAlias = Mapping[str, str | int | None]
 Transport: TypeAlias = Literal["http", "sse", "websocket", "in_process"]
@@ -304,15 +304,15 @@ def word(text: str | None) -> str | None:
     return text if text is None or _WORD.fullmatch(text) else "other"
 
 
-def place(pointer: str) -> str:
-    """Keep a JSON pointer; a step that is no plain name may be a secret.
+def place(pointer: str, names: Container[str]) -> str:
+    """Keep a JSON pointer; a step that is no name of the API's may be a secret.
 
     What is wrong with the bytes themselves has a place among them: `byte 12`.
     """
     if _BYTE.fullmatch(pointer):
         return pointer
     steps = (
-        step if not step or _STEP.fullmatch(step) else "?"
+        step if not step or step in names or _INDEX.fullmatch(step) else "?"
         for step in pointer[:_PLACE].split("/")
     )
     return "/".join(steps)

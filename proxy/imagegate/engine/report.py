@@ -7,6 +7,7 @@ that every string is bounded and every list has an end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, Literal
 
 import msgspec
@@ -52,10 +53,20 @@ def decision_record(
     base: Record,
     decision: Decision,
     *,
+    names: AbstractSet[str],
     layers: Sequence[str] = (),
     bytes_in: int | None = None,
 ) -> DecisionRecord:
-    """Write a decision down."""
+    """Write a decision down.
+
+    Args:
+        base: What all records share.
+        decision: The decision.
+        names: Those that members have by the API's documents; any other may be a
+            secret that somebody pasted into the wrong place.
+        layers: The layers that held besides the baseline.
+        bytes_in: The body's length as it came.
+    """
     changes: Sequence[Change] = ()
     violations: Sequence[Violation] = ()
     done: dict[str, Any] = {
@@ -76,24 +87,30 @@ def decision_record(
         **common(base),
         **done,
         layers=tuple(label(name) for name in layers[:MAX_ENTRIES]),
-        tools=tuple(_tool(tool) for tool in decision.tools[:MAX_ENTRIES]),
+        tools=tuple(_tool(tool, names) for tool in decision.tools[:MAX_ENTRIES]),
         tools_count=len(decision.tools),
-        changes=_findings(changes),
+        changes=_findings(changes, names),
         changes_count=len(changes),
-        violations=_findings(violations),
+        violations=_findings(violations, names),
         violations_count=len(violations),
-        observed=_findings(decision.observed),
+        observed=_findings(decision.observed, names),
         observed_count=len(decision.observed),
         bytes_in=bytes_in,
     )
 
 
-def unjudged_record(
-    base: Record, code: str, pointer: str, status: int, *, bytes_in: int | None = None
+def unjudged_record(  # noqa: PLR0913 - what is known of it
+    base: Record,
+    code: str,
+    pointer: str,
+    status: int,
+    *,
+    names: AbstractSet[str],
+    bytes_in: int | None = None,
 ) -> DecisionRecord:
     """Write down that a request could not be judged, and so was refused."""
     finding = FindingRecord(
-        pointer=place(pointer),
+        pointer=place(pointer, names),
         field="",
         verdict="refuse",
         before=None,
@@ -221,9 +238,9 @@ def _place_of(event: ImageEvent | FinishedItem) -> dict[str, Any]:
     }
 
 
-def _tool(tool: JudgedTool) -> ToolRecord:
+def _tool(tool: JudgedTool, names: AbstractSet[str]) -> ToolRecord:
     return ToolRecord(
-        pointer=place(tool.pointer),
+        pointer=place(tool.pointer, names),
         carrier=tool.carrier,
         requested=tool.requested,
         effective=tool.effective,
@@ -231,15 +248,18 @@ def _tool(tool: JudgedTool) -> ToolRecord:
     )
 
 
-def _findings(said: Iterable[Change | Violation]) -> tuple[FindingRecord, ...]:
-    return tuple(_finding(item) for item in list(said)[:MAX_ENTRIES])
+def _findings(
+    said: Iterable[Change | Violation], names: AbstractSet[str]
+) -> tuple[FindingRecord, ...]:
+    return tuple(_finding(item, names) for item in list(said)[:MAX_ENTRIES])
 
 
-def _finding(item: Change | Violation) -> FindingRecord:
+def _finding(item: Change | Violation, names: AbstractSet[str]) -> FindingRecord:
     changed = isinstance(item, Change)
+    steps = item.field.split(".")
     return FindingRecord(
-        pointer=place(item.pointer),
-        field=item.field,
+        pointer=place(item.pointer, names),
+        field=".".join(step if not step or step in names else "?" for step in steps),
         verdict="change" if changed else "refuse",
         before=item.before,
         after=item.after if isinstance(item, Change) else None,

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from imagegate.engine.body import CHOICE_KEYS, TOOL_KEYS, TOP_KEYS
 from imagegate.engine.catalogue import Catalogue, Field, Provider
 from imagegate.engine.decision import Reason
+from imagegate.engine.items import ITEM_KEYS
 from imagegate.engine.paths import Path
-from imagegate.engine.policy import SETTINGS, Line
+from imagegate.engine.policy import LIMITS, SETTINGS, STANCES, Line
 from imagegate.engine.rulebook import Rulebook
+from imagegate.engine.surface import DOORS, IMAGE_DEPLOYMENT_HEADER
 
 PATHS: Mapping[str, Path] = {
     name: tuple(name.split(".")) for name in ("model", *SETTINGS)
@@ -107,6 +110,24 @@ def vocabulary(
         folds=frozenset((*path[:-1], fold(path[-1])) for path in fields),
         known=frozenset(fields),
         deprecated=frozenset(deprecated),
+    )
+
+
+def api_names(catalogue: Catalogue) -> frozenset[str]:
+    """Collect the names that members of requests have by the API's documents.
+
+    With them, what else records call by a name: headers, limits, kinds of state.
+    """
+    fields = {
+        path
+        for provider in catalogue.providers.values()
+        for path in (*provider.fields, *provider.images_api)
+    }
+    places = {place for door in DOORS for place in door.places}
+    said = {"tool", "kind", "deployment", IMAGE_DEPLOYMENT_HEADER, *LIMITS}
+    return frozenset(said | TOP_KEYS | TOOL_KEYS | CHOICE_KEYS | ITEM_KEYS).union(
+        *(path.split(".") for path in (*fields, *STANCES)),
+        *(place.split("/") for place in places),
     )
 
 
