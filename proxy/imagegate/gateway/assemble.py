@@ -91,7 +91,14 @@ def audit_of(settings: Settings) -> Audit:
 def client_of(settings: Settings) -> Httpx2Client:
     """Return what sends requests to the providers."""
     pool = settings.pool
-    return Httpx2Client(connections=pool.connections, pool_seconds=pool.seconds)
+    return Httpx2Client(
+        connections=pool.connections,
+        connect_seconds=pool.connect_seconds,
+        pool_seconds=pool.wait_seconds,
+        write_seconds=pool.write_seconds,
+        idle_seconds=pool.idle_seconds,
+        authorities=pool.authorities,
+    )
 
 
 def upstream_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import stat
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -32,6 +33,7 @@ def check_settings(
     checks = (
         _check_listener(settings),
         _check_tls(settings),
+        _check_authorities(settings),
         _check_prefixes(settings),
         _check_credentials(settings, environ),
     )
@@ -88,6 +90,16 @@ def _check_tls(settings: Settings) -> Found:
                 f"together, the key unencrypted ({_plain(error)})"
             ),
         )
+
+
+def _check_authorities(settings: Settings) -> Found:
+    file = settings.pool.authorities
+    try:
+        if file is not None:
+            ssl.create_default_context().load_verify_locations(file)
+    except OSError as error:
+        message = f"expected a PEM file of certificates: {file} ({_plain(error)})"
+        yield "tls-files", "pool.authorities", message
 
 
 def _plain(error: OSError) -> str:

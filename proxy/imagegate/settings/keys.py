@@ -10,7 +10,7 @@ import functools
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -130,9 +130,9 @@ def _keys_of(struct: type[msgspec.Struct], above: str) -> Iterator[Key]:
     hints = get_type_hints(struct)
     for field in msgspec.structs.fields(struct):
         kind, path = hints[field.name], above + field.name
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if is_section(kind):
             yield from _keys_of(kind, f"{path}.")
-        elif get_origin(kind) is not Mapping and path != "upstreams":
+        elif path != "upstreams":
             default = "" if field.required else field.default
             yield Key(path=path, kind=_bare(kind), default=default)
 
@@ -142,6 +142,11 @@ def _bare(kind: Any) -> Any:  # noqa: ANN401 - a type
     if get_origin(kind) is not types.UnionType:
         return kind
     return next(each for each in get_args(kind) if each is not types.NoneType)
+
+
+def is_section(kind: object) -> TypeGuard[type[msgspec.Struct]]:
+    """Tell whether a type is a table of settings."""
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def is_path(kind: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -31,12 +32,20 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """The connections to the providers, of each worker.
 
     Attributes:
-        connections: How many exchanges there can be at once.
-        seconds: How long a request waits for a free one.
+        connections: How many exchanges there can be at once with one provider.
+        wait_seconds: How long a request waits for a free connection.
+        connect_seconds: How long connecting may take, encryption included.
+        write_seconds: How long a provider may take no byte of a request.
+        idle_seconds: How long a connection is kept that nobody uses.
+        authorities: A PEM file of certificates that are trusted besides the system's.
     """
 
     connections: int = 1_000
-    seconds: float = 5.0
+    wait_seconds: float = 5.0
+    connect_seconds: float = 10.0
+    write_seconds: float = 60.0
+    idle_seconds: float = 30.0
+    authorities: Path | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

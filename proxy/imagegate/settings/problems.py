@@ -26,6 +26,12 @@ class SettingsProblem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a suggestion to put behind a sentence, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    """Return a suggestion to put behind a sentence, or nothing.
+
+    The name of a setting without its section is the likeliest mistake.
+    """
+    candidates = list(known)
+    bare = name.removeprefix("IMAGEGATE_")
+    inner = [each for each in candidates if each.endswith((f".{bare}", f"_{bare}"))]
+    near = inner or difflib.get_close_matches(name, candidates, n=1)
     return f"; did you mean `{near[0]}`?" if near else ""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
 from imagegate import shipped
 from imagegate.settings.checks import check_settings
 from imagegate.settings.credential import FromFile, read_credential
-from imagegate.settings.keys import OPTIONS, SHORT, Key, is_path, keys
+from imagegate.settings.keys import OPTIONS, SHORT, Key, is_path, is_section, keys
 from imagegate.settings.model import Settings, UpstreamSettings
 from imagegate.settings.problems import SettingsProblem
 from imagegate.settings.sources import (
@@ -23,6 +23,8 @@ from imagegate.settings.sources import (
     from_options,
 )
 from imagegate.settings.upstream import read_prefix, read_short, read_url
+
+_S = TypeVar("_S", bound=msgspec.Struct)
 
 DEFAULT = "default"
 Origins = Mapping[str, str]
@@ -196,17 +198,22 @@ def _assembled(
 ) -> Settings:
     """Put values into the structs they belong to."""
     tree: dict[str, Any] = {"upstreams": dict(upstreams)}
-    sections: dict[str, dict[str, Any]] = {}
     for path, value in values.items():
-        section, dot, name = path.partition(".")
-        if dot:
-            sections.setdefault(section, {})[name] = value
-        else:
-            tree[section] = value
-    types = {field.name: field.type for field in msgspec.structs.fields(Settings)}
-    for section, fields in sections.items():
-        tree[section] = types[section](**fields)
-    return Settings(**tree)
+        *sections, name = path.split(".")
+        inner = tree
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
+    return _struct(Settings, tree)
+
+
+def _struct(kind: type[_S], tree: Mapping[str, Any]) -> _S:
+    types = get_type_hints(kind)
+    fields = {
+        name: _struct(types[name], value) if is_section(types[name]) else value
+        for name, value in tree.items()
+    }
+    return kind(**fields)
 
 
 def _policy(name: str, base: Path | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def _lines(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
         if above != section:
             section = above
             yield f"\n[{section}]"
-        yield _line(name, getattr(getattr(settings, above), name), origins[path])
+        yield _line(name, attrgetter(path)(settings), origins[path])
 
 
 def _line(name: str, value: Any, origin: str) -> str:  # noqa: ANN401 - of TOML
@@ -49,5 +50,6 @@ def _line(name: str, value: Any, origin: str) -> str:  # noqa: ANN401 - of TOML
 
 
 def _toml(value: object) -> str:
-    # JSON's texts and numbers are TOML's; a path is a text.
-    return json.dumps(str(value) if isinstance(value, Path) else value)
+    # JSON's texts are TOML's, but for pairs of surrogates; a path is a text.
+    plain = str(value) if isinstance(value, Path) else value
+    return json.dumps(plain, ensure_ascii=False)

@@ -124,8 +124,7 @@ class _Document:
             elif name in known:
                 self._give(name, value)
             else:
-                top = [p for p in known if "." not in p]
-                self._unknown(name, [*top, *sections, "upstreams"])
+                self._unknown(name, [*known, *sections, "upstreams"])
         return self.given, self.problems
 
     def _take_upstreams(self, value: object) -> None:
@@ -145,7 +144,7 @@ class _Document:
                 continue
             self._take_table(path, table, [f"{path}.{key}" for key in UPSTREAM_KEYS])
 
-    def _take_table(self, path: str, table: object, known: Iterable[str]) -> None:
+    def _take_table(self, path: str, table: object, known: Sequence[str]) -> None:
         if not isinstance(table, dict):
             self._complain("expected-table", path, f"expected a table: [{path}]")
             return
@@ -153,6 +152,8 @@ class _Document:
             inner = f"{path}.{name}"
             if inner in known:
                 self._give(inner, value)
+            elif any(p.startswith(f"{inner}.") for p in known):
+                self._take_table(inner, value, known)
             else:
                 self._unknown(inner, [p for p in known if p.startswith(f"{path}.")])
 

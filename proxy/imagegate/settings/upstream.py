@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from imagegate.engine.surface import FAMILIES
 
-_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 _PREFIX = re.compile(r"(?:/[a-z0-9_~-][a-z0-9._~-]*)+")
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 _FIRST = {family.base.split("/")[1] for family in FAMILIES.values()}
 """What the paths of requests begin with: `v1`, `openai`, `api`."""
 
@@ -75,7 +75,7 @@ def read_short(words: Iterable[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for word in words:
         prefix, is_given, url = word.partition("=") if word[:1] == "/" else ("", "", "")
-        name = prefix.strip("/").replace("/", "-") if is_given else "default"
+        name = _NOT_IN_NAMES.sub("-", prefix.strip("/")) if is_given else "default"
         if name in found:
             raise ValueError(
                 "several providers need a prefix each: /azure=https://my.openai.azure.com"
