@@ -1,13 +1,14 @@
-"""Request bodies that come compressed: decoded under a limit, or refused.
+"""Content codings, undone piece by piece and under a limit.
 
-Codex compresses with zstd by default. What cannot be decoded whole, exactly and
-within the limit is never forwarded: the provider would read what nobody judged.
+A request's body is decoded whole, exactly and within the limit, or refused: the
+provider would read what nobody judged. Codex compresses with zstd by default. An
+answer is decoded for the observer alone, beside its relay.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Protocol
 
 import brotli
@@ -18,8 +19,8 @@ from imagegate.engine.errors import MalformedRequest
 CODINGS = ("zstd", "gzip", "deflate", "br")
 _PIECE = 1 << 20
 """A piece this large takes about a millisecond to inflate."""
-_WINDOW_LOG = 27
-"""zstd's own limit for a decoder that was not told otherwise: 128 MB of window."""
+_WINDOW_LOG = 23
+"""8 MB of window: RFC 9659 forbids more in HTTP, and every stream may take so much."""
 
 
 class _Decoder(Protocol):
@@ -96,6 +97,37 @@ _DECODERS: Mapping[str, Callable[[], _Decoder]] = {
     "br": _Brotli,
 }
 _BROKEN = (zlib.error, zstd.ZstdError, brotli.error)
+
+
+class BrokenCodingError(Exception):
+    """The data is not what its coding says, or more than one member of it."""
+
+
+class Decoding:
+    """An encoded stream, read as it comes."""
+
+    def __init__(self, coding: str) -> None:
+        """Begin a stream in one of `CODINGS`."""
+        self._decoder = _DECODERS[coding]()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what a chunk completes, each piece of bounded size.
+
+        Raises:
+            BrokenCodingError: When there is no telling what the rest says.
+        """
+        given = chunk
+        while not self._decoder.finished:
+            try:
+                part = self._decoder.take(given)
+            except _BROKEN:
+                raise BrokenCodingError from None
+            given = b""
+            if not part:
+                break
+            yield part
+        if given or self._decoder.rest:
+            raise BrokenCodingError
 
 
 def coding_of(values: list[str]) -> str | None:

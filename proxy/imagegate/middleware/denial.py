@@ -1,0 +1,82 @@
+"""Answering in the provider's place: what this room itself refuses, and how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.refusal import Refusal
+
+NO_WEBSOCKET = MalformedRequest(
+    "upgrade_required",
+    "websocket mode is not served here; use POST on the same path",
+    status=426,
+)
+FAILED = MalformedRequest(
+    "internal_error", "the gateway failed, so the request is not passed on", status=500
+)
+# These two are for the records: nobody is there to read them. 499 is nginx's.
+CLIENT_LEFT = MalformedRequest(
+    "client_left", "the client left before its request was whole", status=499
+)
+SHUTDOWN = MalformedRequest(
+    "shutdown", "the server stopped before the request was whole", status=503
+)
+
+_UNAVAILABLE = 503
+_POLICY_VIOLATION = 1008
+
+
+def not_recorded(decision_id: str) -> Refusal:
+    """Say that nothing goes on that cannot be written down first."""
+    error: dict[str, Any] = {
+        "message": "this cannot be recorded, so it is not passed on; try again later",
+        "type": "server_error",
+        "param": None,
+        "code": "audit_unavailable",
+        "decision_id": decision_id,
+    }
+    return Refusal(status=_UNAVAILABLE, error=error, decision_id=decision_id)
+
+
+async def deny(
+    refusal: Refusal, scope: Scope, receive: Receive, send: Send, *, whole: bool = True
+) -> None:
+    """Answer with a refusal.
+
+    Args:
+        refusal: The answer.
+        scope: Of an HTTP request, or of one for a WebSocket.
+        receive: The server's.
+        send: The server's.
+        whole: Nothing of the request is left unread. Of what is, some servers would
+            read any amount before the next request.
+    """
+    headers = dict(refusal.headers)
+    if refusal.status == _UNAVAILABLE:
+        headers |= {"x-should-retry": "true", "retry-after": "1"}
+    if not whole and scope.get("http_version", "1.1").startswith("1"):
+        headers["connection"] = "close"
+    if scope["type"] == "http":
+        await _answer("http.response", refusal, headers, send)
+    elif (await receive())["type"] == "websocket.connect":
+        if "websocket.http.response" in (scope.get("extensions") or {}):
+            await _answer("websocket.http.response", refusal, headers, send)
+        else:
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+
+
+async def _answer(
+    kind: str, refusal: Refusal, headers: dict[str, str], send: Send
+) -> None:
+    body = refusal.body
+    headers["content-length"] = str(len(body))
+    start: Message = {
+        "type": f"{kind}.start",
+        "status": refusal.status,
+        "headers": [(key.encode(), value.encode()) for key, value in headers.items()],
+    }
+    await send(start)
+    await send({"type": f"{kind}.body", "body": body, "more_body": False})

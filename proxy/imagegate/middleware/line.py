@@ -1,0 +1,158 @@
+"""The line to the client: what comes in over it, and whether it is still there.
+
+ASGI servers do not raise in `send` when a client has left; they say so to whoever
+calls `receive`. An application that is busy forwarding does not call it, and its
+provider goes on making images that nobody will see. So somebody listens: the
+application itself if it does call `receive`, for which it is told at once, and else
+a task of ours, which is not started before a request has taken a few milliseconds,
+because most of the cost of small requests would be that task.
+
+An application whose client left is stopped. One that listens, or is just sending,
+hears it, and has a moment to stop by itself; then, or if it does not listen, it is
+cancelled. Behind the end of its answer it may go on: that is how background tasks
+work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, Self
+
+from starlette.types import Message, Receive
+
+_PATIENCE: Final = 0.005
+"""Seconds after which listening costs little beside the request itself."""
+_DISCONNECT: Final = "http.disconnect"
+
+
+class Unwanted(OSError):  # noqa: N818 - what servers raise for a client that left
+    """Nobody wants more of this answer: its client left, or it was cut."""
+
+
+class Line:
+    """The client's end of one request, while an application answers it; one use.
+
+    Args:
+        receive: The server's.
+        grace: Seconds in which an application that knows may stop by itself.
+        body: What it is given to read; None for what the client sends.
+
+    Attributes:
+        left: Whether the client left before its answer was complete.
+        answered: The answer is complete: there is nothing to stop any more.
+    """
+
+    def __init__(self, receive: Receive, grace: float, body: bytes | None) -> None:
+        self.left = False
+        self.answered = False
+        self._receive = receive
+        self._grace = grace
+        self._body = body
+        self._whole = body is not None  # the server has no more of it
+        self._over = asyncio.Event()
+        self._told = 0  # how often the application waits for word, or is being told
+        self._patient = True
+        self._closed = False
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._cancelled = False
+
+    # -- for the application ----------------------------------------------------
+
+    async def receive(self) -> Message:
+        """Give what comes next: the body, and then word that the client left."""
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        if self._over.is_set():
+            return {"type": "http.disconnect"}
+        if not self._whole or self._closed:
+            return self._noted(await self._receive())
+        self._listen()
+        with self.telling():
+            await self._over.wait()
+        return {"type": "http.disconnect"}
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """Hold that the application will hear of the end, if it comes now."""
+        self._told += 1
+        try:
+            yield
+        finally:
+            self._told -= 1
+
+    # -- the watch --------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        self._timer = self._loop.call_later(_PATIENCE, self._lose_patience)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        """Stop watching; swallow a cancellation that was ours alone."""
+        self._closed = True
+        for pending in (self._timer, self._listener):
+            if pending is not None:
+                pending.cancel()
+        if not self._cancelled or self._task is None:
+            return False
+        return not self._task.uncancel() and isinstance(error, asyncio.CancelledError)
+
+    def hang_up(self) -> None:
+        """Stop the application as if its client had left."""
+        self._over.set()
+        if self._told:
+            self._timer = self._loop.call_later(self._grace, self._cancel)
+        else:
+            self._cancel()
+
+    def client_left(self) -> None:
+        """Take word that the client has left."""
+        if self.answered:
+            self._over.set()
+        elif not self._over.is_set():
+            self.left = True
+            self.hang_up()
+
+    def _lose_patience(self) -> None:
+        self._patient = False
+        if self._whole:
+            self._listen()
+
+    def _listen(self) -> None:
+        if self._listener is None:
+            self._listener = self._loop.create_task(self._heard())
+
+    async def _heard(self) -> None:
+        """Wait for word; a server that fails to give it has lost the client too."""
+        with contextlib.suppress(Exception):
+            message = await self._receive()
+            while message["type"] != "http.disconnect":
+                await asyncio.sleep(0)  # however fast they come, others run
+                message = await self._receive()
+        self.client_left()
+
+    def _noted(self, message: Message) -> Message:
+        if message["type"] == "http.disconnect":
+            self.client_left()
+        elif not message.get("more_body", False):
+            self._whole = True
+            if not self._patient:
+                self._listen()
+        return message
+
+    def _cancel(self) -> None:
+        if self._task is not None and not self._closed:
+            self._cancelled = True
+            self._task.cancel()

@@ -1,0 +1,91 @@
+"""What the exchange gets to see of an answer: its bytes, decoded if they are encoded.
+
+The encoded bytes themselves go on as they came. What a coding hides, because it is
+unknown, broken, or says more than an answer can, is not observed, and the completion
+record says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from imagegate.engine.exchange import Exchange, Fed
+from imagegate.middleware.encoding import CODINGS, BrokenCodingError, Decoding
+from imagegate.middleware.headers import Headers, tokens, values
+
+_MAX_DECODED: Final = 256 * 1024 * 1024
+"""Of one answer. Five images at their largest; a bomb costs so much, and no more."""
+_ALIASES: Final = {"x-gzip": "gzip"}
+
+
+class Observer:
+    """Shows an answer to its exchange; one use."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._decoding: Decoding | None = None
+        self._decoded = 0
+
+    @property
+    def encoded(self) -> bool:
+        """Whether what is read and what is sent are different bytes."""
+        return self._decoding is not None
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Take the head of the answer."""
+        said = ",".join(tokens(headers, "content-encoding"))
+        coding = _ALIASES.get(said, said)
+        known = coding in CODINGS
+        self._exchange.response(
+            status,
+            ", ".join(values(headers, "content-type")),
+            content_encoding="" if known else coding,
+            request_id=next(iter(values(headers, "x-request-id")), None),
+        )
+        if known and self._exchange.observing:
+            self._decoding = Decoding(coding)
+
+    async def take(self, chunk: bytes, *, last: bool) -> Fed:
+        """Take the next bytes; the cut of an encoded answer says nothing of where."""
+        if self._decoding is None:
+            return self._exchange.feed(chunk, last=last)
+        found = await self._read(self._decoding, chunk)
+        if last and not any(fed.cut for fed in found):
+            found.append(self._exchange.feed(b"", last=True))
+        return _joined(found, chunk)
+
+    async def _read(self, decoding: Decoding, chunk: bytes) -> list[Fed]:
+        found: list[Fed] = []
+        try:
+            for part in decoding.feed(chunk):
+                self._count(part)
+                found.append(self._exchange.feed(part))
+                if found[-1].cut is not None:
+                    break
+                if len(found) > 1:
+                    await asyncio.sleep(0)
+        except BrokenCodingError:
+            self._exchange.blind()
+            self._decoding = None
+        return found
+
+    def _count(self, part: bytes) -> None:
+        self._decoded += len(part)
+        if self._decoded > _MAX_DECODED:
+            raise BrokenCodingError
+
+
+def _joined(found: list[Fed], chunk: bytes) -> Fed:
+    """Join what followed from the pieces of one chunk."""
+    joined = Fed(relay=chunk)
+    for fed in found:
+        joined = msgspec.structs.replace(
+            joined,
+            records=joined.records + fed.records,
+            cut=fed.cut or joined.cut,
+            cancel=fed.cancel or joined.cancel,
+        )
+    return joined

@@ -1,0 +1,154 @@
+"""The inner application's turn: given what was judged, watched, and seen to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from imagegate import log
+from imagegate.engine.exchange import Ended, Exchange
+from imagegate.engine.records import CompletionRecord
+from imagegate.middleware.cancelling import cancel_response
+from imagegate.middleware.journal import Journal
+from imagegate.middleware.line import Line, Unwanted
+from imagegate.middleware.relay import BrokenOff, Relay
+
+OUTCOME: Final = "imagegate.outcome"
+"""The extension in which an application may say that it answered in the provider's
+place, and why: `scope["extensions"]["imagegate.outcome"]["ended"] = "timeout"`."""
+_SAYABLE: Final = frozenset({"timeout", "upstream_error", "client_left"})
+_WITHHELD: Final = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+
+
+def extended(scope: Scope) -> tuple[Scope, dict[str, Any]]:
+    """Return a scope with a place for the outcome, and that place.
+
+    Ways to send bytes that would not come by the observer are not offered on.
+    """
+    outcome: dict[str, Any] = {}
+    offered = (scope.get("extensions") or {}).items()
+    kept = {name: value for name, value in offered if name not in _WITHHELD}
+    return {**scope, "extensions": {**kept, OUTCOME: outcome}}, outcome
+
+
+class Passage:
+    """One exchange from its decision to its end; one use."""
+
+    def __init__(self, app: ASGIApp, exchange: Exchange, journal: Journal) -> None:
+        self._app = app
+        self._exchange = exchange
+        self._journal = journal
+
+    async def unseen(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a WebSocket go on at a door that the operator opened unseen."""
+        failure: BaseException | None = None
+        try:
+            await self._app(scope, receive, send)
+        except (Exception, asyncio.CancelledError) as error:
+            failure = error
+            raise
+        finally:
+            how: Ended = "upstream_error" if failure else "ended"
+            hurried = isinstance(failure, asyncio.CancelledError)
+            closing = self._exchange.close("shutdown" if hurried else how)
+            await self._journal.close(closing.records, hurried=hurried)
+
+    async def go(self, scope: Scope, line: Line, send: Send) -> None:
+        """Let a request go on, and see its answer through.
+
+        Raises:
+            BrokenOff: When the answer had to be broken off.
+            BaseException: What the application raised of its own accord.
+        """
+        scope, outcome = extended(scope)
+        relay = Relay(self._exchange, self._journal, line, send)
+        failure = await self._run(scope, line, relay)
+        how = _ended(failure, line, relay, outcome.get("ended"))
+        closing = self._exchange.close(how)
+        *others, completion = closing.records
+        records = [*others, _filled(cast("CompletionRecord", completion), relay)]
+        await self._journal.close(records, hurried=how == "shutdown")
+        cancel = closing.cancel or relay.cancel
+        if cancel is not None:
+            scope, _ = extended(scope)
+            decision_id = self._journal.decision_id
+            await cancel_response(self._app, scope, cancel, decision_id)
+        self._end(failure, line, relay)
+
+    async def _run(
+        self, scope: Scope, line: Line, relay: Relay
+    ) -> Exception | asyncio.CancelledError | None:
+        """Run the application; return what it raised, but for a stop of ours."""
+        try:
+            with line:
+                await self._app(scope, line.receive, relay)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - kept
+            return error
+        return None
+
+    def _end(self, failure: BaseException | None, line: Line, relay: Relay) -> None:
+        """Raise what has to reach the server."""
+        stopped = line.left or relay.cut
+        if failure is not None and (
+            not stopped or isinstance(failure, asyncio.CancelledError)
+        ):
+            raise failure
+        if failure is not None and not _ours(failure):
+            log.warning(
+                "imagegate.application_failed_when_stopped",
+                decision_id=self._journal.decision_id,
+                **log.place_of(failure),
+            )
+        if relay.broken:
+            raise BrokenOff
+
+
+def _ended(
+    failure: BaseException | None, line: Line, relay: Relay, said: object
+) -> Ended:
+    """Say what befell an answer, where it does not say so itself."""
+    how: Ended = "ended" if relay.complete else "upstream_error"
+    if isinstance(failure, asyncio.CancelledError):
+        how = "shutdown"
+    elif line.left:
+        how = "client_left"
+    elif relay.cut:
+        how = "cut"
+    elif isinstance(said, str) and said in _SAYABLE:
+        how = cast("Ended", said)
+    elif failure is not None:
+        how = "upstream_error"
+    return how
+
+
+def _filled(record: CompletionRecord, relay: Relay) -> CompletionRecord:
+    """Fill in what only the one who sends can know."""
+    return msgspec.structs.replace(
+        record,
+        bytes_out=relay.bytes_out,
+        first_byte_ms=relay.first_byte_ms,
+        error_code=relay.error_code or record.error_code,
+    )
+
+
+def _ours(error: BaseException) -> bool:
+    """Whether an exception, or one that led to it, was raised here to stop it."""
+    return any(isinstance(each, Unwanted) for each in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions

@@ -1,0 +1,180 @@
+"""The answer on its way back: observed, recorded, and only then relayed.
+
+A piece goes on as it came, one for one: never held back, joined or split. Where an
+answer has to end before its own end, a stream in plain text ends with an error event
+of the API, at the boundary of an event. Everything else that has to end early is
+broken off, for which ASGI has one way, an exception that reaches the server: a JSON
+text, a stream whose last event is half sent, and an encoded stream, of which no
+valid end can be written without the encoder's state.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from starlette.types import Message, Send
+
+from imagegate import log
+from imagegate.audit import AuditUnavailableError
+from imagegate.engine.exchange import Exchange
+from imagegate.middleware.denial import not_recorded
+from imagegate.middleware.headers import Headers, values
+from imagegate.middleware.journal import Journal
+from imagegate.middleware.line import Line, Unwanted
+from imagegate.middleware.observer import Observer
+
+_PAST_THE_OBSERVER: Final = ("http.response.pathsend", "http.response.zerocopysend")
+"""Messages by which the server sends bytes that were never here."""
+_SSE: Final = "text/event-stream"
+_BLANK_LINE: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)\Z")
+_TAIL: Final = 4  # bytes that such an end may have
+
+
+class BrokenOff(log.Told):
+    """Reaches the server, which then ends the connection: the answer is incomplete."""
+
+
+class Relay:
+    """The `send` of the inner application; one use.
+
+    Attributes:
+        complete: All of the answer was sent, or all that will be.
+        cut: It was ended here, before its own end.
+        broken: The server has to break the connection off.
+        error_code: Why it was cut, if it was not for what it says.
+        cancel: A background response to be cancelled.
+        bytes_out: What was sent of the body.
+        first_byte_ms: When the first piece of the body came.
+    """
+
+    def __init__(
+        self, exchange: Exchange, journal: Journal, line: Line, send: Send
+    ) -> None:
+        self.complete = False
+        self.cut = False
+        self.broken = False
+        self.error_code: str | None = None
+        self.cancel: str | None = None
+        self.bytes_out = 0
+        self.first_byte_ms: float | None = None
+        self._exchange = exchange
+        self._journal = journal
+        self._line = line
+        self._send = send
+        self._observer = Observer(exchange)
+        self._begun = False
+        self._streams = False
+        self._length: int | None = None
+        self._tail = b""
+
+    async def __call__(self, message: Message) -> None:
+        """Take one message of the application.
+
+        Raises:
+            Unwanted: When nobody wants more.
+        """
+        self._check()
+        with self._line.telling():
+            match message["type"]:
+                case "http.response.body":
+                    await self._body(message)
+                case "http.response.start":
+                    await self._sent(self._started(message))
+                case kind if kind in _PAST_THE_OBSERVER:
+                    raise RuntimeError(f"{kind!r} was not offered")
+                case _:
+                    await self._sent(message)
+        self._check()
+
+    def _check(self) -> None:
+        if self._line.left or self.cut:
+            raise Unwanted
+
+    async def _sent(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:  # what newer servers raise when the client has left
+            self._line.answered = False
+            self._line.client_left()
+            raise Unwanted from None
+
+    # -- pieces -----------------------------------------------------------------
+
+    def _started(self, message: Message) -> Message:
+        if self._begun:
+            raise RuntimeError("the answer has begun already")
+        self._begun = True
+        headers: list[tuple[bytes, bytes]] = [*message.get("headers", ())]
+        self._observer.begin(message["status"], headers)
+        kind = next(iter(values(headers, "content-type")), "").lower()
+        self._streams = self._exchange.observing and kind.startswith(_SSE)
+        self._length = _length_of(headers)
+        ours = {b"x-imagegate-decision"}
+        if self._streams:
+            # It may end early, and then its length would be a lie.
+            ours.add(b"content-length")
+        kept = [item for item in headers if item[0].lower() not in ours]
+        said = (b"x-imagegate-decision", self._journal.decision_id.encode())
+        return {**message, "headers": [*kept, said]}
+
+    async def _body(self, message: Message) -> None:
+        """Observe a piece, record what it says, and relay it."""
+        piece: bytes | memoryview = message.get("body", b"")
+        if piece and self.first_byte_ms is None:
+            self.first_byte_ms = self._journal.elapsed()
+        data = piece if isinstance(piece, bytes) else bytes(piece)
+        between = self._writable and self._is_between()
+        fed = await self._observer.take(data, last=self._is_last(message, len(data)))
+        self.cancel = fed.cancel or self.cancel
+        try:
+            await self._journal.write(fed.records)
+        except AuditUnavailableError:
+            refusal = not_recorded(self._journal.decision_id)
+            self.error_code = refusal.error["code"]
+            await self._cut(refusal.sse if between else None)
+            return
+        if fed.cut is not None:
+            await self._cut(fed.relay + fed.cut.error if self._writable else None)
+        elif not self._line.left:
+            self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
+            await self._pass(message, len(data))
+
+    def _is_last(self, message: Message, size: int) -> bool:
+        """Whether the client has a whole answer behind this piece."""
+        known = self._length is not None and self.bytes_out + size >= self._length
+        return known or not message.get("more_body", False)
+
+    @property
+    def _writable(self) -> bool:
+        """Whether an event of ours can follow what was sent."""
+        return self._streams and not self._observer.encoded
+
+    def _is_between(self) -> bool:
+        """Whether what was sent of a stream ends where an event does."""
+        return not self.bytes_out or _BLANK_LINE.search(self._tail) is not None
+
+    async def _pass(self, message: Message, size: int) -> None:
+        over = not message.get("more_body", False)
+        # Before, for behind it servers say that the client is gone.
+        self._line.answered = over
+        await self._sent(message)
+        self.bytes_out += size
+        self.complete = over
+
+    async def _cut(self, last: bytes | None) -> None:
+        """End the answer here, with some last bytes or by breaking it off."""
+        self.cut, self.broken = True, last is None
+        try:
+            if last is not None:
+                await self._sent({"type": "http.response.body", "body": last})
+                self.bytes_out += len(last)
+                self.complete = True
+        finally:
+            self._line.hang_up()
+
+
+def _length_of(headers: Headers) -> int | None:
+    """Return what the answer says of its length."""
+    said = next(iter(values(headers, "content-length")), "")
+    return int(said) if said.isascii() and said.isdecimal() else None

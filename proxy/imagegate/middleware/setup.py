@@ -1,0 +1,51 @@
+"""What a middleware is made of: fixed for its life, shared by all its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from starlette.types import ASGIApp, Scope
+
+from imagegate.audit import Audit
+from imagegate.engine.gate import Gate
+from imagegate.engine.policy import ANONYMOUS, Principal
+
+Identify = Callable[[Scope], Awaitable[Principal]]
+"""Says who asks, from the head of a request; raises `MalformedRequest` to refuse."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a request is taken, and how long things may take.
+
+    Attributes:
+        body: Bytes of the body, before and after decoding. The API takes 50 MB
+            of images; base64 makes 67 of them.
+        seconds: From the first to the last byte of the body.
+        headers: Header lines. nginx takes as many as fit, Apache 100.
+        head: Bytes of all headers; nginx's default is 32 KB too.
+        grace: Seconds in which an application that knows that its client left, or
+            that its answer was cut, may stop by itself before it is cancelled.
+    """
+
+    body: int = 72 * 1024 * 1024
+    seconds: float = 120.0
+    headers: int = 100
+    head: int = 32 * 1024
+    grace: float = 1.0
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a middleware."""
+
+    app: ASGIApp
+    gate: Gate
+    audit: Audit
+    identify: Identify
+    limits: Limits
+
+
+async def anonymous(scope: Scope) -> Principal:
+    """Identify nobody."""
+    del scope
+    return ANONYMOUS
