@@ -7,6 +7,7 @@ users share, read proxies from the environment and follow redirects.
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,9 +69,8 @@ class Httpx2Client:
             "pool": pool_seconds,
             "write": write_seconds,
         }
-        self._tls = httpx2.create_ssl_context(trust_env=False)
-        if authorities is not None:
-            self._tls.load_verify_locations(authorities)
+        # A file that cannot be read is found now; the system's take their time.
+        self._tls = None if authorities is None else _trusting(authorities)
         self._pools: dict[Origin, _Pool] = {}
 
     async def send(self, request: UpstreamRequest) -> Httpx2Answer:
@@ -90,9 +90,8 @@ class Httpx2Client:
         )
         with _translated(malformed="answer_malformed", closed="no_answer"):
             response = await self._pool(origin).handle_async_request(outgoing)
-        wire = response.extensions["network_stream"]
-        if isinstance(wire, Wire):  # something else once it is another protocol's
-            wire.head_ended()
+        wire: Wire = response.extensions["network_stream"]
+        wire.head_ended()
         return Httpx2Answer(response)
 
     async def close(self) -> None:
@@ -103,6 +102,8 @@ class Httpx2Client:
     def _pool(self, origin: Origin) -> _Pool:
         pool = self._pools.get(origin)
         if pool is None:
+            if self._tls is None and origin.scheme == "https":
+                self._tls = _trusting(None)
             pool = _Pool(
                 ssl_context=self._tls,
                 max_connections=self._connections,
@@ -111,6 +112,14 @@ class Httpx2Client:
             )
             self._pools[origin] = pool
         return pool
+
+
+def _trusting(authorities: Path | None) -> ssl.SSLContext:
+    """Trust the system's certificates, and those in a file."""
+    context = httpx2.create_ssl_context(trust_env=False)
+    if authorities is not None:
+        context.load_verify_locations(authorities)
+    return context
 
 
 class _Pool(httpcore2.AsyncConnectionPool):

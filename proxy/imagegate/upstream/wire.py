@@ -267,9 +267,9 @@ async def _socket_to(host: str, port: int) -> socket.socket:
 
 def _keep_alive(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEP_ALIVE:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    here = [(name, value) for name, value in _KEEP_ALIVE if hasattr(socket, name)]
+    for name, value in here:
+        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _readable(descriptor: int) -> bool:

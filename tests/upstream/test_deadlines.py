@@ -1,0 +1,142 @@
+"""The watchdog by itself: which wait ends, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from imagegate.upstream.client import UpstreamError
+from imagegate.upstream.deadlines import ClientLeft, ClientStalled, Deadlines, Watchdog
+
+pytestmark = pytest.mark.anyio
+
+FOREVER = 60.0
+
+
+async def watched(
+    deadlines: Deadlines, exchange: Callable[[Watchdog], Awaitable[None]]
+) -> None:
+    """Do something under a watchdog, and wait when it is done."""
+    with Watchdog(deadlines) as watchdog:
+        await exchange(watchdog)
+        await asyncio.sleep(FOREVER)
+
+
+async def test_the_wait_that_lasts_too_long_ends() -> None:
+    async def exchange(watchdog: Watchdog) -> None:
+        watchdog.expect("head")
+        watchdog.expect("idle")
+
+    with pytest.raises(UpstreamError, match="idle_timeout"):
+        await watched(Deadlines(idle=0.02), exchange)
+
+
+async def test_a_wait_that_is_over_in_time_does_not() -> None:
+    with Watchdog(Deadlines(idle=0.05, stall=0.05)) as watchdog:
+        for _ in range(5):
+            watchdog.expect("idle")
+            await asyncio.sleep(0.02)
+            watchdog.expect("stall")
+        watchdog.expect("head")
+        await asyncio.sleep(0.1)
+
+
+async def test_each_wait_is_counted_from_where_it_began() -> None:
+    began = 0.0
+
+    async def exchange(watchdog: Watchdog) -> None:
+        nonlocal began
+        watchdog.expect("idle")
+        await asyncio.sleep(0.03)
+        watchdog.expect("stall")
+        began = asyncio.get_running_loop().time()
+
+    with pytest.raises(ClientStalled):
+        await watched(Deadlines(idle=0.05, stall=0.05), exchange)
+
+    assert asyncio.get_running_loop().time() >= began + 0.05
+
+
+async def test_the_whole_ends_though_no_wait_does() -> None:
+    async def exchange(watchdog: Watchdog) -> None:
+        while True:
+            watchdog.expect("idle")
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(UpstreamError, match="total_timeout"):
+        await watched(Deadlines(idle=FOREVER, total=0.05), exchange)
+
+
+async def leave(watchdog: Watchdog) -> None:
+    watchdog.end(ClientLeft())
+
+
+async def test_the_first_reason_counts() -> None:
+    async def exchange(watchdog: Watchdog) -> None:
+        await leave(watchdog)
+        watchdog.end(LookupError())
+
+    with pytest.raises(ClientLeft):
+        await watched(Deadlines(total=0.0), exchange)
+
+
+async def test_the_task_can_wait_again_afterwards() -> None:
+    with pytest.raises(ClientLeft):
+        await watched(Deadlines(), leave)
+    task = asyncio.current_task()
+
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_another_error_in_the_same_moment_is_not_hidden() -> None:
+    async def exchange(watchdog: Watchdog) -> None:
+        await leave(watchdog)
+        try:
+            await asyncio.sleep(FOREVER)
+        except asyncio.CancelledError:
+            raise LookupError from None
+
+    with pytest.raises(LookupError):
+        await watched(Deadlines(), exchange)
+
+
+async def test_an_exchange_that_has_ended_cannot_be_ended() -> None:
+    with Watchdog(Deadlines()) as watchdog:
+        pass
+
+    watchdog.end(ClientLeft())
+    await asyncio.sleep(0)
+
+
+async def test_a_cancellation_from_outside_is_not_swallowed() -> None:
+    async def exchange() -> None:
+        with Watchdog(Deadlines()) as watchdog:
+            watchdog.expect("head")
+            asyncio.get_running_loop().call_soon(watchdog.end, ClientLeft())
+            asyncio.get_running_loop().call_soon(task.cancel)
+            await asyncio.sleep(FOREVER)
+
+    task = asyncio.create_task(exchange())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_without_a_task_there_is_nothing_to_watch() -> None:
+    async def outside() -> BaseException | None:
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[BaseException | None] = loop.create_future()
+
+        def enter() -> None:
+            try:
+                Watchdog(Deadlines()).__enter__()
+            except RuntimeError as error:
+                told.set_result(error)
+
+        loop.call_soon(enter)
+        return await told
+
+    assert "task" in str(asyncio.run(outside()))

@@ -1,0 +1,200 @@
+"""How a connection to the provider comes about."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpcore2
+import pytest
+from scripted import OK, Call, Connect, keeping, provider, silent, until, whole
+
+from imagegate.upstream import wire
+from imagegate.upstream.client import Origin, UpstreamError, UpstreamRequest
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = UpstreamRequest(
+    method="GET",
+    origin=Origin("http", "named.example", 80),
+    target=b"/",
+    headers=[(b"host", b"named.example")],
+)
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    """Let a name have addresses, which here are ports."""
+
+    resolve = asyncio.get_running_loop().getaddrinfo
+
+    async def addresses(host: Any, *arguments: Any, **named: Any) -> list[Any]:
+        if host != REQUEST.origin.host:
+            return await resolve(host, *arguments, **named)
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(*kind, ("127.0.0.1", port)) for port in ports]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
+
+
+@contextlib.contextmanager
+def unreachable() -> Iterator[int]:
+    """Give a port at which connecting takes for ever: nobody accepts, all is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):
+            knocking = stack.enter_context(socket.socket())
+            knocking.setblocking(False)  # noqa: FBT003 - its name
+            knocking.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def refused() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def test_an_address_that_refuses_is_passed_over(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with provider(keeping) as upstream:
+        resolving(monkeypatch, refused(), refused(), upstream.port)
+        assert await whole(await connect().send(REQUEST)) == b"ok"
+
+
+async def test_an_address_that_does_not_answer_is_not_waited_for(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with unreachable() as port:
+        async with provider(keeping) as upstream:
+            resolving(monkeypatch, port, upstream.port)
+            answer = await connect(connect_seconds=60.0).send(REQUEST)
+            assert await whole(answer) == b"ok"
+
+
+async def test_no_address_that_answers_is_a_timeout(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with unreachable() as port:
+        resolving(monkeypatch, port, port)
+        with pytest.raises(UpstreamError) as raised:
+            await connect(connect_seconds=0.1).send(REQUEST)
+
+    assert (raised.value.code, raised.value.resendable) == ("connect_timeout", True)
+
+
+async def test_a_name_that_takes_for_ever_is_a_timeout(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+
+    with pytest.raises(UpstreamError, match="connect_timeout"):
+        await connect(connect_seconds=0.05).send(REQUEST)
+
+
+async def test_who_leaves_in_the_moment_of_connecting_leaves_no_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[socket.socket] = []
+
+    async def race(attempts: Any, _: float) -> Any:
+        found.append(await attempts[0]())
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(wire, "staggered_race", race)
+
+    async with provider(silent) as upstream:
+        resolving(monkeypatch, upstream.port)
+        with pytest.raises(asyncio.CancelledError):
+            await wire.Network().connect_tcp("named.example", 80)
+
+    assert found[0].fileno() == -1
+
+
+async def test_the_connection_is_kept_alive_while_an_image_is_made() -> None:
+    async with provider(silent) as upstream:
+        made = await wire.Network().connect_tcp("127.0.0.1", upstream.port)
+        sock = made.get_extra_info("socket")
+        alive = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        after = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        await made.aclose()
+
+    assert (bool(alive), after) == (True, 60)
+
+
+async def test_who_hangs_up_before_a_byte_is_sent_may_be_asked_again(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[wire.Wire] = []
+    create = asyncio.get_running_loop().create_connection
+
+    async def slowly(*arguments: Any, **named: Any) -> Any:
+        found = await create(*arguments, **named)
+        made.append(found[1])
+        await until(lambda: made[0].get_extra_info("is_readable"))
+        return found
+
+    async def script(call: Call) -> None:
+        del call
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", slowly)
+
+    async with provider(script) as upstream:
+        resolving(monkeypatch, upstream.port)
+        with pytest.raises(UpstreamError) as raised:
+            await connect().send(REQUEST)
+
+    assert (raised.value.code, raised.value.resendable) == ("cannot_connect", True)
+
+
+async def test_what_the_kernel_alone_knows_counts(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with provider(keeping) as upstream:
+        resolving(monkeypatch, upstream.port)
+        client = connect()
+        await whole(await client.send(REQUEST))
+        monkeypatch.setattr(wire, "_readable", lambda _: upstream.connections == 1)
+        await whole(await client.send(REQUEST))
+
+    assert upstream.connections == 2
+
+
+async def test_what_was_said_in_clear_is_not_taken_for_encrypted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoken = wire.Wire()
+    spoken.connection_made(_Recording())
+    spoken.data_received(OK)
+    monkeypatch.setattr(asyncio.get_running_loop(), "start_tls", _encrypted)
+
+    with pytest.raises(httpcore2.ConnectError):
+        await spoken.start_tls(None)  # type: ignore[arg-type] # never used
+
+    assert spoken.get_extra_info("aborted") is True
+
+
+class _Recording(asyncio.Transport):
+    """A transport that notes that it was aborted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return getattr(self, name, default)
+
+
+async def _encrypted(*_: Any, **__: Any) -> asyncio.Transport:
+    return _Recording()
