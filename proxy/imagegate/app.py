@@ -23,8 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imagegate import log
 from imagegate.audit import Audit, AuditUnavailableError
 from imagegate.engine.gate import Gate
-from imagegate.middleware import Identify, PolicyMiddleware, anonymous
-from imagegate.middleware.intake import Limits
+from imagegate.middleware import Identify, Limits, PolicyMiddleware, anonymous
 from imagegate.upstream.client import Client, UpstreamError
 from imagegate.upstream.forwarder import Deadlines, Forwarder, Upstream
 

@@ -15,6 +15,7 @@ from imagegate import shipped
 from imagegate.app import create_app
 from imagegate.audit import Audit, StreamAudit
 from imagegate.engine.gate import Gate
+from imagegate.middleware import Limits
 from imagegate.policyfile import load_policy
 from imagegate.settings import Settings, UpstreamSettings
 from imagegate.settings.credential import FromEntra, FromEnvironment, FromFile, Pass
@@ -77,7 +78,7 @@ def assemble(plan: Plan, environ: Mapping[str, str]) -> ASGIApp:
         },
         client=client_of(settings),
         audit=audit_of(settings),
-        limits=settings.limits,
+        limits=limits_of(settings),
         deadlines=settings.deadlines,
     )
 
@@ -86,6 +87,12 @@ def audit_of(settings: Settings) -> Audit:
     """Return where records go: one place for the process it is called in."""
     del settings
     return StreamAudit()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return how much of a request is taken; of its head, what the guard takes."""
+    head = settings.head
+    return msgspec.structs.replace(settings.limits, headers=head.count, head=head.size)
 
 
 def client_of(settings: Settings) -> Httpx2Client:

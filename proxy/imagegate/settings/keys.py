@@ -42,6 +42,9 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "listen.grace": (0, 86_400),
     "listen.workers": (1, 256),
 }
+_DERIVED = ("limits.headers", "limits.head")
+"""Where a guard stands in front, these are what `head` says."""
+
 _MOST = 2**40
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 _LONG = 40
@@ -132,7 +135,7 @@ def _keys_of(struct: type[msgspec.Struct], above: str) -> Iterator[Key]:
         kind, path = hints[field.name], above + field.name
         if is_section(kind):
             yield from _keys_of(kind, f"{path}.")
-        elif path != "upstreams":
+        elif path != "upstreams" and path not in _DERIVED:
             default = "" if field.required else field.default
             yield Key(path=path, kind=_bare(kind), default=default)
 

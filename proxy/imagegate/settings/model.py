@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from imagegate.middleware.intake import Limits
+from imagegate.middleware import Limits
 from imagegate.server.guard import HeadLimits
 from imagegate.server.listener import Listener
 from imagegate.settings.credential import CredentialSource, Pass

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from imagegate.server.listener import (
+    CannotListenError,
+    Listener,
+    bind,
+    is_loopback,
+    url_of,
+)
+from imagegate.server.run import server_for
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Start and stop; nothing else is asked."""
+    assert scope["type"] == "lifespan"
+    for moment in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{moment}.complete"})
+
+
+def test_an_address_that_is_taken_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+
+        with pytest.raises(CannotListenError) as raised:
+            bind(Listener(port=port))
+
+    assert str(raised.value) == (
+        f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another "
+        "`listen.host` or `listen.port`, or end what has it"
+    )
+
+
+def test_an_address_that_is_not_ours_is_said_in_one_line() -> None:
+    for host in ("192.0.2.1", "nowhere.invalid"):
+        with pytest.raises(CannotListenError) as raised:
+            bind(Listener(host=host, port=0))
+
+        assert str(raised.value).startswith(f"cannot listen on {host}:0: ")
+        assert "\n" not in str(raised.value)
+
+
+def test_an_address_is_taken_in_either_family() -> None:
+    for host, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+        with bind(Listener(host=host, port=0)) as listening:
+            assert listening.family == family
+            assert listening.getsockname()[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("listener", "url"),
+    [
+        (Listener(), "http://127.0.0.1:9"),
+        (Listener(host="::1"), "http://[::1]:9"),
+        (
+            Listener(tls_certificate=Path("c"), tls_key=Path("k")),
+            "https://127.0.0.1:9",
+        ),
+    ],
+)
+def test_an_address_is_written_as_clients_write_it(
+    listener: Listener, url: str
+) -> None:
+    assert url_of(listener, 9) == url
+
+
+def test_loopback_is_told_from_the_rest() -> None:
+    near = ("127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST")
+    far = ("10.0.0.1", "::", "", "127.0.0.1.example", "localhost.example")
+
+    assert all(map(is_loopback, near))
+    assert not any(map(is_loopback, far))
+
+
+@pytest.fixture
+def as_it_was() -> Iterator[None]:
+    """Put back what a program takes over for good: signals, and what libraries log."""
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    logs, level = logging.root.handlers[:], logging.root.level
+    logging.root.handlers.clear()  # so that none of them is closed
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    logging.root.handlers[:], logging.root.level = logs, level
+
+
+@pytest.mark.usefixtures("as_it_was")
+def test_a_server_says_when_it_serves_and_returns_when_it_is_told_to_end() -> None:
+    server = server_for(app, Listener(grace=1))
+
+    def started() -> None:
+        timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGTERM,))
+        timer.start()
+
+    server.on_started = started
+    with bind(Listener(port=0)) as listening:
+        server.run_until_told(listening)
+
+    assert server.started
+    assert server.should_exit

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagegate.server import workers as module
+from imagegate.server.workers import CannotStartError, Workers
+
+pytestmark = pytest.mark.anyio
+
+# What a worker does, without a gateway: `said` is the plan, `status` the pipe.
+CHILD = """
+import os, signal, socket, sys, time
+said, status = sys.stdin.readline().strip(), int(sys.argv[2])
+def serve():
+    os.write(status, b"1")
+    os.close(status)
+    open(f"{said}/{os.getpid()}", "w").close()
+    sys.stdin.read()
+"""
+OBEDIENT = CHILD + "serve()"
+STUBBORN = CHILD + "signal.signal(signal.SIGTERM, signal.SIG_IGN); serve()"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
+
+
+class Watched:
+    """Workers with what they said."""
+
+    def __init__(
+        self,
+        script: str,
+        folder: Path,
+        listening: socket.socket,
+        *,
+        count: int = 2,
+        grace: float = 5,
+    ) -> None:
+        self.folder = folder
+        self.all_serve = asyncio.Event()
+        self.workers = Workers(
+            (sys.executable, "-c", script),
+            plan=str(folder).encode(),
+            listening=listening,
+            count=count,
+            grace=grace,
+            on_started=self.all_serve.set,
+            pause=0.01,
+        )
+        self.ending = asyncio.create_task(self.workers.run())
+
+    def pids(self) -> set[int]:
+        return {int(file.name) for file in self.folder.iterdir()}
+
+    async def serve(self) -> None:
+        await asyncio.wait_for(self.all_serve.wait(), 20)
+        await until(lambda: len(self.pids()) == self.workers._count)
+
+    async def end(self) -> bool:
+        return await asyncio.wait_for(self.ending, 20)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came to be so")
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+async def test_a_signal_is_passed_on_and_everything_ends_well(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    ends_well = CHILD + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); serve()"
+    watched = Watched(ends_well, tmp_path, listening)
+    await watched.serve()
+
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert await watched.end() is True
+    assert all(map(gone, watched.pids()))
+
+
+async def test_a_child_that_ends_with_an_error_is_not_well(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    await watched.serve()
+
+    watched.workers.stop(signal.SIGTERM)  # of which the children die
+
+    assert await watched.end() is False
+
+
+async def test_a_child_that_dies_is_replaced(
+    tmp_path: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    await watched.serve()
+    victim = min(watched.pids())
+
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: len(watched.pids()) == 3)
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
+
+    said = capsys.readouterr().err
+    assert f'"imagegate.worker_died","pid":{victim},"signal":"SIGKILL"' in said
+
+
+async def test_children_that_die_at_their_start_end_the_parent(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    watched = Watched(CHILD + "sys.exit(3)", tmp_path, listening)
+
+    with pytest.raises(CannotStartError):
+        await watched.end()
+    assert not watched.all_serve.is_set()
+
+
+async def test_a_program_that_is_not_there_ends_the_parent(
+    tmp_path: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    watched.workers._command = ("/nowhere/python",)
+
+    with pytest.raises(CannotStartError):
+        await watched.end()
+    assert "FileNotFoundError" in capsys.readouterr().err
+
+
+async def test_a_child_that_never_serves_is_not_waited_for_for_ever(
+    tmp_path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "START_SECONDS", 0.3)
+    watched = Watched(CHILD + "time.sleep(60)", tmp_path, listening, count=1)
+
+    with pytest.raises(CannotStartError):
+        await watched.end()
+
+
+async def test_a_child_that_does_not_end_is_killed_after_its_grace(
+    tmp_path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LAST_SECONDS", 0.1)
+    watched = Watched(STUBBORN, tmp_path, listening, grace=0.1)
+    await watched.serve()
+
+    watched.workers.stop(signal.SIGTERM)
+
+    assert await watched.end() is False
+    assert all(map(gone, watched.pids()))
+
+
+async def test_who_is_told_to_stop_while_children_start_stops(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    watched = Watched(CHILD + "time.sleep(60)", tmp_path, listening)
+    await until(lambda: len(watched.workers._children) == 2)
+
+    watched.workers.stop(signal.SIGTERM)
+
+    assert await watched.end() is False
+
+
+async def test_who_is_told_to_stop_between_two_children_stops(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    watched = Watched(CHILD + "sys.exit(3)", tmp_path, listening, count=1)
+    watched.workers._pause = 60
+    await until(lambda: bool(watched.workers._children))
+    await until(lambda: not watched.workers._children)
+
+    watched.workers.stop(signal.SIGTERM)
+
+    assert await watched.end() is True

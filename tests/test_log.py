@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+
+from imagegate import log
+
+CANARY = "sk-canary"
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Any:
+    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def raised(function: Any, *arguments: object) -> BaseException:
+    try:
+        function(*arguments)
+    except BaseException as error:  # noqa: BLE001 - that is what is wanted
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_a_line_is_an_object_with_what_every_line_has_first(lines: Any) -> None:
+    log.info("imagegate.listening", url="http://127.0.0.1:1")
+    log.warning("imagegate.slow")
+    log.error("imagegate.gone", path=object)
+
+    found = lines()
+    assert [list(line)[:3] for line in found] == [["timestamp", "level", "event"]] * 3
+    assert [line["level"] for line in found] == ["info", "warning", "error"]
+    assert found[0]["url"] == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_terminal_gets_words(
+    monkeypatch: pytest.MonkeyPatch, *, colour: bool
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+
+    log.info("imagegate.listening", workers=2)
+
+    said = terminal.getvalue()
+    assert "imagegate.listening" in said
+    assert ("\x1b[" in said) is colour
+    assert not said.startswith("{")
+
+
+def test_a_log_that_nobody_takes_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", closed)
+        raised(closed.isatty)
+
+        log.place_of(ValueError())
+
+
+def test_the_place_of_an_exception_is_named_and_not_what_it_says() -> None:
+    error = raised(json.loads, CANARY)
+
+    assert set(log.place_of(error)) == {"exception", "at"}
+    assert log.place_of(error)["exception"] == "JSONDecodeError"
+    assert log.place_of(error)["at"].startswith("json.decoder:")
+    assert CANARY not in str(log.place_of(error))
+
+
+def test_our_own_frame_is_named_beside_that_of_a_library() -> None:
+    from imagegate.settings.sources import lines_of  # noqa: PLC0415 - here only
+
+    error = raised(lines_of, None)
+    assert log.place_of(error)["at"].startswith("imagegate.settings.sources:")
+    assert "ours" not in log.place_of(error)
+
+    from imagegate.upstream.credentials import read_key  # noqa: PLC0415 - here only
+
+    class File:
+        def open(self, mode: str) -> object:
+            return json.loads(mode)
+
+    error = raised(read_key, File())
+    assert log.place_of(error)["at"].startswith("json.decoder:")
+    assert log.place_of(error)["ours"].startswith("imagegate.upstream.credentials:")
+
+
+def test_what_was_never_raised_has_no_place() -> None:
+    assert log.place_of(ValueError(CANARY)) == {"exception": "ValueError"}
+
+
+def record(message: object, *arguments: object, error: Any = None) -> logging.LogRecord:
+    info = (type(error), error, error.__traceback__) if error else None
+    return logging.LogRecord(
+        "library", logging.ERROR, "f.py", 1, message, arguments, info
+    )
+
+
+def test_what_a_library_logs_comes_without_values(lines: Any) -> None:
+    bridge = log.Bridge()
+
+    bridge.emit(record("failed for %s\nand more", CANARY))
+    bridge.emit(record("trouble", error=raised(json.loads, CANARY)))
+    bridge.emit(record("over", error=log.Told()))
+    bridge.emit(record("over", error=asyncio.CancelledError()))
+
+    found = [
+        {k: v for k, v in line.items() if k not in ("timestamp", "at")}
+        for line in lines()
+    ]
+    assert found == [
+        {
+            "level": "error",
+            "event": "imagegate.library",
+            "logger": "library",
+            "message": "failed for %s",
+        },
+        {
+            "level": "error",
+            "event": "imagegate.unexpected",
+            "exception": "JSONDecodeError",
+        },
+    ]
+
+
+def test_everything_that_is_logged_can_be_taken_over(lines: Any) -> None:
+    handlers, level = logging.root.handlers[:], logging.root.level
+    logging.root.handlers.clear()
+    try:
+        log.take_over()
+        logging.getLogger("uvicorn.error").warning("a %s", CANARY)
+        logging.getLogger("uvicorn.error").info("nothing")
+    finally:
+        logging.root.handlers[:], logging.root.level = handlers, level
+
+    assert [line["message"] for line in lines()] == ["a %s"]
