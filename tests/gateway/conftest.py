@@ -1,24 +1,21 @@
-"""The gateway between real clients and the simulator, over sockets."""
+"""The gateway between real clients and the simulator, over sockets.
+
+Servers are started once and shared: what a test sees is what happened since it
+began. Each runs in a thread of its own, in front of the same simulator.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
-import io
-import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import uvicorn
+from stage import Log, gate_of, serving
 
-from imagegate import shipped
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
-from imagegate.engine.gate import Gate
-from imagegate.policyfile import load_policy
 from imagegate.server.run import Listener, server_for
 from imagegate.simulator import Simulator, create_simulator
 from imagegate.upstream.forwarder import Upstream
@@ -27,39 +24,14 @@ from imagegate.upstream.httpx2_client import Httpx2Client
 Records = Callable[[], list[dict[str, Any]]]
 
 
-def gate_of(name: str) -> Gate:
-    file = shipped.find_policy(name)
-    catalogue = shipped.catalogue()
-    policy = load_policy(
-        file.read_bytes(),
-        file=name,
-        catalogue=catalogue,
-        today=datetime.date(2026, 11, 21),
-    )
-    return Gate(policy, catalogue)
-
-
-@contextlib.contextmanager
-def serving(server: uvicorn.Server) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def simulator() -> Simulator:
     return create_simulator(
         behaviour="bits=0", deployments={"img-mini-prod": "gpt-image-1-mini"}
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def provider(simulator: Simulator) -> Iterator[str]:
     config = uvicorn.Config(
         simulator, ws="none", log_level="critical", timeout_graceful_shutdown=1
@@ -68,44 +40,63 @@ def provider(simulator: Simulator) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def log() -> io.BytesIO:
-    return io.BytesIO()
+@pytest.fixture(scope="session")
+def whole_log() -> Log:
+    return Log()
 
 
 @pytest.fixture
-def records(log: io.BytesIO) -> Records:
-    return lambda: [json.loads(line) for line in log.getvalue().splitlines()]
+def log(whole_log: Log) -> Iterator[Log]:
+    """Wait, behind a test, until everything that it began is over."""
+    start = len(whole_log.lines)
+    yield whole_log
+    whole_log.wait_until(lambda: not whole_log.open_since(start))
 
 
 @pytest.fixture
-def gateway(provider: str, log: io.BytesIO) -> Iterator[Callable[[str], str]]:
-    """Start a gateway with a shipped policy in front of the simulator."""
+def records(log: Log) -> Records:
+    """Return the records since the test began."""
+    start = len(log.lines)
+    return lambda: log.since(start)
+
+
+@pytest.fixture(scope="session")
+def gateways(provider: str, whole_log: Log) -> Iterator[Callable[[str], str]]:
     with contextlib.ExitStack() as running:
+        urls: dict[str, str] = {}
 
         def start(policy: str) -> str:
-            app = create_app(
-                gate_of(policy),
-                {"": Upstream(name="simulator", base=provider)},
-                client=Httpx2Client(),
-                audit=StreamAudit(log),
-            )
-            listener = Listener(port=0, grace=1)
-            return running.enter_context(serving(server_for(app, listener)))
+            if policy not in urls:
+                app = create_app(
+                    gate_of(policy),
+                    {"": Upstream(name="simulator", base=provider)},
+                    client=Httpx2Client(),
+                    audit=StreamAudit(whole_log),
+                )
+                server = server_for(app, Listener(port=0, grace=1))
+                urls[policy] = running.enter_context(serving(server))
+            return urls[policy]
 
         yield start
 
 
 @pytest.fixture
-def lonely_gateway(log: io.BytesIO) -> Iterator[str]:
+def gateway(gateways: Callable[[str], str], log: Log) -> Callable[[str], str]:
+    """Return the gateway with a shipped policy in front of the simulator."""
+    del log  # it waits for what this test begins
+    return gateways
+
+
+@pytest.fixture(scope="session")
+def lonely_gateway(whole_log: Log) -> Iterator[str]:
     """Start a gateway whose provider is not there."""
     app = create_app(
         gate_of("standard"),
         {"": Upstream(name="none", base="http://127.0.0.1:9")},
         client=Httpx2Client(),
-        audit=StreamAudit(log),
+        audit=StreamAudit(whole_log),
     )
-    with serving(server_for(app, Listener(port=0))) as url:
+    with serving(server_for(app, Listener(port=0, grace=1))) as url:
         yield url
 
 

@@ -254,7 +254,12 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 400, TARGET),
     "no slash": (target(b"v1/models"), 400, BAD),
     "a host first": (target(b"@evil/y"), 400, BAD),
-    "connect": (b"CONNECT evil:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400, TARGET),
+    "connect": (b"CONNECT evil:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_method"),
+    "connect to a path": (
+        b"CONNECT /v1/responses HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        "bad_method",
+    ),
     "bytes beyond ascii in the target": (target(b"/v1/\xef\xbc\x8fx"), 400, BAD),
     "a nul in the target": (target(b"/v1/\0x"), 400, BAD),
     "obs-fold": (line(b"X: 1\r\n 2"), 400, BAD),
@@ -579,6 +584,15 @@ def test_a_client_that_waits_for_100_may_be_refused_instead(port: int) -> None:
     assert (answer.status, answer.interim) == (413, 0)
 
 
+def test_a_refused_body_is_not_asked_for(port: int) -> None:
+    head = POST + b"Expect: 100-continue\r\n"
+
+    with Wire(port=port) as wire:
+        answer = wire.say(head + CHUNKED + b"no size\r\n").answer()
+
+    assert (answer.code, answer.interim) == (BAD, 0)
+
+
 # -- leaving -----------------------------------------------------------------------
 
 
@@ -594,6 +608,18 @@ def test_the_application_hears_at_once_that_a_client_has_left(
         elif how == "half-close":
             wire.half_close()
             wire.rest()
+
+    assert app.left.wait(2)
+
+
+def test_a_client_that_leaves_has_left_every_pipelined_request(
+    app: App, port: int
+) -> None:
+    app.left.clear()
+    stream = b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    with Wire(port=port) as wire:
+        wire.say(stream + GET + b"\r\n").take(100)
 
     assert app.left.wait(2)
 
