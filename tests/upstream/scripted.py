@@ -53,6 +53,8 @@ class Call:
         return whole
 
     async def say(self, data: bytes) -> None:
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 

@@ -6,6 +6,8 @@ import asyncio
 import random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scripted import (
     OK,
     STREAM,
@@ -137,6 +139,39 @@ async def test_a_piece_comes_before_the_next_is_made(connect: Connect) -> None:
         assert await answer.read() == b"first"
         taken.set()
         assert await whole(answer) == b"second"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=st.lists(st.binary(min_size=1, max_size=300), max_size=6),
+    cuts=st.lists(st.integers(1, 400), max_size=12),
+    framing=st.sampled_from(["length", "chunked", "close"]),
+)
+async def test_how_an_answer_was_cut_into_pieces_cannot_be_seen(
+    connect: Connect, pieces: list[bytes], cuts: list[int], framing: str
+) -> None:
+    body = b"".join(pieces)
+    chunks = b"".join(b"%x;a=b\r\n%b\r\n" % (len(each), each) for each in pieces)
+    said = (
+        b"HTTP/1.1 200 OK\r\n"
+        + {
+            "length": b"content-length: %d\r\n\r\n%b" % (len(body), body),
+            "chunked": b"transfer-encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks,
+            "close": b"\r\n" + body,
+        }[framing]
+    )
+
+    async def script(call: Call) -> None:
+        await call.request()
+        rest = said
+        for cut in cuts:
+            await call.say(rest[:cut])
+            rest = rest[cut:]
+            await asyncio.sleep(0)
+        await call.say(rest)
+
+    async with provider(script) as upstream:
+        assert await whole(await connect().send(asking(upstream))) == body
 
 
 async def test_interim_answers_are_passed_over(connect: Connect) -> None:

@@ -130,6 +130,22 @@ async def test_the_connection_is_kept_alive_while_an_image_is_made() -> None:
     assert (bool(alive), after) == (True, 60)
 
 
+async def test_closing_does_not_wait_for_what_is_not_taken() -> None:
+    asleep = asyncio.Event()
+
+    async def script(call: Call) -> None:
+        del call
+        await asleep.wait()
+
+    async with provider(script) as upstream:
+        made = await wire.Network().connect_tcp("127.0.0.1", upstream.port)
+        with pytest.raises(httpcore2.WriteTimeout):
+            await made.write(b"x" * 10_000_000, timeout=0.05)
+        sock = made.get_extra_info("socket")
+        await made.aclose()
+        await until(lambda: sock.fileno() == -1)
+
+
 async def test_who_hangs_up_before_a_byte_is_sent_may_be_asked_again(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +178,7 @@ async def test_what_the_kernel_alone_knows_counts(
         resolving(monkeypatch, upstream.port)
         client = connect()
         await whole(await client.send(REQUEST))
-        monkeypatch.setattr(wire, "_readable", lambda _: upstream.connections == 1)
+        monkeypatch.setattr(wire.Wire, "_readable", lambda _: upstream.connections == 1)
         await whole(await client.send(REQUEST))
 
     assert upstream.connections == 2

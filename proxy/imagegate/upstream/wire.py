@@ -46,6 +46,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self._over = False
         self._broken = False
         self._full = False
+        self._paused = False
         self._used = False
         self._head_left: int | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -60,7 +61,8 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     def data_received(self, data: bytes) -> None:
         """Keep what has come, and take no more when nobody fetches it."""
         self._received += data
-        if len(self._received) > _READ_AHEAD:
+        if len(self._received) > _READ_AHEAD and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
         self._wake()
 
@@ -112,7 +114,8 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         del self._received[:max_bytes]
         if self._head_left is not None:
             self._head_left -= len(data)
-        if len(self._received) <= _READ_AHEAD:
+        if self._paused and len(self._received) <= _READ_AHEAD:
+            self._paused = False
             self._transport.resume_reading()
         return data
 
@@ -131,7 +134,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             self._begin()
         view = memoryview(buffer)
         for start in range(0, len(view), _PIECE):
-            if self._over:
+            if self._gone():
                 raise httpcore2.WriteError("closed before the whole request")
             self._transport.write(view[start : start + _PIECE])
             await self._taken(timeout)
@@ -142,13 +145,23 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         The last moment in which nothing is lost: no byte has been written, and the
         pool takes another connection. So what the kernel knows is asked for too.
         """
-        descriptor = self._transport.get_extra_info("socket").fileno()
-        if self._used and (self._received or self._over or _readable(descriptor)):
+        if self._used and (self._received or self._gone() or self._readable()):
             raise httpcore2.ConnectionNotAvailable
-        if self._over:
+        if self._gone():
             raise httpcore2.ConnectError("closed at once")
         self._used = True
         self._head_left = _HEAD
+
+    def _gone(self) -> bool:
+        # Old versions of uvloop close before they say so.
+        return self._over or self._transport.is_closing()
+
+    def _readable(self) -> bool:
+        with _Selector() as selector:
+            selector.register(
+                self._transport.get_extra_info("socket"), selectors.EVENT_READ
+            )
+            return bool(selector.select(0))
 
     async def _taken(self, seconds: float | None) -> None:
         try:
@@ -270,12 +283,6 @@ def _keep_alive(sock: socket.socket) -> None:
     here = [(name, value) for name, value in _KEEP_ALIVE if hasattr(socket, name)]
     for name, value in here:
         sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def _readable(descriptor: int) -> bool:
-    with _Selector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        return bool(selector.select(0))
 
 
 def _translated(error: OSError) -> Exception:
