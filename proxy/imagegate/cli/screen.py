@@ -97,7 +97,8 @@ def print_table(
 
 def print_json(value: object) -> None:
     """Print one JSON document."""
-    encoded = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    encoded = msgspec.json.encode(value, enc_hook=os.fspath)  # of paths, text
+    encoded = msgspec.json.format(encoded, indent=2)
     write(encoded.decode() + "\n")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +91,9 @@ def trail(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packed.write_bytes(zstd.compress(stamped(first, 20)))
     (folder / "audit-2.jsonl").write_bytes(stamped(second, 21))
     return folder
+
+
+@pytest.fixture(scope="session")
+def asked() -> Callable[..., list[Record]]:
+    """Ask for an image and return the records: `asked(number, team, **settings)`."""
+    return exchange

@@ -32,6 +32,32 @@ class Format(enum.StrEnum):
 
 
 @app.command()
+def verify(
+    files: Files,
+    *,
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="LOG", help="Where checkpoints were taken, as on stdout."),
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Some files were left out knowingly.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Prove that no line was changed, removed, added or moved.
+
+    Names the first bad line, and says what these files cannot show.
+    """
+    from imagegate.cli.audit import verify as command  # noqa: PLC0415 - lazy by design
+
+    raise typer.Exit(
+        command.run(
+            files, elsewhere=checkpoints or (), partial=partial, as_json=as_json
+        )
+    )
+
+
+@app.command()
 def tail(  # noqa: PLR0913 - the options of a command
     files: Files,
     *,
