@@ -6,11 +6,13 @@ import contextlib
 import datetime
 import io
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
+import pytest
 import uvicorn
 
 from imagegate import shipped
@@ -76,3 +78,10 @@ def serving(server: uvicorn.Server, scheme: str = "http") -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def without(reason: str) -> NoReturn:
+    """Do without a client that is not here; where all are required, fail."""
+    if os.environ.get("REQUIRED_CLIENTS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
