@@ -252,7 +252,8 @@ class Call:
 
     @property
     def complete(self) -> bool:
-        return bool(self.sent) and not self.sent[-1].get("more_body", False)
+        last = self.sent[-1] if self.sent else {"type": ""}
+        return last["type"].endswith(".body") and not last.get("more_body", False)
 
     @property
     def code(self) -> str:

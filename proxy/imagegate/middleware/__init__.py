@@ -20,8 +20,9 @@ from imagegate.engine.surface import Lost, Match, find_door
 from imagegate.middleware.headers import without_overrides
 from imagegate.middleware.own import OwnPaths
 from imagegate.middleware.paths import judged_path
-from imagegate.middleware.responder import Responder, offers_websocket
+from imagegate.middleware.responder import Responder
 from imagegate.middleware.setup import Identify, Limits, Setup, anonymous
+from imagegate.middleware.taking import offers_websocket
 
 __all__ = ["Identify", "Limits", "PolicyMiddleware", "anonymous"]
 

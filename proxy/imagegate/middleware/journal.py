@@ -58,8 +58,8 @@ class Journal:
     async def close(self, records: Iterable[Record], *, hurried: bool = False) -> None:
         """Write the last records; the program's log says so if that fails.
 
-        What could not be written before is tried once more: perhaps twice in the
-        audit is better than never.
+        What could not be written before is tried once more, apart: perhaps twice in
+        the audit is better than never.
 
         Args:
             records: The last records.
@@ -67,7 +67,7 @@ class Journal:
                 the records are written first.
         """
         again, self._unwritten = self._unwritten, []
-        writing = self._last([*again, *records])
+        writing = self._last(again, [*records])
         if not hurried:
             await writing
             return
@@ -76,9 +76,10 @@ class Journal:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.shield(task)
 
-    async def _last(self, records: list[Record]) -> None:
-        with contextlib.suppress(AuditUnavailableError):
-            await self.write(records)
+    async def _last(self, *parts: list[Record]) -> None:
+        for records in parts:
+            with contextlib.suppress(AuditUnavailableError):
+                await self.write(records)
 
     def _timed(self, record: _R) -> _R:
         if isinstance(record, EchoRecord):

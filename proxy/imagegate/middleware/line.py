@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from starlette.types import Message, Receive
 
@@ -56,7 +56,7 @@ class Line:
         self._told = 0  # how often the application waits for word, or is being told
         self._patient = True
         self._closed = False
-        self._task = asyncio.current_task()
+        self._task = cast("asyncio.Task[None]", asyncio.current_task())
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -71,10 +71,10 @@ class Line:
             return {"type": "http.request", "body": body, "more_body": False}
         if self._over.is_set():
             return {"type": "http.disconnect"}
-        if not self._whole or self._closed:
-            return self._noted(await self._receive())
-        self._listen()
         with self.telling():
+            if not self._whole or self._closed:
+                return self._noted(await self._receive())
+            self._listen()
             await self._over.wait()
         return {"type": "http.disconnect"}
 
@@ -105,12 +105,16 @@ class Line:
         for pending in (self._timer, self._listener):
             if pending is not None:
                 pending.cancel()
-        if not self._cancelled or self._task is None:
+        if not self._cancelled:
             return False
         return not self._task.uncancel() and isinstance(error, asyncio.CancelledError)
 
     def hang_up(self) -> None:
-        """Stop the application as if its client had left."""
+        """Stop the application as if its client had left.
+
+        Never at once where it is being told: a task that cancels itself finds out
+        at its next wait, which may be behind the application.
+        """
         self._over.set()
         if self._told:
             self._timer = self._loop.call_later(self._grace, self._cancel)
@@ -119,7 +123,7 @@ class Line:
 
     def client_left(self) -> None:
         """Take word that the client has left."""
-        if self.answered:
+        if self.answered or self._closed:
             self._over.set()
         elif not self._over.is_set():
             self.left = True
@@ -153,6 +157,5 @@ class Line:
         return message
 
     def _cancel(self) -> None:
-        if self._task is not None and not self._closed:
-            self._cancelled = True
-            self._task.cancel()
+        self._cancelled = True
+        self._task.cancel()

@@ -16,16 +16,20 @@ from imagegate.engine.exchange import Exchange, Fed
 from imagegate.middleware.encoding import CODINGS, BrokenCodingError, Decoding
 from imagegate.middleware.headers import Headers, tokens, values
 
-_MAX_DECODED: Final = 256 * 1024 * 1024
-"""Of one answer. Five images at their largest; a bomb costs so much, and no more."""
 _ALIASES: Final = {"x-gzip": "gzip"}
 
 
 class Observer:
-    """Shows an answer to its exchange; one use."""
+    """Shows an answer to its exchange; one use.
 
-    def __init__(self, exchange: Exchange) -> None:
+    Args:
+        exchange: The exchange.
+        limit: How many bytes of an encoded answer are decoded.
+    """
+
+    def __init__(self, exchange: Exchange, limit: int) -> None:
         self._exchange = exchange
+        self._limit = limit
         self._decoding: Decoding | None = None
         self._decoded = 0
 
@@ -53,20 +57,20 @@ class Observer:
         if self._decoding is None:
             return self._exchange.feed(chunk, last=last)
         found = await self._read(self._decoding, chunk)
-        if last and not any(fed.cut for fed in found):
-            found.append(self._exchange.feed(b"", last=True))
-        return _joined(found, chunk)
+        if last and found.cut is None:
+            found = _joined(found, self._exchange.feed(b"", last=True))
+        return found
 
-    async def _read(self, decoding: Decoding, chunk: bytes) -> list[Fed]:
-        found: list[Fed] = []
+    async def _read(self, decoding: Decoding, chunk: bytes) -> Fed:
+        found = Fed(relay=chunk)
         try:
             for part in decoding.feed(chunk):
                 self._count(part)
-                found.append(self._exchange.feed(part))
-                if found[-1].cut is not None:
+                found = _joined(found, self._exchange.feed(part))
+                if found.cut is not None:
                     break
-                if len(found) > 1:
-                    await asyncio.sleep(0)
+                if len(part) > len(chunk):
+                    await asyncio.sleep(0)  # it may be a bomb
         except BrokenCodingError:
             self._exchange.blind()
             self._decoding = None
@@ -74,18 +78,15 @@ class Observer:
 
     def _count(self, part: bytes) -> None:
         self._decoded += len(part)
-        if self._decoded > _MAX_DECODED:
+        if self._decoded > self._limit:
             raise BrokenCodingError
 
 
-def _joined(found: list[Fed], chunk: bytes) -> Fed:
-    """Join what followed from the pieces of one chunk."""
-    joined = Fed(relay=chunk)
-    for fed in found:
-        joined = msgspec.structs.replace(
-            joined,
-            records=joined.records + fed.records,
-            cut=fed.cut or joined.cut,
-            cancel=fed.cancel or joined.cancel,
-        )
-    return joined
+def _joined(one: Fed, other: Fed) -> Fed:
+    """Join what followed from two pieces of one chunk; it is relayed whole."""
+    return msgspec.structs.replace(
+        one,
+        records=one.records + other.records,
+        cut=other.cut,
+        cancel=other.cancel or one.cancel,
+    )

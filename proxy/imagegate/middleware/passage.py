@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import msgspec
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from imagegate import log
 from imagegate.engine.exchange import Ended, Exchange
@@ -16,6 +16,7 @@ from imagegate.middleware.cancelling import cancel_response
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line, Unwanted
 from imagegate.middleware.relay import BrokenOff, Relay
+from imagegate.middleware.setup import Setup
 
 OUTCOME: Final = "imagegate.outcome"
 """The extension in which an application may say that it answered in the provider's
@@ -38,8 +39,9 @@ def extended(scope: Scope) -> tuple[Scope, dict[str, Any]]:
 class Passage:
     """One exchange from its decision to its end; one use."""
 
-    def __init__(self, app: ASGIApp, exchange: Exchange, journal: Journal) -> None:
-        self._app = app
+    def __init__(self, setup: Setup, exchange: Exchange, journal: Journal) -> None:
+        self._app = setup.app
+        self._limits = setup.limits
         self._exchange = exchange
         self._journal = journal
 
@@ -57,15 +59,25 @@ class Passage:
             closing = self._exchange.close("shutdown" if hurried else how)
             await self._journal.close(closing.records, hurried=hurried)
 
-    async def go(self, scope: Scope, line: Line, send: Send) -> None:
+    async def go(
+        self, scope: Scope, body: bytes | None, receive: Receive, send: Send
+    ) -> None:
         """Let a request go on, and see its answer through.
+
+        Args:
+            scope: As the application is to see it.
+            body: What it is given to read; None for what the client sends.
+            receive: The server's.
+            send: The server's.
 
         Raises:
             BrokenOff: When the answer had to be broken off.
             BaseException: What the application raised of its own accord.
         """
         scope, outcome = extended(scope)
-        relay = Relay(self._exchange, self._journal, line, send)
+        line = Line(receive, self._limits.grace, body)
+        limit = self._limits.answer
+        relay = Relay(self._exchange, self._journal, line, send, limit=limit)
         failure = await self._run(scope, line, relay)
         how = _ended(failure, line, relay, outcome.get("ended"))
         closing = self._exchange.close(how)

@@ -38,6 +38,13 @@ class BrokenOff(log.Told):
 class Relay:
     """The `send` of the inner application; one use.
 
+    Args:
+        exchange: The exchange.
+        journal: Its records.
+        line: The client's end.
+        send: The server's.
+        limit: How many bytes of an encoded answer are decoded.
+
     Attributes:
         complete: All of the answer was sent, or all that will be.
         cut: It was ended here, before its own end.
@@ -49,7 +56,13 @@ class Relay:
     """
 
     def __init__(
-        self, exchange: Exchange, journal: Journal, line: Line, send: Send
+        self,
+        exchange: Exchange,
+        journal: Journal,
+        line: Line,
+        send: Send,
+        *,
+        limit: int,
     ) -> None:
         self.complete = False
         self.cut = False
@@ -62,7 +75,7 @@ class Relay:
         self._journal = journal
         self._line = line
         self._send = send
-        self._observer = Observer(exchange)
+        self._observer = Observer(exchange, limit)
         self._begun = False
         self._streams = False
         self._length: int | None = None

@@ -17,30 +17,22 @@ from imagegate.engine.decision import Forward, Rewrite
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.exchange import Ended, Exchange, Ruling
 from imagegate.engine.gate import Context
-from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.refusal import Refusal
 from imagegate.engine.surface import Lost, Match
 from imagegate.middleware.denial import (
     CLIENT_LEFT,
     FAILED,
-    NO_WEBSOCKET,
     SHUTDOWN,
     deny,
     not_recorded,
 )
-from imagegate.middleware.headers import (
-    check_headers,
-    describing,
-    pairs,
-    tokens,
-    without_overrides,
-)
-from imagegate.middleware.intake import Gone, read, take_body
+from imagegate.middleware.headers import describing, pairs, without_overrides
+from imagegate.middleware.intake import Gone
 from imagegate.middleware.journal import Journal
-from imagegate.middleware.line import Line
 from imagegate.middleware.passage import Passage
 from imagegate.middleware.paths import retold
 from imagegate.middleware.setup import Setup
+from imagegate.middleware.taking import Taking
 from imagegate.middleware.trace import trace_of
 
 _BODILESS: Final = frozenset({"GET", "DELETE"})
@@ -74,15 +66,14 @@ class Responder:
         self._path = path
         self._door = door
         self._journal = Journal(setup.audit, uuid.uuid4().hex)
-        self._principal: Principal = ANONYMOUS
-        self._size: int | None = None
+        self._taking = Taking(setup, scope, receive, door)
 
     async def respond(self) -> None:
         """Judge the request, and see its answer through."""
         body: Body | None = None
         fault: MalformedRequest | None = None
         try:
-            body = await self._taken()
+            body = await self._taking.take()
         except MalformedRequest as error:
             fault = error
         except Gone:
@@ -93,47 +84,6 @@ class Responder:
         except Exception as error:  # noqa: BLE001 - fails closed, whatever it was
             fault = self._failed(error)
         await self._go_on(body, fault)
-
-    # -- taking -----------------------------------------------------------------
-
-    async def _taken(self) -> Body | None:
-        """Take the head, and the body if it is judged.
-
-        Raises:
-            MalformedRequest: When it cannot be judged.
-            Gone: When the client leaves.
-        """
-        headers, limits = self._scope["headers"], self._setup.limits
-        check_headers(headers, limits)
-        self._principal = await self._setup.identify(self._scope)
-        if isinstance(self._door, Lost):
-            return None
-        if self._wants_websocket(self._door):
-            raise NO_WEBSOCKET
-        if not self._is_judged(self._door):
-            return None
-        data = await take_body(self._receive, headers, limits)
-        self._size = len(data)
-        return await read(data, headers, self._door.door, limits)
-
-    def _wants_websocket(self, match: Match) -> bool:
-        """Whether this is the offer of a WebSocket that is not served here."""
-        if self._scope["type"] == "websocket":
-            return match.door.method == "WEBSOCKET"
-        return offers_websocket(self._scope)
-
-    def _is_judged(self, match: Match) -> bool:
-        judged = self._setup.gate.decider.stance(match.door) == "enforce"
-        return judged and match.door.reading != "none"
-
-    def _is_whole(self) -> bool:
-        """Whether nothing of the request is left unread."""
-        headers = self._scope["headers"]
-        none = not tokens(headers, "transfer-encoding") and not any(
-            key.lower() == b"content-length" and value.strip() != b"0"
-            for key, value in headers
-        )
-        return none or self._size is not None
 
     # -- deciding ---------------------------------------------------------------
 
@@ -163,11 +113,11 @@ class Responder:
             decision_id=self._journal.decision_id,
             door=self._door,
             date=datetime.datetime.now(tz=datetime.UTC).date(),
-            principal=self._principal,
+            principal=self._taking.principal,
             transport=self._scope["type"],
             trace_id=trace.trace_id,
             span_id=trace.span_id,
-            bytes_in=self._size,
+            bytes_in=self._taking.size,
         )
         return Exchange(self._setup.gate, context)
 
@@ -209,15 +159,13 @@ class Responder:
             await self._journal.close(exchange.close("shutdown").records, hurried=True)
             raise
         seen = not isinstance(ruling.decision, Forward) or ruling.decision.inspected
-        passage = Passage(self._setup.app, exchange, self._journal)
+        passage = Passage(self._setup, exchange, self._journal)
         scope = self._told(ruling, len(data), seen=seen, json=read)
         if scope["type"] == "websocket":
             await passage.unseen(scope, self._receive, self._send)
             return
         # A door that takes no body gets none: nobody would have judged it.
-        body = data if seen else None
-        line = Line(self._receive, self._setup.limits.grace, body)
-        await passage.go(scope, line, self._send)
+        await passage.go(scope, data if seen else None, self._receive, self._send)
 
     def _told(self, ruling: Ruling, size: int, *, seen: bool, json: bool) -> Scope:
         """Return what the application is told of the request."""
@@ -232,7 +180,7 @@ class Responder:
         return {**scope, "headers": told}
 
     async def _deny(self, refusal: Refusal) -> None:
-        whole = self._is_whole()
+        whole = self._taking.whole
         await deny(refusal, self._scope, self._receive, self._send, whole=whole)
 
     async def _close_unread(self, fault: MalformedRequest) -> None:
@@ -241,15 +189,6 @@ class Responder:
         record = exchange.malformed(fault).record
         closing = exchange.close("shutdown")
         await self._journal.close([record, *closing.records], hurried=True)
-
-
-def offers_websocket(scope: Scope) -> bool:
-    """Whether a request over HTTP offers to become a WebSocket."""
-    return any(
-        word.strip(" \t") == "websocket"
-        for value in tokens(scope["headers"], "upgrade")
-        for word in value.split(",")
-    )
 
 
 def _written(ruling: Ruling, body: Body | None) -> bytes:

@@ -24,6 +24,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         seconds: From the first to the last byte of the body.
         headers: Header lines. nginx takes as many as fit, Apache 100.
         head: Bytes of all headers; nginx's default is 32 KB too.
+        answer: Bytes of an encoded answer, decoded to be observed; five images at
+            their largest. It bounds what a bomb costs: what is relayed has no limit.
         grace: Seconds in which an application that knows that its client left, or
             that its answer was cut, may stop by itself before it is cancelled.
     """
@@ -32,6 +34,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 120.0
     headers: int = 100
     head: int = 32 * 1024
+    answer: int = 256 * 1024 * 1024
     grace: float = 1.0
 
 
