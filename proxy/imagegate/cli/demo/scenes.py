@@ -15,7 +15,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """One request.
 
     Attributes:
-        title: What it is to show.
+        title: What it is; the policy says what becomes of it.
         tool: The settings of its image tool.
         stream: Whether the answer is streamed.
     """
@@ -46,7 +46,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         asked: The settings that the client sent.
-        sent: Those that reached the provider; None when nothing did.
+        sent: Those that reached the provider, if any did; None when no byte did.
         answer: What the client got, in words.
         records: What was written down.
     """
@@ -61,7 +61,7 @@ Watch = Callable[[Event], None]
 
 SCENES: Sequence[Scene] = (
     Scene(
-        title="A request within the policy goes on as it is",
+        title="A modest request",
         tool={
             "model": "gpt-image-1-mini",
             "quality": "low",
@@ -72,16 +72,15 @@ SCENES: Sequence[Scene] = (
         },
     ),
     Scene(
-        title="A request that asks for more is brought down",
+        title="A request that asks for more",
         tool={"model": "gpt-image-2", "quality": "high", "size": "2000x1120"},
     ),
     Scene(
-        title="A request that cannot be judged is refused, with what would pass",
+        title="A request that nobody can judge",
         tool={"quality": "ultra"},
     ),
     Scene(
-        title="A stream is relayed as it comes; what it says of images is on record "
-        "before",
+        title="A stream, relayed as it comes",
         tool={"quality": "medium", "partial_images": 2},
         stream=True,
     ),

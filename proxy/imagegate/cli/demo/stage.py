@@ -16,7 +16,7 @@ import openai
 from imagegate import shipped
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
-from imagegate.cli.demo.scenes import Event, Played, Record, Scene, Watch
+from imagegate.cli.demo.scenes import Event, Played, Record, Scene, Tool, Watch
 from imagegate.engine.gate import Gate
 from imagegate.engine.policy import Policy
 from imagegate.server.run import Listener, Server, server_for
@@ -68,7 +68,7 @@ class Stage:
         received = list(self._simulator.received)[before:]
         return Played(
             asked=scene.tool,
-            sent=json.loads(received[-1].body)["tools"][0] if received else None,
+            sent=_image_tool(received[-1].body) if received else None,
             answer=answer,
             records=self._whole_exchange(),
         )
@@ -131,13 +131,20 @@ class Stage:
         return f"{images}, in {count} events"
 
 
+def _image_tool(body: bytes) -> Tool:
+    """Return the settings that were sent; none when the tool was taken out."""
+    tools = json.loads(body)["tools"]
+    return tools[0] if tools else {}
+
+
 def _images(response: Any) -> str:  # noqa: ANN401 - a Response of OpenAI's
-    return ", ".join(
+    images = [
         f"an image of {len(item.result) * 3 // 4:,} bytes, "
         f"{item.size} at {item.quality}"
         for item in response.output
         if item.type == "image_generation_call"
-    )
+    ]
+    return ", ".join(images) or "a text without an image"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagegate.cli.demo.scenes import Event, Played, Record, Watch
-from imagegate.cli.screen import WIDE
+from imagegate.cli.screen import WIDE, write
 from imagegate.engine.policy import Policy
 
 _FIELDS = ("model", "quality", "size", "moderation", "output_format", "partial_images")
@@ -68,7 +68,7 @@ class Teller:
         decision = _name(played.records[0]) if played.records else ""
         word, style = _DECISIONS.get(decision, (decision, ""))
         self._line("decided", Text(word, style=style))
-        self._screen.print(Padding(self._settings(played), (0, 0, 0, 3), expand=False))
+        self._print(self._settings(played))
         self._line("came back", played.answer)
         self._line("recorded", ", ".join(_in_words(each) for each in played.records))
 
@@ -90,7 +90,7 @@ class Teller:
             asked, sent = _value(played.asked, field), _value(played.sent, field)
             if asked == sent == _ABSENT and field not in rules:
                 continue
-            changed = "bold yellow" if asked != sent and played.sent else ""
+            changed = "bold yellow" if asked != sent else ""
             rule = rules.get(field, {})
             cells = [rule.get("rule", ""), rule.get("reason", "")]
             table.add_row(
@@ -117,7 +117,17 @@ class Teller:
 
     def _line(self, head: str, text: Text | str) -> None:
         line = Text.assemble((f"{head:<{_HEAD}}", "cyan"), text)
-        self._screen.print(Padding(_hanging(line), (0, 0, 0, 3), expand=False))
+        self._print(_hanging(line))
+
+    def _print(self, table: Table) -> None:
+        """Print a table; a pipe gets no blanks behind its cells."""
+        indented = Padding(table, (0, 0, 0, 3), expand=False)
+        if self._screen.is_terminal:
+            self._screen.print(indented)
+            return
+        with self._screen.capture() as capture:
+            self._screen.print(indented)
+        write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
 
 
 def _hanging(line: Text) -> Table:

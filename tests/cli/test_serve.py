@@ -1,0 +1,525 @@
+"""`imagegate serve` as a process of its own, with real clients, before a simulator."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from imagegate.server.listener import Listener
+from imagegate.server.run import server_for
+from imagegate.simulator import Simulator, create_simulator
+
+IMAGE: Any = {"type": "image_generation"}
+EVERYBODY = "0.0.0.0"  # noqa: S104 - what has to be meant
+
+
+def until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    """Wait for something to be so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to be so"
+        threading.Event().wait(0.01)
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGATE_")}
+    return {**kept, **extra}
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "imagegate", "serve", *map(str, arguments)]
+
+
+def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        command(*arguments),
+        env=environment(environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Gateway:
+    """A running gateway: its records on one side, its log on the other."""
+
+    def __init__(self, folder: Path, *arguments: str | Path, **environ: str) -> None:
+        self._out, self._err = folder / "records", folder / "log"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command("--port", "0", *arguments),
+                env=environment(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        ended = self.process.poll
+        until(lambda: bool(self.said("listening")) or ended() is not None)
+        [listening] = self.said("listening")
+        self.url: str = listening["url"]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of the log about something."""
+        return [
+            line
+            for line in map(json.loads, self._whole(self._err))
+            if line["event"] == f"imagegate.{event}"
+        ]
+
+    def log(self) -> str:
+        return self._err.read_text()
+
+    def records(self, event: str) -> list[dict[str, Any]]:
+        """Return the records of something."""
+        return [
+            record
+            for record in map(json.loads, self._whole(self._out))
+            if record["event"] == f"imagegate.{event}"
+        ]
+
+    def _whole(self, file: Path) -> list[str]:
+        return [
+            line
+            for line in file.read_text().splitlines(keepends=True)
+            if line[-1:] == "\n"
+        ]
+
+    def client(self, **options: Any) -> openai.OpenAI:
+        options = {"api_key": "client-canary", "max_retries": 0, **options}
+        return openai.OpenAI(base_url=f"{self.url}/v1", **options)
+
+    def workers(self) -> set[int]:
+        return children(self.process.pid)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Tell it to end, and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+def children(pid: int) -> set[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return set(map(int, listed.split()))
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended, even if nobody asked for its exit code."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+def refuses(gateway: Gateway) -> bool:
+    """Tell whether nobody listens any more."""
+    try:
+        httpx2.get(f"{gateway.url}/livez", timeout=5)
+    except httpx2.ConnectError:
+        return True
+    except httpx2.TransportError:
+        return False  # taken by the kernel, and by nobody else
+    return False
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    return create_simulator(behaviour="bits=0")
+
+
+@pytest.fixture(scope="module")
+def provider(simulator: Simulator) -> Iterator[str]:
+    server = server_for(simulator, Listener(grace=1))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+Start = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start(provider: str, tmp_path: Path) -> Iterator[Start]:
+    """Start a gateway in front of the simulator; it ends with the test."""
+    started: list[Gateway] = []
+
+    def starting(*arguments: str | Path, **environ: str) -> Gateway:
+        upstream = ("--policy", "standard", "--upstream", provider)
+        started.append(Gateway(tmp_path, *upstream, *arguments, **environ))
+        return started[-1]
+
+    yield starting
+    for gateway in started:
+        with contextlib.suppress(ProcessLookupError):
+            gateway.process.kill()
+        gateway.process.wait()
+
+
+def ask(gateway: Gateway, **options: Any) -> Any:
+    with gateway.client() as client:
+        return client.responses.create(
+            model="gpt-5", input="a cat", tools=[IMAGE], **options
+        )
+
+
+# -- serving --------------------------------------------------------------------------
+
+
+def test_a_request_goes_through_and_is_recorded_and_the_end_is_good(
+    start: Start, simulator: Simulator
+) -> None:
+    gateway = start()
+
+    answer = ask(gateway)
+
+    assert answer.output[0].type == "image_generation_call"
+    assert simulator.received[-1].header("authorization") == "Bearer client-canary"
+    [rewritten] = gateway.records("request_rewritten")
+    [listening] = gateway.said("listening")
+    assert rewritten["policy_digest"] == listening["digest"]
+    assert listening["policy"] == "standard"
+    assert httpx2.get(f"{gateway.url}/readyz").json()["digest"] == listening["digest"]
+    assert gateway.end() == 0
+    assert len(gateway.records("exchange_finished")) == 1
+    assert len(gateway.said("stopped")) == 1
+    assert "canary" not in gateway.log()
+
+
+def test_ctrl_c_ends_it_well_too(start: Start) -> None:
+    assert start().end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stream_that_is_open_gets_its_time(start: Start, workers: str) -> None:
+    gateway = start("--workers", workers)
+    with gateway.client() as client:
+        stream = client.responses.create(
+            model="gpt-5",
+            input="a cat",
+            tools=[IMAGE],
+            stream=True,
+            metadata={"simulator": "delay_ms=40 deltas=20"},
+        )
+        seen = [next(stream)]
+
+        gateway.process.send_signal(signal.SIGTERM)
+        until(lambda: refuses(gateway))
+        seen += stream
+
+    assert seen[-1].type == "response.completed"
+    assert gateway.process.wait(30) == 0
+    [finished] = gateway.records("exchange_finished")
+    assert finished["outcome"] == "completed"
+
+
+def test_a_stream_beyond_its_grace_is_cut_and_its_end_is_recorded(
+    start: Start,
+) -> None:
+    gateway = start("--grace", "1")
+    with gateway.client() as client:
+        stream = client.responses.create(
+            model="gpt-5",
+            input="a cat",
+            tools=[IMAGE],
+            stream=True,
+            metadata={"simulator": "hang=2000"},
+        )
+        next(stream)
+
+        began = time.monotonic()
+        assert gateway.end() == 0
+        assert time.monotonic() - began < 10
+
+    assert len(gateway.records("exchange_finished")) == 1
+    assert "Traceback" not in gateway.log()
+
+
+def test_a_provider_that_breaks_off_is_one_line_in_the_log(start: Start) -> None:
+    gateway = start()
+
+    with gateway.client() as client, pytest.raises(Exception, match=r"."):
+        list(
+            client.responses.create(
+                model="gpt-5",
+                input="a cat",
+                tools=[IMAGE],
+                stream=True,
+                metadata={"simulator": "truncate=3000"},
+            )
+        )
+    until(lambda: bool(gateway.said("answer_broken")))
+
+    [line] = gateway.said("answer_broken")
+    [finished] = gateway.records("exchange_finished")
+    assert line["decision_id"] == finished["decision_id"]
+    assert "Traceback" not in gateway.log()
+
+
+# -- credentials ----------------------------------------------------------------------
+
+
+def test_our_key_goes_on_and_the_clients_does_not(
+    start: Start, simulator: Simulator, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("first\n")
+    key.chmod(0o600)
+    gateway = start("--credential", f"authorization=file:{key}")
+
+    ask(gateway)
+    seen = [simulator.received[-1].header("authorization")]
+    key.write_text("other\n")
+    ask(gateway)
+    seen.append(simulator.received[-1].header("authorization"))
+
+    assert seen == ["Bearer first", "Bearer other"]
+    assert simulator.received[-1].header("api-key") is None
+
+
+def test_a_key_in_a_variable_is_in_no_output(
+    start: Start, simulator: Simulator
+) -> None:
+    gateway = start(
+        "--credential", "api-key=env:AZURE_KEY", "--workers", "2", AZURE_KEY="k-canary"
+    )
+
+    httpx2.get(f"{gateway.url}/openai/v1/models", headers={"api-key": "client"})
+
+    assert simulator.received[-1].header("api-key") == "k-canary"
+    assert simulator.received[-1].header("authorization") is None
+    assert gateway.end() == 0
+    assert "canary" not in gateway.log()
+    assert "canary" not in gateway._out.read_text()
+
+
+# -- TLS ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    public, key = folder / "tls.crt", folder / "tls.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",  # noqa: S607 - the one on PATH
+         "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", key, "-out", public],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    key.chmod(0o600)
+    return public, key
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_sdk_speaks_tls_with_it(
+    start: Start, certificate: tuple[Path, Path], workers: str
+) -> None:
+    public, key = certificate
+    gateway = start("--tls-certificate", public, "--tls-key", key, "--workers", workers)
+    trust = ssl.create_default_context(cafile=str(public))
+
+    with (
+        httpx2.Client(verify=trust) as transport,
+        gateway.client(http_client=transport) as client,
+    ):
+        answer = client.responses.create(model="gpt-5", input="a cat", tools=[IMAGE])
+
+    assert gateway.url.startswith("https://")
+    assert answer.output[0].type == "image_generation_call"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_tls_is_1_2_or_newer(start: Start, certificate: tuple[Path, Path]) -> None:
+    public, key = certificate
+    gateway = start("--tls-certificate", public, "--tls-key", key)
+    port = int(gateway.url.rpartition(":")[2])
+
+    def version(newest: ssl.TLSVersion) -> str | None:
+        context = ssl.create_default_context(cafile=str(public))
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.maximum_version = newest
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        ):
+            return secured.version()
+
+    assert version(ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+    assert version(ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        version(ssl.TLSVersion.TLSv1_1)
+
+
+# -- workers --------------------------------------------------------------------------
+
+
+def test_two_workers_answer_and_one_that_is_killed_is_survived(start: Start) -> None:
+    gateway = start("--workers", "2")
+    before = gateway.workers()
+    assert len(before) == 2
+
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: bool(gateway.said("worker_died")))
+    until(lambda: len(gateway.workers()) == 2)
+
+    for _ in range(10):
+        assert ask(gateway).output
+    assert victim not in gateway.workers()
+    assert gateway.said("worker_died")[0]["signal"] == "SIGKILL"
+    workers = gateway.workers()
+    assert gateway.end() == 0
+    assert all(map(gone, workers))
+
+
+def test_each_of_the_workers_takes_requests(start: Start) -> None:
+    gateway = start("--workers", "2")
+    first, second = gateway.workers()
+
+    os.kill(first, signal.SIGSTOP)
+    try:
+        assert httpx2.get(f"{gateway.url}/livez", timeout=10).status_code == 200
+    finally:
+        os.kill(first, signal.SIGCONT)
+    os.kill(second, signal.SIGSTOP)
+    try:
+        assert httpx2.get(f"{gateway.url}/livez", timeout=10).status_code == 200
+    finally:
+        os.kill(second, signal.SIGCONT)
+
+    assert gateway.end() == 0
+
+
+def test_no_worker_outlives_its_parent(start: Start) -> None:
+    gateway = start("--workers", "2")
+    workers = gateway.workers()
+    assert ask(gateway).output
+
+    gateway.process.kill()
+    gateway.process.wait()
+
+    until(lambda: all(map(gone, workers)))
+
+
+# -- refusing to start ----------------------------------------------------------------
+
+FINE = ("--policy", "standard", "--upstream", "https://api.openai.com")
+
+
+def test_an_address_that_is_taken_is_one_line(provider: str) -> None:
+    port = provider.rpartition(":")[2]
+
+    for workers in ("1", "2"):
+        ended = run(*FINE, "--port", port, "--workers", workers)
+
+        assert ended.returncode == 4
+        assert ended.stderr.count("\n") == 1
+        assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr
+
+
+def test_wrong_settings_are_said_together_with_a_wrong_policy(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("version: 1\nname: mine\n")
+
+    ended = run(
+        "--policy", policy, "--host", EVERYBODY, "--port", "x", IMAGEGATE_LISTN="1"
+    )
+
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    found = [line for line in ended.stderr.splitlines() if "error [" in line]
+    assert found == [
+        "IMAGEGATE_LISTN: error [unknown-variable] ",
+        "--port: error [bad-value] listen.port",
+        "error [missing] upstreams",
+        "--host: error [exposed] listen.host",
+        f"{policy}:1:1: error [missing-key] owner",
+        f"{policy}:1:1: error [missing-key] mode",
+    ]
+
+
+def test_a_policy_that_cannot_be_used_has_a_code_of_its_own(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("version: 1\nname: mine\n")
+
+    invalid = run("-p", policy, "--upstream", "https://api.openai.com")
+    missing = run("-p", tmp_path / "none", "--upstream", "https://api.openai.com")
+
+    assert (invalid.returncode, missing.returncode) == (3, 2)
+    assert "no such file" in missing.stderr.lower()
+
+
+def test_what_holds_is_printed_and_nothing_is_served(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text("[listen]\nport = 8443\n")
+
+    ended = run(
+        *FINE,
+        "--print-config",
+        "--credential",
+        "authorization=env:KEY",
+        IMAGEGATE_CONFIG=str(config),
+        IMAGEGATE_LISTEN_GRACE="7",
+        KEY="canary",
+    )
+
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    said = dict(line.split("  # ") for line in ended.stdout.splitlines() if "#" in line)
+    origins = {name.strip(): origin for name, origin in said.items()}
+    assert origins["port = 8443"] == f"{config}:2"
+    assert origins["grace = 7"] == "IMAGEGATE_LISTEN_GRACE"
+    assert origins['credential = "authorization=env:KEY"'] == "--credential"
+    assert origins['host = "127.0.0.1"'] == "default"
+    assert "canary" not in ended.stdout
+
+
+def test_what_is_printed_starts_the_same_gateway(provider: str, tmp_path: Path) -> None:
+    printed = run("-p", "standard", "--upstream", provider, "--print-config")
+    config = tmp_path / "printed.toml"
+    config.write_text(printed.stdout)
+
+    gateway = Gateway(tmp_path, "--config", config)
+    try:
+        assert ask(gateway).output
+    finally:
+        assert gateway.end() == 0
+
+
+def test_it_listens_to_everybody_only_when_told_so_and_says_it(start: Start) -> None:
+    gateway = start("--host", EVERYBODY, "--unauthenticated")
+
+    assert len(gateway.said("unauthenticated")) == 1
+
+
+def test_the_help_names_every_option_and_keeps_to_the_screen() -> None:
+    ended = run("--help", COLUMNS="80")
+
+    from imagegate.settings.keys import OPTIONS  # noqa: PLC0415 - here only
+
+    assert ended.returncode == 0
+    for option in (*OPTIONS.values(), "--config", "--print-config"):
+        assert f"{option} " in ended.stdout
+    assert max(map(len, ended.stdout.splitlines())) <= 80
