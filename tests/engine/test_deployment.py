@@ -253,3 +253,14 @@ def test_the_deployment_in_a_path_is_the_model(
     assert answer.rules == expected
     if not expected:
         assert answer.word == "forward"
+
+
+@pytest.mark.parametrize("model", [{"id": "gpt-image-2"}, ["mini"], 7, True])
+@pytest.mark.parametrize("header", [None, "mini"])
+def test_a_model_that_is_no_text_is_refused(model: object, header: str | None) -> None:
+    headers = {} if header is None else {HEADER: header}
+
+    answer = azure(DEPLOYED, LOW | {"model": model}, headers=headers)
+
+    assert isinstance(answer.decision, Block)
+    assert answer.violations[0].pointer.startswith("/tools/0/model")

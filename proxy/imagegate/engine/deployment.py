@@ -32,7 +32,9 @@ def header_of(notes: Notes, request: Request) -> str | None:
 def judge_header(notes: Notes, asked: str | None, verdicts: Sequence[Verdict]) -> None:
     """Make the header say the same as the tools."""
     # A tool that names none was judged by what the header says as it came.
-    names = {verdict.model or asked for verdict in verdicts}
+    # One whose model is no text is refused for that.
+    texts = (verdict.model for verdict in verdicts)
+    names = {(text if isinstance(text, str) else None) or asked for text in texts}
     if len(names) > 1:
         said = "tools with different image models cannot share one request"
         notes.refuse_always("", HEADER, "deployment", said)
