@@ -228,7 +228,8 @@ class Ledger:
         due: list[SinkRecord] = []
         if not file.size:
             due.append(self._opening(file))
-        if self._unreported or self._held or file.torn.size:
+        owes = self._unreported or self._held or file.torn.size
+        if owes or self.problem is not None:
             due.append(self._gap(file))
         if not due:
             return []
@@ -277,7 +278,7 @@ class Ledger:
                 self._held.pop(record.decision_id, None)
             elif isinstance(record, GapRecord):
                 self._unreported -= record.lost
-                self._since = None
+                self._since = self.problem = None
         if first:
             self._bear_witness()
 
@@ -392,10 +393,9 @@ class Ledger:
         self._put_once(file, [entry_of(closing)])
 
     def _finish(self) -> None:
-        file = self._ready()
-        ends = [unknown_end(decision) for decision in self._open.values()]
-        ends = [end for end in ends if end.decision_id not in self._held]
-        self._put(file, entries_of(ends))
+        self._put(self._ready(), [])
+        for decision in list(self._open.values()):
+            self._put(self._ready(), [entry_of(unknown_end(decision))])
         self._checkpoint()
         self._end(self._ready(), "shutdown")
         self._bear_witness()

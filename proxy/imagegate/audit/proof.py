@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeAlias
+from typing import Any, BinaryIO, Final, Literal, NoReturn, TypeAlias
 
 import msgspec
 
@@ -86,7 +86,8 @@ class Foreign:
     def is_told_in(self, note: Mapping[str, Any]) -> bool:
         """Tell whether a note is about these bytes, with or without a last newline."""
         told = (note.get("torn_bytes"), note.get("torn_hash"))
-        return told in [(each.size, each.hash) for each in (self._whole, self._bare)]
+        ours = [(each.size, each.hash) for each in (self._whole, self._bare)]
+        return told[0] != 0 and told in ours
 
 
 class FileProof:
@@ -124,7 +125,7 @@ class FileProof:
     def read(self, progress: Callable[[int], None]) -> None:
         """Read the file; what is wrong with it is in `broken` afterwards."""
         try:
-            with open_log(self.path) as stream:
+            with self._stream() as stream:
                 self._read(lines_in(stream), progress)
         except UnreadableError as error:
             says = f"what follows cannot be decompressed: {error}"
@@ -134,6 +135,14 @@ class FileProof:
         if self.broken is not None and self.foreign:
             self.broken = self.unaccounted  # it comes before what was found
 
+    def _stream(self) -> BinaryIO:
+        """Open the file, or what it has been compressed to since it was listed."""
+        try:
+            return open_log(self.path)
+        except FileNotFoundError:
+            self.path = self.path.with_name(self.path.name + PACKED)
+            return open_log(self.path)
+
     def _read(self, lines: Iterator[bytes], progress: Callable[[int], None]) -> None:
         for raw in lines:
             self.number += 1
@@ -141,7 +150,7 @@ class FileProof:
             if not self.number % _STEP:
                 progress(_STEP)
         progress(self.number % _STEP)
-        if self.first is None and not self.held:
+        if self.first is None and self.number and not self.held:
             says = "there is no line of a journal in it"
             self._complain("not-the-beginning", says, at=1)
 
@@ -188,6 +197,9 @@ class FileProof:
         if line.event != _OPENED:
             says = f"the first line is {line.event!r}, not {_OPENED!r}"
             self._complain("not-the-beginning", says)
+        if self.instance not in ("", line.instance):
+            says = f"it is a line of {line.instance}, which the file is not named after"
+            self._complain("foreign", says)
         if not line.seq and line.prev != genesis(line.instance):
             says = "the chain does not begin as that of its instance"
             self._complain("edited", says)
@@ -244,18 +256,19 @@ class FileProof:
         if event == CLOSED:
             self._close(raw)
         elif event == _OPENED:
-            with suppress(msgspec.MsgspecError):
+            with suppress(*_NO_LINE):
                 self.opened = _read_opened(raw)
         elif event == "imagegate.audit_retired":
-            with suppress(msgspec.MsgspecError):
+            with suppress(*_NO_LINE):
                 self.retired += _read_retired(raw).files
         elif event in _NOTES:
-            self._take_note(_read_note(raw))
+            with suppress(*_NO_LINE):
+                self._take_note(_read_note(raw))
 
     def _close(self, raw: bytes) -> None:
         self.closed = True
         first = self.first.seq if self.first else 0
-        with suppress(msgspec.MsgspecError):
+        with suppress(*_NO_LINE):
             if _read_closed(raw).lines != self.seq - first + 1:
                 says = "it states another number of lines than there are"
                 self._complain("edited", says)

@@ -138,11 +138,20 @@ def is_closed(path: Path) -> bool:
 def tidy(directory: Path) -> None:
     """Remove what a process left that died while it created or packed a file."""
     for path in directory.glob(".*.new"):
+        meant = path.with_name(path.name[1:].removesuffix(".new"))
         with contextlib.suppress(OSError):
-            if time.time() - path.lstat().st_mtime > _STALE and instance_of(
-                path.with_name(path.name[1:].removesuffix(".new"))
-            ):
+            if time.time() - path.lstat().st_mtime > _STALE and instance_of(meant):
                 path.unlink()
+    for path in files_in(directory):
+        if path.name.endswith(PACKED):
+            _remove_original(path.with_name(path.name.removesuffix(PACKED)))
+
+
+def _remove_original(path: Path) -> None:
+    """Remove a file whose compressed form is complete, and so has its name."""
+    if path.exists() and (file := LogFile.claim(path)) is not None:
+        path.unlink(missing_ok=True)
+        file.close()
 
 
 def _recover(path: Path, by: str) -> None:

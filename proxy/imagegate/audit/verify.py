@@ -108,22 +108,19 @@ def verify(
     wanted: dict[tuple[str, int], set[str]] = defaultdict(set)
     for each in checkpoints:
         wanted[each.chain, each.last_seq].add(each.last_hash)
-    files = []
-    for path in expand(paths):
-        file = FileProof(path, dict(wanted))
+    files = [FileProof(path, dict(wanted)) for path in expand(paths)]
+    for file in files:
         file.read(progress or (lambda _: None))
-        files.append(file)
     return _Chains(files, wanted, partial=partial).report()
 
 
 def expand(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files that are meant; one may have been compressed meanwhile."""
+    """Yield the files that are meant, and those of the directories that are."""
     for path in paths:
-        packed = path.with_name(path.name + PACKED)
         if path.is_dir():
             yield from files_in(path)
         else:
-            yield packed if not path.exists() and packed.exists() else path
+            yield path
 
 
 def read_checkpoints(lines: Iterable[bytes]) -> Iterator[CheckpointRecord]:
@@ -231,6 +228,9 @@ class _Chains:
         if file.first.seq > expected:
             self._check_gap(before, file, file.first.seq - expected)
         elif file.first.prev != before.hash:
+            if opened is not None and opened.previous_hash == before.hash:
+                says = "it states another hash than the file before it has"
+                raise _found(file, BrokenError("edited", 1, says))
             says = "its hash is not the one that the next file states"
             raise _found(before, BrokenError("edited", before.number, says))
 
@@ -259,6 +259,9 @@ class _Chains:
             )
 
     def _unvouched(self) -> Iterator[str]:
+        for file in self._files:
+            if not file.number and not file.held:
+                yield f"{file.path.name} is empty: its process died, or it was cut off"
         for instance, chain in self._chains.items():
             last, vouched = chain[-1], max(file.vouched for file in chain)
             if not last.closed and not last.held:

@@ -1,0 +1,294 @@
+"""The verifier sees what was done to the files, and says what it cannot see."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from journals import journal
+from making import QUICK, completion, decision
+
+from imagegate.audit.chain import entries_of, first_head, link
+from imagegate.audit.events import CheckpointRecord, OpenedRecord
+from imagegate.audit.logfile import files_in
+from imagegate.audit.verify import Report, read_checkpoints, verify
+
+OPTIONS = msgspec.structs.replace(QUICK, rotate_bytes=4000)
+
+
+@functools.cache
+def trail() -> tuple[dict[str, bytes], tuple[CheckpointRecord, ...]]:
+    """Return the files of a journal, and the checkpoints that went elsewhere."""
+    taken: list[CheckpointRecord] = []
+
+    async def write(directory: Path) -> None:
+        async with journal(directory, options=OPTIONS, witness=taken.append) as audit:
+            for number in range(12):
+                await audit.write([decision(f"d{number}"), completion(f"d{number}")])
+
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(write(Path(name)))
+        files = {path.name: path.read_bytes() for path in files_in(Path(name))}
+    assert len(files) > 3
+    return files, tuple(taken)
+
+
+def verified(
+    files: dict[str, bytes], checkpoints: tuple[CheckpointRecord, ...] = ()
+) -> Report:
+    with tempfile.TemporaryDirectory() as name:
+        for each, data in files.items():
+            Path(name, each).write_bytes(data)
+        return verify([Path(name)], checkpoints=checkpoints)
+
+
+def names() -> st.SearchStrategy[str]:
+    return st.deferred(lambda: st.sampled_from(sorted(trail()[0])))
+
+
+def numbers() -> st.SearchStrategy[int]:
+    return st.integers(min_value=0, max_value=10**6)
+
+
+def place(report: Report) -> tuple[str, int | None, str]:
+    [problem] = report.problems
+    assert problem.file is not None
+    return problem.kind, problem.line, problem.file.name
+
+
+def test_what_was_not_touched_is_proved() -> None:
+    files, checkpoints = trail()
+
+    assert verified(files).ok
+    assert verified(files, checkpoints).ok
+
+
+@given(name=names(), at=numbers(), to=st.binary(max_size=3), take=st.integers(0, 3))
+def test_any_edit_is_seen_up_to_the_last_checkpoint(
+    name: str, at: int, to: bytes, take: int
+) -> None:
+    files, checkpoints = trail()
+    data = files[name]
+    at %= len(data)
+    changed = data[:at] + to + data[at + take :]
+
+    report = verified({**files, name: changed}, checkpoints)
+
+    assert report.ok == (changed == data)
+
+
+@given(name=names(), at=numbers(), to=st.binary(min_size=1, max_size=1))
+def test_any_edit_before_the_last_line_is_seen_and_placed_without_a_checkpoint(
+    name: str, at: int, to: bytes
+) -> None:
+    files, _ = trail()
+    data = files[name]
+    at %= data.rindex(b"\n", 0, -1) + 1
+    changed = data[:at] + to + data[at + 1 :]
+    if changed == data:
+        return
+
+    report = verified({**files, name: changed})
+
+    _, line, file = place(report)
+    edited = data.count(b"\n", 0, at) + 1
+    assert file == name
+    # A line whose `prev` or newline was changed may be told from either side.
+    assert line in (edited - 1, edited, edited + 1)
+
+
+@given(name=names(), first=numbers(), count=st.integers(1, 3))
+def test_any_line_that_was_taken_out_is_missed(
+    name: str, first: int, count: int
+) -> None:
+    files, checkpoints = trail()
+    lines = files[name].splitlines(keepends=True)
+    first %= len(lines)
+    left = lines[:first] + lines[first + count :]
+
+    report = verified({**files, name: b"".join(left)}, checkpoints)
+
+    assert not report.ok
+
+
+@given(name=names(), one=numbers(), other=numbers())
+def test_any_line_that_was_moved_is_seen(name: str, one: int, other: int) -> None:
+    files, checkpoints = trail()
+    lines = files[name].splitlines(keepends=True)
+    line = lines.pop(one % len(lines))
+    lines.insert(other % (len(lines) + 1), line)
+    moved = b"".join(lines)
+
+    assert verified({**files, name: moved}, checkpoints).ok == (moved == files[name])
+
+
+@given(
+    name=names(),
+    at=numbers(),
+    line=st.one_of(
+        st.just(b"\n"),
+        st.binary(max_size=20).map(lambda data: data + b"\n"),
+        st.deferred(
+            lambda: st.sampled_from(
+                b"".join(trail()[0].values()).splitlines(keepends=True)
+            )
+        ),
+    ),
+)
+def test_any_line_that_was_put_in_is_seen(name: str, at: int, line: bytes) -> None:
+    files, checkpoints = trail()
+    lines = files[name].splitlines(keepends=True)
+    lines.insert(at % (len(lines) + 1), line)
+
+    assert not verified({**files, name: b"".join(lines)}, checkpoints).ok
+
+
+@given(name=names(), at=numbers())
+def test_any_truncation_is_seen_up_to_the_last_checkpoint(name: str, at: int) -> None:
+    files, checkpoints = trail()
+    data = files[name]
+
+    assert not verified({**files, name: data[: at % len(data)]}, checkpoints).ok
+
+
+@given(name=names())
+def test_a_file_that_is_gone_is_missed(name: str) -> None:
+    files, checkpoints = trail()
+    left = {each: data for each, data in files.items() if each != name}
+    last = name == max(files)
+
+    assert not verified(left, checkpoints).ok
+    assert verified(left).ok == last, "the end alone can go unseen"
+
+
+def test_a_chain_that_is_gone_is_missed_when_a_checkpoint_names_it() -> None:
+    _, checkpoints = trail()
+
+    report = verified({}, checkpoints)
+
+    [problem] = report.problems
+    assert (problem.kind, problem.instance) == ("missing", checkpoints[0].chain)
+
+
+def test_what_was_cut_off_without_a_checkpoint_is_said_to_be_unseen() -> None:
+    files, _ = trail()
+    last = max(files)
+    cut = files[last][: files[last].rindex(b"\n", 0, -1) + 1]
+
+    report = verified({**files, last: cut})
+
+    assert report.ok
+    assert any("could have been cut off" in each for each in report.unseen)
+    assert any("without being closed" in each for each in report.unseen)
+    assert report.files[-1].state == "unclosed"
+
+
+def test_a_chain_computed_anew_contradicts_the_checkpoints() -> None:
+    files, checkpoints = trail()
+    instance = checkpoints[0].chain
+    opened = OpenedRecord(reason="started", file=min(files), genesis="0" * 64)
+    entries = entries_of([opened, *(decision(f"x{n}") for n in range(50))])
+    forged, _ = link(first_head(instance), instance, entries)
+    report = verified({min(files): b"".join(forged)})
+    assert report.ok
+
+    report = verified({min(files): b"".join(forged)}, checkpoints)
+
+    assert [problem.kind for problem in report.problems] == ["edited"]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "line"),
+    [
+        (
+            lambda x: [*x[:2], x[2].replace(b'"enforce"', b'"observe"'), *x[3:]],
+            "edited",
+            3,
+        ),
+        (lambda x: [*x[:2], *x[3:]], "missing", 3),
+        (lambda x: [x[0], x[2], x[1], *x[3:]], "reordered", 2),
+        (lambda x: [*x[:2], x[1], *x[2:]], "repeated", 3),
+        (lambda x: [*x[:2], b"hello\n", *x[2:]], "not-json", 3),
+        (lambda x: [*x[:2], x[2][:40] + b"\n", *x[3:]], "not-json", 3),
+        (lambda x: [*x[:-1], x[-1][:-1]], "torn", -1),
+        (lambda x: [*x[:-1], x[-1][:-9]], "torn", -1),
+        (lambda x: [*x, b"{}\n"], "after-the-end", 0),
+        (lambda x: x[1:], "not-the-beginning", 1),
+        (lambda x: x[:-2], "truncated", -1),
+    ],
+)
+def test_the_first_bad_line_is_named(change: object, kind: str, line: int) -> None:
+    files, _ = trail()
+    name = min(files)
+    lines = files[name].splitlines(keepends=True)
+    assert callable(change)
+    expected = line if line > 0 else len(lines) + line + 1
+    if kind in {"torn", "truncated"}:
+        expected = len(lines) if kind == "torn" else len(lines) - 1
+
+    report = verified({**files, name: b"".join(change(lines))})
+
+    assert place(report) == (kind, expected, name)
+
+
+def test_files_are_put_in_order_by_what_is_in_them() -> None:
+    files, checkpoints = trail()
+    renamed = {f"{9 - n}.jsonl": data for n, data in enumerate(files.values())}
+    with tempfile.TemporaryDirectory() as name:
+        paths = [Path(name, each) for each in renamed]
+        for path in paths:
+            path.write_bytes(renamed[path.name])
+
+        assert verify(paths, checkpoints=checkpoints).ok
+        assert not verify(paths[1:]).ok
+        assert verify(paths[1:], partial=True).ok
+
+
+def test_a_compressed_file_that_is_broken_is_named(tmp_path: Path) -> None:
+    from backports import zstd  # noqa: PLC0415 - only here
+
+    files, _ = trail()
+    for name, data in files.items():
+        (tmp_path / f"{name}.zst").write_bytes(zstd.compress(data))
+    assert verify([tmp_path]).ok
+    first = files_in(tmp_path)[0]
+    first.write_bytes(first.read_bytes()[:-20])
+
+    [problem] = verify([tmp_path]).problems
+
+    assert (problem.kind, problem.file) == ("unreadable", first)
+
+
+def test_a_file_that_is_there_twice_is_read_as_one(tmp_path: Path) -> None:
+    from backports import zstd  # noqa: PLC0415 - only here
+
+    files, _ = trail()
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        (tmp_path / f"{name}.zst").write_bytes(zstd.compress(data))
+
+    assert verify([tmp_path]).ok
+
+
+def test_checkpoints_are_found_in_any_log() -> None:
+    _, checkpoints = trail()
+    lines = [b"listening", *map(msgspec.json.encode, checkpoints), b"{", b"\xff"]
+
+    assert tuple(read_checkpoints(lines)) == checkpoints
+
+
+def test_progress_tells_of_each_line(tmp_path: Path) -> None:
+    files, _ = trail()
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    told: list[int] = []
+
+    report = verify([tmp_path], progress=told.append)
+
+    assert sum(told) == report.lines
