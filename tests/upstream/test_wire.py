@@ -1,4 +1,4 @@
-"""How a connection to the provider comes about."""
+"""How a connection to the provider comes about, and when it is fit for use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpcore2
 import pytest
 from scripted import OK, Call, Connect, keeping, provider, silent, until, whole
 
-from imagegate.upstream import wire
+from imagegate.upstream import network, wire
 from imagegate.upstream.client import Origin, UpstreamError, UpstreamRequest
 
 pytestmark = pytest.mark.anyio
@@ -109,19 +109,19 @@ async def test_who_leaves_in_the_moment_of_connecting_leaves_no_socket(
         found.append(await attempts[0]())
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(wire, "staggered_race", race)
+    monkeypatch.setattr(network, "staggered_race", race)
 
     async with provider(silent) as upstream:
         resolving(monkeypatch, upstream.port)
         with pytest.raises(asyncio.CancelledError):
-            await wire.Network().connect_tcp("named.example", 80)
+            await network.Network().connect_tcp("named.example", 80)
 
     assert found[0].fileno() == -1
 
 
 async def test_the_connection_is_kept_alive_while_an_image_is_made() -> None:
     async with provider(silent) as upstream:
-        made = await wire.Network().connect_tcp("127.0.0.1", upstream.port)
+        made = await network.Network().connect_tcp("127.0.0.1", upstream.port)
         sock = made.get_extra_info("socket")
         alive = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         after = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
@@ -138,7 +138,7 @@ async def test_closing_does_not_wait_for_what_is_not_taken() -> None:
         await asleep.wait()
 
     async with provider(script) as upstream:
-        made = await wire.Network().connect_tcp("127.0.0.1", upstream.port)
+        made = await network.Network().connect_tcp("127.0.0.1", upstream.port)
         with pytest.raises(httpcore2.WriteTimeout):
             await made.write(b"x" * 10_000_000, timeout=0.05)
         sock = made.get_extra_info("socket")
@@ -182,6 +182,28 @@ async def test_what_the_kernel_alone_knows_counts(
         await whole(await client.send(REQUEST))
 
     assert upstream.connections == 2
+
+
+async def test_what_the_loop_knows_counts_to_the_last_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(call: Call) -> None:
+        await call.request()
+        await call.say(OK)
+        await call.say(OK)
+        await call.gone()
+
+    monkeypatch.setattr(wire.Wire, "_readable", lambda _: False)
+
+    async with provider(script) as upstream:
+        made = await network.Network().connect_tcp("127.0.0.1", upstream.port)
+        await made.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert await made.read(len(OK)) == OK
+        made.head_ended()
+        await until(lambda: made.get_extra_info("is_readable"))
+        with pytest.raises(httpcore2.ConnectionNotAvailable):
+            await made.write(b"GET / HTTP/1.1\r\n\r\n")
+        await made.aclose()
 
 
 async def test_what_was_said_in_clear_is_not_taken_for_encrypted(

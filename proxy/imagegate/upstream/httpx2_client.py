@@ -15,7 +15,8 @@ import httpcore2
 import httpx2
 
 from imagegate.upstream.client import Headers, Origin, UpstreamError, UpstreamRequest
-from imagegate.upstream.wire import Network, UntrustedError, Wire
+from imagegate.upstream.network import Network
+from imagegate.upstream.wire import UntrustedError, Wire
 
 
 class Httpx2Answer:

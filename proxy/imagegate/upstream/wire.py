@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-import socket
 import ssl
-from asyncio.staggered import staggered_race
-from collections.abc import Iterable
-from functools import partial
 from typing import Any, cast
 
 import httpcore2
@@ -25,10 +21,6 @@ _READ_AHEAD = 128 * 1024
 """How much is read that nobody has asked for yet."""
 _HEAD = 128 * 1024
 """How much may come before a head is complete, interim answers included."""
-_NEXT_ADDRESS = 0.25
-"""Seconds until the next address of a host is tried too, as RFC 8305 advises."""
-# Routers forget a connection that is silent while an image is made.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
@@ -195,7 +187,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
                     plain, self, ssl_context, server_hostname=server_hostname
                 )
         except OSError as error:
-            raise _translated(error) from None
+            raise connecting_error(error) from None
         finally:
             if encrypted is None or self._received:
                 plain.abort()
@@ -216,76 +208,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         return self._transport.get_extra_info(info)
 
 
-class Network(httpcore2.AsyncNetworkBackend):
-    """Connects."""
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore2's interface
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> Wire:
-        """Connect to the address of a host that answers first."""
-        del local_address, socket_options
-        loop = asyncio.get_running_loop()
-        by = None if timeout is None else loop.time() + timeout
-        try:
-            async with asyncio.timeout_at(by):
-                _, wire = await loop.create_connection(
-                    partial(Wire, by), sock=await _socket_to(host, port)
-                )
-        except OSError as error:
-            raise _translated(error) from None
-        return wire
-
-
-async def _socket_to(host: str, port: int) -> socket.socket:
-    """Return a connected socket; uvloop's loop has no happy eyeballs of its own."""
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    connected: list[socket.socket] = []
-
-    async def attempt(
-        family: int, kind: int, protocol: int, address: tuple[Any, ...]
-    ) -> socket.socket:
-        sock = socket.socket(family, kind, protocol)
-        sock.setblocking(False)  # noqa: FBT003 - its name
-        try:
-            await loop.sock_connect(sock, address)
-        except BaseException:
-            sock.close()
-            raise
-        connected.append(sock)
-        return sock
-
-    attempts = [
-        partial(attempt, family, kind, protocol, address)
-        for family, kind, protocol, _, address in addresses
-    ]
-    winner: socket.socket | None = None
-    try:
-        winner, _, errors = await staggered_race(attempts, _NEXT_ADDRESS)
-    finally:
-        if winner is None:
-            # Cancelled in the moment in which one was found.
-            for sock in connected:
-                sock.close()
-    if winner is None:
-        raise next(error for error in errors if error is not None)
-    _keep_alive(winner)
-    return winner
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    here = [(name, value) for name, value in _KEEP_ALIVE if hasattr(socket, name)]
-    for name, value in here:
-        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def _translated(error: OSError) -> Exception:
+def connecting_error(error: OSError) -> Exception:
     """Turn what the loop raises while connecting into what httpcore2 expects."""
     match error:
         case TimeoutError():
