@@ -19,7 +19,7 @@ from imagegate.upstream.client import Client, Origin, UpstreamAnswer, UpstreamRe
 Headers = Sequence[tuple[bytes, bytes]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 STREAM = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds for what should happen at once: how long a test waits before it fails."""
 
 

@@ -347,15 +347,15 @@ async def test_a_body_that_is_taken_slowly_does_not(connect: Connect) -> None:
     async def script(call: Call) -> None:
         head = await call.reader.readuntil(b"\r\n\r\n")
         size = int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0])
-        for _ in range(20):
-            await call.reader.readexactly(size // 20)
+        for _ in range(36):
+            await call.reader.readexactly(size // 36)
             await asyncio.sleep(0.03)
         await call.say(OK)
 
     async with provider(script) as upstream:
         # All of it takes longer than the deadline, no part of it does.
-        client = connect(write_seconds=0.4)
-        answer = await client.send(asking(upstream, b"x" * 8_000_000))
+        client = connect(write_seconds=1.0)
+        answer = await client.send(asking(upstream, b"x" * 7_200_000))
         assert await whole(answer) == b"ok"
 
 
@@ -374,7 +374,7 @@ async def test_an_answer_before_the_whole_body_is_read_counts(
         await asleep.wait()
 
     async with provider(script) as upstream:
-        client = connect(write_seconds=0.1)
+        client = connect(write_seconds=0.5)
         answer = await client.send(asking(upstream, b"x" * 10_000_000))
         assert (answer.status, await whole(answer)) == (413, b"no")
 

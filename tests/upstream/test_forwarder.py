@@ -399,7 +399,7 @@ async def test_a_pause_in_an_answer_has_an_end(connect: Connect) -> None:
     async with provider(script) as upstream:
         asked = Asked()
         with pytest.raises(UpstreamError) as raised:
-            await asked.of(forwarding(connect, upstream, idle=0.2))
+            await asked.of(forwarding(connect, upstream, idle=0.5))
         await until(lambda: upstream.open == 0)
 
     assert (raised.value.code, raised.value.status) == ("idle_timeout", 504)
@@ -418,7 +418,7 @@ async def test_a_drip_that_never_pauses_has_an_end(connect: Connect) -> None:
     async with provider(script) as upstream:
         asked = Asked()
         with pytest.raises(UpstreamError) as raised:
-            await asked.of(forwarding(connect, upstream, idle=5.0, total=0.3))
+            await asked.of(forwarding(connect, upstream, idle=5.0, total=0.6))
         await until(lambda: upstream.open == 0)
 
     assert raised.value.code == "total_timeout"
