@@ -451,7 +451,7 @@ def test_wrong_settings_are_said_together_with_a_wrong_policy(tmp_path: Path) ->
     assert ended.stdout == ""
     found = [line for line in ended.stderr.splitlines() if "error [" in line]
     assert found == [
-        "IMAGEGATE_LISTN: error [unknown-variable] ",
+        "IMAGEGATE_LISTN: error [unknown-variable]",
         "--port: error [bad-value] listen.port",
         "error [missing] upstreams",
         "--host: error [exposed] listen.host",

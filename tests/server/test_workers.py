@@ -184,7 +184,7 @@ async def test_who_is_told_to_stop_while_children_start_stops(
 
     watched.workers.stop(signal.SIGTERM)
 
-    assert await watched.end() is False
+    assert await watched.end() is True
 
 
 async def test_who_is_told_to_stop_between_two_children_stops(

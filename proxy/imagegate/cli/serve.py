@@ -63,9 +63,8 @@ def _serve(plan: Plan) -> Exit:
 def describe_setting(problem: SettingsProblem) -> tuple[Text, str]:
     """Return the two lines about a problem, in the form of those of policies."""
     place = f"{problem.origin}: " if problem.origin else ""
-    head = Text.assemble(
-        (place, "bold"), (f"error [{problem.id}] ", "red"), problem.path
-    )
+    path = f" {problem.path}" if problem.path else ""
+    head = Text.assemble((place, "bold"), (f"error [{problem.id}]", "red"), path)
     return head, f"  {problem.message}"
 
 

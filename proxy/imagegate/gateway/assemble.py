@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ from urllib.parse import urlsplit
 import msgspec
 from starlette.types import ASGIApp
 
-from imagegate import shipped
 from imagegate.app import create_app
 from imagegate.audit import Audit, StreamAudit
-from imagegate.engine.gate import Gate
+from imagegate.gates import read_gate
 from imagegate.middleware import Limits
-from imagegate.policyfile import load_policy
 from imagegate.settings import Settings, UpstreamSettings
 from imagegate.settings.credential import FromEntra, FromEnvironment, FromFile, Pass
 from imagegate.upstream.credentials import (
@@ -59,19 +56,11 @@ def _path(kind: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook
     return kind(value) if issubclass(kind, Path) else value
 
 
-def gate_of(plan: Plan) -> Gate:
-    """Lay the policy out."""
-    catalogue = shipped.catalogue()
-    today = datetime.datetime.now(tz=datetime.UTC).date()
-    policy = load_policy(plan.policy, file=plan.file, catalogue=catalogue, today=today)
-    return Gate(policy, catalogue)
-
-
 def assemble(plan: Plan, environ: Mapping[str, str]) -> ASGIApp:
     """Build the gateway of a plan."""
     settings = plan.settings
     return create_app(
-        gate_of(plan),
+        read_gate(plan.policy, file=plan.file),
         {
             each.prefix: upstream_of(name, each, environ)
             for name, each in settings.upstreams.items()

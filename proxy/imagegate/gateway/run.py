@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from imagegate import log
-from imagegate.gateway.assemble import Plan, assemble, gate_of
+from imagegate.gates import read_gate
+from imagegate.gateway.assemble import Plan, assemble
 from imagegate.server.listener import bind, url_of
 from imagegate.server.run import server_for
 from imagegate.server.workers import CannotStartError, Workers
@@ -72,7 +73,8 @@ async def _serve_in_workers(plan: Plan, listening: socket.socket) -> None:
 
 def announce(plan: Plan, listening: socket.socket) -> None:
     """Say that the gateway serves: what, where, and for whom."""
-    gate, settings = gate_of(plan), plan.settings
+    gate = read_gate(plan.policy, file=plan.file)
+    settings = plan.settings
     log.info(
         "imagegate.listening",
         url=url_of(settings.listen, listening.getsockname()[1]),

@@ -107,7 +107,8 @@ class Workers:
             code = await self._watch(child)
             self._children.discard(child)
             if self._stopping.is_set():
-                return code == 0
+                # One that did not serve yet has nobody to see off.
+                return code == 0 or not ready
             failures = 0 if ready else failures + 1
             if failures == ATTEMPTS:
                 raise CannotStartError

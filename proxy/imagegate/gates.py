@@ -1,0 +1,34 @@
+"""A policy by its name or its path, checked and laid out, ready to hold requests."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from imagegate import shipped
+from imagegate.engine.gate import Gate
+from imagegate.policyfile import MAX_BYTES, load_policy
+
+
+def load_gate(policy: str | Path) -> Gate:
+    """Load a policy: a file, a folder with a `policy.yaml`, or one that ships.
+
+    Raises:
+        OSError: When there is no such file.
+        PolicyError: When it cannot be used, with everything that is wrong with it.
+    """
+    file = shipped.find_policy(str(policy))
+    with file.open("rb") as opened:
+        return read_gate(opened.read(MAX_BYTES + 1), file=str(file))
+
+
+def read_gate(data: bytes, *, file: str) -> Gate:
+    """Lay out what a policy file says.
+
+    Raises:
+        PolicyError: When it cannot be used.
+    """
+    catalogue = shipped.catalogue()
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    policy = load_policy(data, file=file, catalogue=catalogue, today=today)
+    return Gate(policy, catalogue)
