@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -122,6 +123,16 @@ def small_disk(path: Path, size: str = "64k") -> Iterator[Path]:
 def chattr(how: str, path: Path) -> int:
     command = ["/usr/bin/chattr", how, str(path)]
     return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+@contextlib.contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def fill(path: Path) -> None:

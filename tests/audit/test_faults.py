@@ -7,9 +7,7 @@ and nothing has to be started anew.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from journals import (
     chattr,
     descriptor,
     events,
+    files_up_to,
     fill,
     ids,
     journal,
@@ -159,16 +158,6 @@ async def test_a_disk_that_is_full_at_the_start_is_waited_for(tmp_path: Path) ->
 
         assert ids(disk / "audit") == ["a"]
         proved(disk / "audit")
-
-
-@contextlib.contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_a_file_that_may_not_grow_is_followed_by_another(tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ def schema() -> dict[str, Any]:
     for name in names:
         part = parts[name]
         part["properties"] = {**ENVELOPE, **part["properties"]}
-        part["required"] = [*ENVELOPE, "event", *part.get("required", [])]
+        required = [*ENVELOPE, "event", *part.get("required", [])]
+        part["required"] = list(dict.fromkeys(required))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A line of an imagegate audit journal",

@@ -170,15 +170,17 @@ class StreamAudit:
             failed = None if error is None else AuditUnavailableError(str(error))
             tell(loop, [done], failed)
 
-        withdraw = self._send(pipe, batch, told)
         try:
-            await asyncio.wait_for(asyncio.shield(done), self._patience)
-        except TimeoutError:
-            # A completion stays: nobody can be refused any more for its sake.
-            if not _ends(batch):
-                withdraw()
-            why = "the stream does not take records in time"
-            raise AuditUnavailableError(why) from None
+            withdraw = self._send(pipe, batch, told)
+            await asyncio.wait([done], timeout=self._patience)
+            if not done.done():
+                # A completion stays: nobody can be refused any more for its sake.
+                if not _ends(batch):
+                    withdraw()
+                raise AuditUnavailableError("the stream does not take it in time")
+            done.result()
+        finally:
+            done.cancel()  # what is told to it later interests nobody
 
     def _send(
         self,
