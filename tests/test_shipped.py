@@ -37,5 +37,6 @@ def test_a_path_is_a_file_or_a_folder_with_a_policy(tmp_path: Path) -> None:
     assert shipped.find_policy(str(tmp_path)) == tmp_path / "policy.yaml"
 
 
-def test_the_catalogue_is_read_once() -> None:
+def test_the_catalogue_and_the_prices_are_read_once() -> None:
     assert shipped.catalogue() is shipped.catalogue()
+    assert shipped.prices() is shipped.prices()

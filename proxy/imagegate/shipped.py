@@ -1,4 +1,4 @@
-"""What ships with the program: the catalogue, and policies to start from.
+"""What ships with the program: catalogue, price table, policies to start from.
 
 In a wheel the policies lie inside the package; in a checkout they are the
 `policies` folder at its top. Both are found here, and nowhere else.
@@ -10,6 +10,7 @@ import functools
 from pathlib import Path
 
 from imagegate.engine.catalogue import Catalogue, read_catalogue
+from imagegate.engine.prices import Prices, read_prices
 
 _PACKAGE = Path(__file__).parent
 
@@ -18,6 +19,13 @@ _PACKAGE = Path(__file__).parent
 def catalogue() -> Catalogue:
     """Return the catalogue of this version."""
     return read_catalogue((_PACKAGE / "catalogue.toml").read_bytes())
+
+
+@functools.cache
+def prices() -> Prices:
+    """Return the price table of this version."""
+    data = (_PACKAGE / "prices.toml").read_bytes()
+    return read_prices(data, catalogue=catalogue())
 
 
 def policies() -> dict[str, Path]:

@@ -25,6 +25,18 @@ class CatalogueError(ImagegateError):
     """The catalogue file is not what the program expects."""
 
 
+class PricesError(ImagegateError):
+    """A price table is not what the program expects.
+
+    Attributes:
+        problems: Everything that is wrong with it, each with its place.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One thing wrong with a policy file, and what would be right.
 
