@@ -31,6 +31,7 @@ from imagegate.engine.events import (
     Unobservable,
 )
 from imagegate.engine.gate import Context, Gate
+from imagegate.engine.prices import Prices
 from imagegate.engine.records import (
     CompletionRecord,
     EchoRecord,
@@ -59,6 +60,7 @@ BASE = Record(
     principal_id="anna",
     principal_source="key",
     principal_verified=True,
+    provider="openai",
     transport="sse",
 )
 Sort = Literal["absent", "contradicted", "unchecked", "unverified", "verified"]
@@ -185,6 +187,87 @@ def test_a_tool_that_came_along_may_be_the_one_at_work() -> None:
         {"quality": "low"},
         {"quality": "medium", "size": "auto"},
     )
+
+
+MINI = {**TOOL, "model": "gpt-image-1-mini"}
+PRICES = shipped.prices()
+
+
+@pytest.mark.parametrize(
+    ("tools", "echoed", "expected"),
+    [
+        ([MINI], None, "gpt-image-1-mini"),
+        ([MINI], [MINI], "gpt-image-1-mini"),
+        ([MINI], [MINI, {**MINI, "model": "gpt-image-2"}], None),
+        ([MINI, {**MINI, "model": "gpt-image-2"}], None, None),
+        ([TOOL], None, None),
+        ([TOOL], [{**TOOL, "model": "gpt-image-2"}], "gpt-image-2"),
+        ([], [MINI], "gpt-image-1-mini"),
+        ([], None, None),
+        ([TOOL], [{**TOOL, "model": "skabcdef"}], None),
+        ([TOOL], [{**TOOL, "model": 7}], None),
+    ],
+)
+def test_the_model_is_told_where_only_one_can_have_drawn(
+    tools: list[dict[str, Any]],
+    echoed: list[dict[str, Any]] | None,
+    expected: str | None,
+) -> None:
+    """By what was sent, or where that leaves it open by the echo."""
+    to = answer(ENFORCE.replace("settings", "limits: { tools: 2 }\nsettings"), *tools)
+    if echoed is not None:
+        told(
+            to,
+            response(
+                tools=tuple(
+                    EchoedTool(at=f"tools[{n}]", settings=each)
+                    for n, each in enumerate(echoed)
+                )
+            ),
+        )
+
+    (record,) = told(to, item())
+
+    assert record.model == expected
+    assert totals(to).image_model == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "prices", "spent", "expected"),
+    [
+        ("gpt-image-1-mini", PRICES, (100, 0, 272), ("0.002376", "usage")),
+        ("gpt-image-1-mini", PRICES, None, ("0.005", "per_image")),
+        ("gpt-image-2-2026-04-21", PRICES, None, ("0.006", "per_image")),
+        ("gpt-image-2.5-flare", PRICES, (100, 0, 272), (None, None)),
+        ("gpt-image-1-mini", None, (100, 0, 272), (None, None)),
+    ],
+)
+def test_what_images_cost_is_estimated_where_it_is_known(
+    model: str,
+    prices: Prices | None,
+    spent: tuple[int, int, int] | None,
+    expected: tuple[str | None, str | None],
+) -> None:
+    """By tokens where they were counted; a snapshot costs what its model does."""
+    to = answer(ENFORCE, {**TOOL, "model": model}, prices=prices)
+    used = spent and ImageUsage(
+        input_text_tokens=spent[0], input_image_tokens=spent[1], output_tokens=spent[2]
+    )
+    told(to, item(quality="low", size="1024x1024"), response("completed", usage=used))
+
+    record = totals(to)
+
+    assert (record.cost_amount, record.cost_basis) == expected
+    assert record.cost_currency == (expected[0] and "USD")
+    assert record.cost_prices == (expected[0] and PRICES.date)
+
+
+def test_where_nothing_is_inspected_no_cost_is_known() -> None:
+    """Nobody knows what was asked."""
+    unseen = Answer(BASE, prices=PRICES)
+    told(unseen, item(quality="low", size="1024x1024"))
+
+    assert totals(unseen).cost_amount is None
 
 
 def test_an_image_is_counted_once_however_often_it_is_told() -> None:
@@ -578,7 +661,7 @@ def test_tools_that_come_on_the_way_are_held_against_the_rules() -> None:
             ],
             "unverified",
             ("quality",),
-            ("n", "x"),
+            ("?", "n"),
             (),
         ),
         (

@@ -378,10 +378,13 @@ def test_the_body_of_the_images_api_is_judged_as_the_tool() -> None:
 
 @pytest.mark.parametrize("word", ["strip", "block"])
 def test_no_images_means_no_images_api(word: str) -> None:
-    """There is nothing to strip: the body is the tool."""
-    answer = drawn(f"tool: {word}")
+    """There is nothing to strip: the body is the tool. What was asked is told."""
+    answer = drawn(f"tool: {word}", model="gpt-image-2", quality="high")
+    (told,) = answer.decision.tools
 
     assert (answer.rules, answer.pointers) == (["tool"], [""])
+    assert told.requested == {"model": "gpt-image-2", "quality": "high"}
+    assert (told.sent, told.enforced) == (False, {})
 
 
 @pytest.mark.parametrize(
@@ -414,7 +417,11 @@ def test_the_deployment_in_a_path_is_judged_before_the_body(
     rules = CAP + "deployments: { img: gpt-image-2 }\n" + LISTED
     at = f"POST /openai/deployments/{deployment}/images/generations"
 
-    assert drawn(rules, at, quality="high").word == expected
+    answer = drawn(rules, at, quality="high")
+
+    assert answer.word == expected
+    assert answer.decision.tools[0].requested["quality"] == "high"
+    assert answer.decision.tools[0].sent == (expected == "rewrite")
 
 
 # -- agents ------------------------------------------------------------------------

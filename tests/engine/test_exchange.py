@@ -21,6 +21,7 @@ from imagegate import shipped
 from imagegate.engine.body import read_body_now
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.exchange import Cut, Ended, Exchange, Fed, Ruling
+from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.policy import digest
 from imagegate.engine.records import (
@@ -198,6 +199,7 @@ IMAGE = ImageRecord(
     quality="low",
     background="opaque",
     output_format="png",
+    model="gpt-image-1-mini",
     media="png",
     dimensions="1024x1024",
     image_bytes=len(PIXELS) * 3 // 4,
@@ -213,6 +215,7 @@ FINISHED = CompletionRecord(
     partial_images=1,
     generating=1,
     usage_image_gen={"input_tokens": 40, "output_tokens": 196, "total_tokens": 236},
+    image_model="gpt-image-1-mini",
     echo="verified",
     echo_verified=("model", "quality"),
     echo_unverified=("n",),
@@ -267,6 +270,8 @@ def test_an_image_from_the_request_to_the_end() -> None:
         **base(transport="http"),
         event="imagegate.request_rewritten",
         decision="rewrite",
+        method="POST",
+        route="/v1/responses",
         tools=(
             ToolRecord(
                 pointer="/tools/0",
@@ -302,6 +307,30 @@ def test_an_image_from_the_request_to_the_end() -> None:
         (), (), (), (), (GENERATING,), (), (IMAGE,), ()
     ]  # fmt: skip
     assert to.close() == Fed(records=(FINISHED,))
+
+
+def test_what_an_image_cost_is_in_the_completion() -> None:
+    """By the table that the gate was given; hashes are in the decision."""
+    priced = Gate(GATE.policy, CATALOGUE, hash_key=b"key", prices=shipped.prices())
+    to = exchange(by=priced)
+    body = read_body_now(
+        json.dumps({"input": "x", "user": "u", "tools": [TOOL]}).encode()
+    )
+    marks = Fingerprints(prompt="aa", user="bb")
+    used = {
+        **USED["image_gen"],
+        "input_tokens_details": {"text_tokens": 40, "image_tokens": 0},
+    }
+
+    ruling = to.request(body, fingerprints=marks)
+    to.response(200, "text/event-stream")
+    to.feed(DONE)
+    to.feed(turn("completed", 7, status="completed", tool_usage={"image_gen": used}))
+    record = completion(to)
+
+    assert (ruling.record.prompt_hmac, ruling.record.user_hmac) == ("aa", "bb")
+    assert (record.cost_amount, record.cost_currency) == ("0.001648", "USD")
+    assert (record.cost_basis, record.cost_prices) == ("usage", "2026-11-21")
 
 
 def test_a_refused_request_ends_where_it_began() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime
 
+import msgspec
 import pytest
 
 from imagegate import shipped
+from imagegate.engine.body import read_body_now
+from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context, Gate, tells_of_images
 from imagegate.engine.policy import Policy, Principal, digest
 from imagegate.engine.records import Record
+from imagegate.engine.request import Request
 from imagegate.engine.surface import Lost, Match, find_door
 from imagegate.policyfile import check_policy
 
@@ -147,3 +151,57 @@ def test_deployments_are_names_on_azure_only() -> None:
 def test_some_doors_lead_to_images(method: str, path: str, *, tells: bool) -> None:
     """Answers at the others are not read."""
     assert tells_of_images(door(path, method).door) is tells
+
+
+def test_the_account_of_a_request_names_its_route_and_who_matched() -> None:
+    """Without any identifier of the path, or an attribute that no layer asks for."""
+    gate = Gate(policy(), CATALOGUE)
+    who = msgspec.structs.replace(
+        ANNA, attributes={"team": ("design", "x\n"), "mail": ("a@example.com",)}
+    )
+    context = Context(
+        decision_id="d",
+        door=door("/openai/v1/responses/resp_1", "GET"),
+        date=TODAY,
+        principal=who,
+        api_version="2026-10-01-preview",
+    )
+
+    assert gate.account(context) == {
+        "api_version": "2026-10-01-preview",
+        "principal_matched": {"team": ("design", "x")},
+        "method": "GET",
+        "route": "/openai/v1/responses/{response_id}",
+    }
+
+
+def test_the_account_of_a_request_that_was_read_tells_more() -> None:
+    """What `account_of` tells; of a route that is not there, next to nothing."""
+    gate = Gate(policy(), CATALOGUE)
+    context = Context(decision_id="d", door=door(), date=TODAY)
+    body = read_body_now(b'{"input":"x","stream":true}')
+    lost = Context(decision_id="d", door=find_door("POST", "/x"), date=TODAY)
+
+    told = gate.account(context, Request(match=door(), date=TODAY, body=body))
+
+    assert (told["stream"], told["route"]) == (True, "/v1/responses")
+    assert gate.account(lost) == {"api_version": None, "principal_matched": {}}
+
+
+def test_prompts_are_hashed_with_a_key_and_at_a_door_alone() -> None:
+    """Without either nothing is."""
+    body = read_body_now(b'{"input":"x","user":"u"}')
+    here = Context(decision_id="d", door=door(), date=TODAY)
+    lost = Context(decision_id="d", door=find_door("POST", "/x"), date=TODAY)
+    keyed, plain = (Gate(policy(), CATALOGUE, hash_key=key) for key in (b"k", b""))
+
+    def hashed(gate: Gate, context: Context) -> Fingerprints:
+        working = gate.fingerprint(context, body)
+        with pytest.raises(StopIteration) as end:
+            next(working)
+        found: Fingerprints = end.value.value
+        return found
+
+    assert hashed(keyed, here).user is not None
+    assert hashed(keyed, here).prompt is not None
+    assert hashed(plain, here) == hashed(keyed, lost) == Fingerprints()

@@ -674,3 +674,13 @@ def test_a_disguise_is_only_observed_where_nothing_acts() -> None:
 
     assert answer.word == "forward"
     assert [item.by.rule for item in answer.decision.observed] == ["always"]
+
+
+def test_it_is_told_what_a_tool_came_with_besides_its_settings() -> None:
+    """Deprecated members by name, strangers by number, and whether there was a mask."""
+    rules = "fields: { unknown: strip, deprecated: strip }"
+    settings = {"name": "x", "skabcdef": 1, "svg": {"zz": 1}, "tool_configs": {}}
+    told = one(rules, input_image_mask={"file_id": "f"}, **settings).decision.tools[0]
+
+    assert told.deprecated == ("name", "tool_configs")
+    assert (told.unknown, told.mask) == (2, True)

@@ -68,6 +68,18 @@ def test_changes_are_made_together(notes: Notes) -> None:
     assert decision.changes[2].after == "gpt-image-2"
 
 
+def test_a_tool_that_is_not_sent_is_told_of(notes: Notes) -> None:
+    """With what was asked of it, and nothing of what is enforced."""
+    asked = Asked(pointer="/tools/0", carrier="tools", values={"quality": "high"})
+
+    notes.tell(judge_tool(notes.scene, asked))
+
+    (told,) = notes.decision(()).tools
+    assert (told.requested, told.enforced) == ({"quality": "high"}, {})
+    assert not told.sent
+    assert (notes.changes, notes.edits) == ([], [])
+
+
 def test_a_header_can_go(notes: Notes) -> None:
     """Like a member of the body."""
     notes.change_header("h", None, None, "x")

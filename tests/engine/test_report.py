@@ -155,6 +155,35 @@ def test_a_blocked_request() -> None:
     )
 
 
+def test_what_else_is_told_of_a_request_goes_with_it() -> None:
+    """Whether it could be judged or not."""
+    told = {"method": "POST", "route": "/v1/responses", "stream": True}
+    record = decided(Forward(), account=told)
+    unread = unjudged_record(
+        BASE, "not_utf8", "", 400, names=NAMES, account={"method": "POST"}
+    )
+
+    assert (record.method, record.route, record.stream) == tuple(told.values())
+    assert unread.method == "POST"
+
+
+def test_a_tool_that_was_not_sent_says_so() -> None:
+    """With all that it came with."""
+    odd = msgspec.structs.replace(
+        TOOL, sent=False, deprecated=("name",), unknown=2, mask=True, enforced={}
+    )
+    (written,) = decided(Forward(tools=(odd,))).tools
+
+    assert written == msgspec.structs.replace(
+        WRITTEN_TOOL,
+        sent=False,
+        deprecated=("name",),
+        unknown=2,
+        mask=True,
+        enforced={},
+    )
+
+
 def test_a_forwarded_request() -> None:
     """Seen, or let through unseen because the operator says so."""
     expected = DecisionRecord(

@@ -104,6 +104,8 @@ def test_a_scene_knows_what_each_provider_says_about_a_field(*, images: bool) ->
         for provider in CATALOGUE.providers.values()
     )
     assert scene.fields("unheard_of") == ()
+    assert scene.shown("high") == "high"
+    assert scene.shown("sk-1") == "a string of 4 characters"
 
 
 def test_a_line_is_cited_with_its_layer_and_its_words() -> None:

@@ -53,6 +53,8 @@ def test_an_image_tool_in_any_other_place_is_refused(
     answer = ask(CAP, {"model": "gpt-5", "input": "x"} | members)
 
     assert (answer.rules, answer.pointers) == (["always.carrier"], [pointer])
+    (told,) = answer.decision.tools
+    assert (told.requested, told.sent) == ({"quality": "low"}, False)
 
 
 def test_a_schema_that_has_a_property_tools_is_no_carrier() -> None:
@@ -97,6 +99,16 @@ def test_conversation_items_are_judged_where_they_are_stored() -> None:
 
     assert answer.json["items"][0]["tools"][0]["quality"] == "medium"
     assert top.rules == ["always.carrier"]
+
+
+def test_a_tool_in_a_strange_place_is_sent_where_nothing_acts() -> None:
+    """And judged like any other, by what is observed."""
+    head = "version: 1\nname: p\nowner: o\nmode: observe\n"
+    asked = {"model": "gpt-5", "input": "x", "extra": {"tools": [LOW]}}
+    answer = ask(policy(head=head), asked)
+
+    assert answer.word == "forward"
+    assert [judged.sent for judged in answer.decision.tools] == [True]
 
 
 def test_what_is_only_observed_takes_no_tool_out() -> None:
@@ -220,6 +232,7 @@ def test_a_tool_is_taken_out_with_what_asked_for_it(
 
     assert answer.json == {"model": "gpt-5", "input": "x"} | left
     assert set(answer.rules) == {"tool"}
+    assert not any(judged.sent for judged in answer.decision.tools)
 
 
 def test_tools_are_taken_out_of_every_carrier() -> None:
@@ -247,6 +260,9 @@ def test_a_tool_that_is_not_allowed_blocks(
     answer = ask("tool: block", {"model": "gpt-5", "input": "x"} | members)
 
     assert (answer.rules, answer.pointers) == (["tool"], [pointer])
+    assert [judged.requested for judged in answer.decision.tools] == [
+        {"quality": "low"} for _ in members.get("tools", ())
+    ]
     assert answer.violations[0].fix == "leave out the image_generation tool"
 
 

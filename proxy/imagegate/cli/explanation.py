@@ -152,14 +152,15 @@ def _print_decision(decision: Decision) -> None:
     elif isinstance(decision, Block):
         said = decision.violations
     left = list(said)
-    for tool in decision.tools:
+    tools = [tool for tool in decision.tools if tool.sent]
+    for tool in tools:
         prefix = f"{tool.pointer}/"
         own = {x.field: x for x in said if x.pointer.startswith(prefix)}
         left = [item for item in left if item not in own.values()]
         name = pointer_to_param(tool.pointer) or "the request"
         rows = _settings(tool, own, enforced=not isinstance(decision, Block))
         _table(f"\n{name} ({tool.carrier})", _SETTING_HEADS, rows)
-    heading = "\nelsewhere in the request" if decision.tools else ""
+    heading = "\nelsewhere in the request" if tools else ""
     if left:
         _table(heading or "\nin the request", _PLACE_HEADS, map(_place_row, left))
     if decision.observed:

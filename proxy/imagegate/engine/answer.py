@@ -29,7 +29,9 @@ from imagegate.engine.events import (
     ToolsAdded,
     Undecodable,
 )
+from imagegate.engine.models import row_of
 from imagegate.engine.paths import get
+from imagegate.engine.prices import Made, Prices
 from imagegate.engine.records import (
     MAX_ENTRIES,
     AnswerRecord,
@@ -108,9 +110,10 @@ class Answer:
         watched: The same with observed rules; None where there are none.
         response_id: Of a response that is read again.
         streams: It comes event by event, and can be ended between two of them.
+        prices: What images cost; without them no cost is estimated.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an answer is held against
         self,
         base: Record,
         acting: Yardstick | None = None,
@@ -118,12 +121,14 @@ class Answer:
         *,
         response_id: str | None = None,
         streams: bool = False,
+        prices: Prices | None = None,
     ) -> None:
         self.base = base
         self.acting = acting
         self.watched = watched
         self.response_id = response_id
         self.streams = streams
+        self.prices = prices
         self.outcome: Outcome | None = None  # by the answer's own word
         self.undecodable = 0
         self._unobservable = 0
@@ -137,6 +142,7 @@ class Answer:
         self._partial = 0
         self._mismatches = 0
         self._finished: dict[str | int, bool] = {}  # whether an image was made
+        self._made: dict[str | int, Made] = {}
         self._echoed: tuple[EchoedTool, ...] | None = None
         self._echo: Findings | None = None
         self._contradictions: list[Mismatch] = []
@@ -192,6 +198,8 @@ class Answer:
             generating=self._generating,
             mismatches=self._mismatches,
             usage_image_gen=self._usage,
+            image_model=self._image_model(),
+            **self._cost(),
             echo=self._verdict(),
             echo_verified=tuple(sorted(echo.verified)[:MAX_ENTRIES]),
             echo_unverified=tuple(sorted(echo.unverified)[:MAX_ENTRIES]),
@@ -224,6 +232,37 @@ class Answer:
             return [tool.enforced for tool in measure.sent], "request"
         return echoed, "echo" if echoed else "unknown"
 
+    def _image_model(self) -> str | None:
+        """Name the model that draws, where only one can."""
+        if self.acting is None:
+            return None
+        settings, _ = self._in_force()
+        names = {self.acting.model(each.get("model")) for each in settings}
+        if names == {None}:
+            echoed = [tool.settings.get("model") for tool in self._echoed or ()]
+            names = {self.acting.model(name) for name in echoed}
+        name = names.pop() if len(names) == 1 else None
+        known = isinstance(name, str) and row_of(self.acting.scene, name) is not None
+        return name if known and isinstance(name, str) else None
+
+    def _cost(self) -> dict[str, Any]:
+        """Estimate what was spent on images, where that is known."""
+        model = self._image_model()
+        if self.prices is None or self.acting is None or model is None:
+            return {}
+        row = row_of(self.acting.scene, model)
+        names = [model, row.name] if row is not None else [model]
+        made = [*self._made.values()]
+        cost = self.prices.estimate(self.base.provider, names, self._usage, made)
+        if cost is None:
+            return {}
+        return {
+            "cost_amount": cost.text,
+            "cost_currency": cost.currency,
+            "cost_basis": cost.basis,
+            "cost_prices": cost.prices,
+        }
+
     def _item(self, item: FinishedItem) -> Iterator[ImageRecord]:
         """Count a call once, and again only if it turns out to have an image."""
         self._begun = True
@@ -235,11 +274,14 @@ class Answer:
         if not (over if known is None else made and not known):
             return
         self._finished[key] = made
+        if made:
+            self._made[key] = (item.quality, item.size)
         for name, count in usage(item.usage).items():
             self._usage[name] = self._usage.get(name, 0) + count
         found = self._mismatched(item)
         self._mismatches += len(found)
         values = {name: self._shown(getattr(item, name)) for name in _SETTINGS}
+        values["model"] = self._image_model()
         yield image_record(self.base, item, self.response_id, values, found)
 
     def _key(self, item: FinishedItem) -> str | int:

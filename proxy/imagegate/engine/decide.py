@@ -29,14 +29,13 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.judge import Asked, judge_tool
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Mode, Policy
-from imagegate.engine.request import Request
+from imagegate.engine.request import MESSAGES, Request
 from imagegate.engine.rulebook import Book, Rulebook
 from imagegate.engine.scene import PATHS, Scene, Vocabulary, fold, vocabulary
 from imagegate.engine.state import judge_state
 from imagegate.engine.surface import GROUPS, Door, Match, stance_of
 from imagegate.engine.toolset import judge_tools, refuse_tool
 
-_MESSAGES = ("response.create", "response.steer", "response.inject")
 _IMAGE_MODELS = ("gptimage", "chatgptimage", "dalle")
 
 
@@ -205,7 +204,7 @@ def _judged(bench: Bench, request: Request, body: Body) -> Notes:
 
 def _judge_message(notes: Notes, request: Request) -> None:
     """Refuse messages of a socket that nobody knows how to judge."""
-    if request.is_message and request.message_type not in _MESSAGES:
+    if request.is_message and request.message_type not in MESSAGES:
         said = "this gateway does not know messages of this type"
         notes.refuse_always("/type", "type", "message_type", said, unreadable=True)
 
@@ -233,22 +232,25 @@ def _judge_kind(notes: Notes, body: Body) -> None:
 
 def _judge_images(notes: Notes, request: Request, body: Body) -> None:
     """Judge a request of the Images API: the body is the tool."""
-    word, line = notes.scene.book.rules.stance("tool")
-    if word != "allow":
-        refuse_tool(notes, "", line)
-        return
     steps = {path[0] for path in PATHS.values()}
     values = {
         key: value.plain() if key in steps else None
         for key, value in body.members.items()
     }
     deployment = request.match.params.get("deployment")
-    if deployment is not None and not judge_path(notes, deployment, body):
-        return
     asked = Asked(
         pointer="", carrier="images_api", values=values, deployment=deployment
     )
-    notes.take(judge_tool(notes.scene, asked))
+    verdict = judge_tool(notes.scene, asked)
+    word, line = notes.scene.book.rules.stance("tool")
+    if word != "allow":
+        refuse_tool(notes, "", line)
+        notes.tell(verdict)
+        return
+    if deployment is not None and not judge_path(notes, deployment, body):
+        notes.tell(verdict)
+        return
+    notes.take(verdict)
     judge_header(notes, header_of(notes, request), ())
     judge_count(notes, body.get("n"), "images_api_n", "n")
 

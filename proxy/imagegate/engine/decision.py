@@ -83,6 +83,10 @@ class JudgedTool(msgspec.Struct, frozen=True, kw_only=True):
         requested: The settings as they were written.
         effective: With the provider's defaults, where they are known.
         enforced: As they are sent.
+        sent: Whether it is sent at all, and not taken out or in a strange place.
+        deprecated: The deprecated members it came with.
+        unknown: How many members it came with that nobody knows.
+        mask: Whether it came with a mask.
     """
 
     pointer: str
@@ -90,6 +94,10 @@ class JudgedTool(msgspec.Struct, frozen=True, kw_only=True):
     requested: Mapping[str, Shown]
     effective: Mapping[str, Shown]
     enforced: Mapping[str, Shown]
+    sent: bool = True
+    deprecated: tuple[str, ...] = ()
+    unknown: int = 0
+    mask: bool = False
 
 
 class _Decided(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision"):

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 import msgspec
 
-from imagegate.engine.decision import JudgedTool, Reason, Shown, shown
+from imagegate.engine.decision import JudgedTool, Reason, Shown
 from imagegate.engine.events import EchoedTool, FinishedItem
 from imagegate.engine.models import Choice, choose_model, row_of
 from imagegate.engine.objections import applies
@@ -130,7 +130,7 @@ class Yardstick:
 
     def shown(self, value: object) -> Shown:
         """Make a value fit for a record."""
-        return shown(value, self.scene.vocabulary.words, self.scene.hash_key)
+        return self.scene.shown(value)
 
 
 class _Measuring:

@@ -28,6 +28,7 @@ from imagegate.engine.body import Body
 from imagegate.engine.decision import Block, Decision, Forward, JudgedTool, Rewrite
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.events import Event, ResponseEvent
+from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context, Gate, tells_of_images
 from imagegate.engine.records import (
     AnswerRecord,
@@ -49,6 +50,7 @@ Ended: TypeAlias = Literal[
 shell itself broke it off."""
 
 _ERROR: Final = 400
+_NO_FINGERPRINTS: Final = Fingerprints()
 _PLAIN: Final = frozenset({"", "identity"})
 
 
@@ -117,6 +119,7 @@ class Exchange:
         body: Body | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         seen: frozenset[str] = frozenset(),
+        fingerprints: Fingerprints = _NO_FINGERPRINTS,
     ) -> Ruling:
         """Decide on the request.
 
@@ -124,6 +127,7 @@ class Exchange:
             body: As it was read; None where the door takes none, or there is none.
             headers: Those that matter, in lower case, duplicates kept.
             seen: The ids of state that this gateway has judged for this principal.
+            fingerprints: What `Gate.fingerprint` gave, where it was asked for.
         """
         context = self._context
         if isinstance(context.door, Lost):
@@ -143,6 +147,11 @@ class Exchange:
             decision,
             names=self._gate.names,
             layers=self._gate.layers(context),
+            account={
+                **self._gate.account(context, asked),
+                "prompt_hmac": fingerprints.prompt,
+                "user_hmac": fingerprints.user,
+            },
             bytes_in=context.bytes_in,
         )
         if isinstance(decision, Block):
@@ -167,6 +176,7 @@ class Exchange:
             why.pointer if isinstance(why, MalformedRequest) else "",
             why.status,
             names=self._gate.names,
+            account=self._gate.account(context),
             bytes_in=context.bytes_in,
         )
         return Ruling(record=record, refusal=self._refusal)
@@ -185,6 +195,7 @@ class Exchange:
                 watched,
                 response_id=match.params.get("response_id"),
                 streams=self._streams,
+                prices=self._gate.prices,
             )
 
     # -- the answer -------------------------------------------------------------

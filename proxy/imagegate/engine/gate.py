@@ -6,15 +6,29 @@ Everything here is made once for a policy and shared by all its exchanges.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Generator
+from typing import Any
 
 import msgspec
 
+from imagegate.engine.account import account_of
+from imagegate.engine.body import Body
 from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import JudgedTool
 from imagegate.engine.echo import Yardstick
+from imagegate.engine.fingerprint import Fingerprints, fingerprint
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
-from imagegate.engine.records import Record, Transport, ident, label
+from imagegate.engine.prices import Prices
+from imagegate.engine.records import (
+    MAX_ENTRIES,
+    Record,
+    Transport,
+    ident,
+    label,
+    word,
+)
+from imagegate.engine.request import Request
 from imagegate.engine.rulebook import Rulebook
 from imagegate.engine.scene import api_names
 from imagegate.engine.surface import Door, Lost, Match
@@ -30,6 +44,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         transport: How the request came; a streamed answer makes `http` `sse`.
         stream_id: The lane of a WebSocket that the request came on.
         bytes_in: The body's length as it came.
+        api_version: Of the query, on Azure.
     """
 
     decision_id: str
@@ -41,6 +56,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str | None = None
     span_id: str | None = None
     bytes_in: int | None = None
+    api_version: str | None = None
 
     @property
     def match(self) -> Match | None:
@@ -52,12 +68,29 @@ class Gate:
     """A policy laid out for exchanges; made once, shared by all."""
 
     def __init__(
-        self, policy: Policy, catalogue: Catalogue, *, hash_key: bytes = b""
+        self,
+        policy: Policy,
+        catalogue: Catalogue,
+        *,
+        hash_key: bytes = b"",
+        prices: Prices | None = None,
     ) -> None:
+        """Lay a policy out.
+
+        Args:
+            policy: The policy.
+            catalogue: What providers accept.
+            hash_key: Lets equal secrets, prompts and users be found unseen.
+            prices: For the estimates of what images cost; without, there are none.
+        """
         self.policy = policy
         self.digest = digest(policy)
         self.decider = Decider(policy, catalogue, hash_key=hash_key)
         self.names = api_names(catalogue)
+        self.prices = prices
+        self._hash_key = hash_key
+        layers = (*policy.teams, *policy.exceptions)
+        self._matched = sorted({name for layer in layers for name in layer.match})
 
     def layers(self, context: Context) -> tuple[str, ...]:
         """Name the layers that hold besides the baseline."""
@@ -81,6 +114,7 @@ class Gate:
             by_header: A header names the image deployment.
         """
         page = self.decider.book.page(context.principal, context.date)
+        sent = tuple(tool for tool in sent if tool.sent)
         azure = match.family.provider == "azure"
         deployments = self.policy.deployments if azure else {}
 
@@ -91,6 +125,37 @@ class Gate:
 
         watched = page.watched
         return yardstick(page.acting), yardstick(watched) if watched else None
+
+    def fingerprint(
+        self, context: Context, body: Body
+    ) -> Generator[None, None, Fingerprints]:
+        """Hash the prompt and the user of a request; each yield lets others run."""
+        match = context.match
+        if match is None or not self._hash_key:
+            return Fingerprints()
+        return (yield from fingerprint(body, match.door.reading, self._hash_key))
+
+    def account(
+        self, context: Context, request: Request | None = None
+    ) -> dict[str, Any]:
+        """Return what the decision record tells of a request besides its tools."""
+        match, who = context.match, context.principal.attributes
+        told: dict[str, Any] = {
+            "api_version": word(context.api_version),
+            "principal_matched": {
+                name: tuple(map(label, who[name][:MAX_ENTRIES]))
+                for name in self._matched
+                if name in who
+            },
+        }
+        if match is not None:
+            told["method"] = match.door.method
+            told["route"] = match.family.base + match.door.route
+        if request is not None:
+            page = self.decider.book.page(context.principal, context.date)
+            scene = self.decider.scene(page.watched or page.acting, request.match)
+            told |= account_of(request, scene)
+        return told
 
     def base(self, context: Context) -> Record:
         """Begin the records of an exchange."""

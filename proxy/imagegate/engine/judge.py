@@ -20,7 +20,6 @@ from imagegate.engine.decision import (
     Reason,
     Shown,
     Violation,
-    shown,
 )
 from imagegate.engine.models import Choice, choose_model, listed_models, row_of
 from imagegate.engine.objections import (
@@ -99,6 +98,8 @@ class _Judging:
         self.violations: list[Violation] = []
         self.edits: dict[str, Edit] = {}
         self.written: dict[str, Line] = {}
+        self.deprecated: list[str] = []
+        self.unknown = 0
 
     def _cause(self, name: str, value: Scalar) -> Line | None:
         """Find the line because of which a setting no longer fits, if one is.
@@ -130,12 +131,15 @@ class _Judging:
         words = self.scene.vocabulary
         name = name_of(path)
         if path not in words.known and (*path[:-1], fold(path[-1])) in words.folds:
+            self.unknown += 1
             said = f"`{name}` is not the exact name of a field"
             self._refuse(path, value, None, said)
         elif path not in words.known:
+            self.unknown += 1
             said = f"`{name}` is not a field that this policy knows"
             self._judge_stance(path, value, "fields.unknown", said)
         elif path in words.deprecated:
+            self.deprecated.append(name)
             said = f"`{name}` is deprecated"
             self._judge_stance(path, value, "fields.deprecated", said)
         elif path == ("input_image_mask",) and value is not None:
@@ -501,7 +505,7 @@ class _Judging:
         )
 
     def _shown(self, value: object) -> Shown:
-        return shown(value, self.scene.vocabulary.words, self.scene.hash_key)
+        return self.scene.shown(value)
 
     def _shown_pointer(self, path: Path) -> str:
         return f"{self.tool.pointer}/{name_of(path).replace('.', '/')}"
@@ -532,6 +536,9 @@ class _Judging:
             requested=requested,
             effective=effective,
             enforced=enforced,
+            deprecated=tuple(self.deprecated),
+            unknown=self.unknown,
+            mask=self.tool.values.get("input_image_mask") is not None,
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from imagegate.engine.decision import (
     Block,
     Change,
@@ -12,7 +14,6 @@ from imagegate.engine.decision import (
     Rewrite,
     Shown,
     Violation,
-    shown,
 )
 from imagegate.engine.judge import Verdict
 from imagegate.engine.policy import Line
@@ -55,6 +56,11 @@ class Notes:
         self.violations += verdict.violations
         self.edits += verdict.edits
         return verdict
+
+    def tell(self, verdict: Verdict) -> None:
+        """Tell of a tool that is not sent, with what was asked of it."""
+        tool = msgspec.structs.replace(verdict.tool, sent=False, enforced={})
+        self.tools.append(tool)
 
     def change(  # noqa: PLR0913 - what a change says
         self,
@@ -171,4 +177,4 @@ class Notes:
 
     def shown(self, value: object) -> Shown:
         """Make a value fit to be shown."""
-        return shown(value, self.scene.vocabulary.words, self.scene.hash_key)
+        return self.scene.shown(value)

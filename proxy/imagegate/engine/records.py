@@ -81,13 +81,44 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One image tool: asked for, meant, and sent."""
+    """One image tool: asked for, meant, and sent.
+
+    Attributes:
+        pointer: Where it stood in the body.
+        carrier: What kind of place that is.
+        requested: The settings as they were written; null and absent are not said.
+        effective: With the provider's defaults, where they are known.
+        enforced: As they are sent.
+        sent: Whether the tool is sent at all.
+        deprecated: The deprecated members it came with.
+        unknown: How many members it came with that nobody knows.
+        mask: Whether it came with a mask.
+    """
 
     pointer: str
     carrier: str
     requested: Settings
     effective: Settings
     enforced: Settings
+    sent: bool = True
+    deprecated: tuple[str, ...] = ()
+    unknown: int = 0
+    mask: bool = False
+
+
+class ReferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a request refers to, and that may bring in what is not seen.
+
+    Attributes:
+        kind: The policy's word for it: `conversation`, `previous_response`, …
+        id: Verbatim where the gateway has seen it, the policy lists it, or it has
+            the shape of an identifier of the API; None where it has none.
+        seen: It was judged here before, for this principal.
+    """
+
+    kind: str
+    id: str | None = None
+    seen: bool = False
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +146,20 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
     """What was decided about a request; written before anything of it goes on.
 
     Attributes:
+        method: Of the route; `WEBSOCKET` for messages.
+        route: The template of the path, without any identifier.
+        api_version: As the query says, on Azure.
+        message_type: Of a WebSocket's message that can be judged.
+        principal_matched: The attributes that the policy's layers match on.
+        stream: The request's own flag, like `background`.
+        tool_choice: A choice that forces a tool: the image tool, or any.
+        other_tools: How many tools are no image tools.
+        max_tool_calls: As it was written, like `n`, the images of one call.
+        image_deployment: On Azure, what a header or the path names.
+        references: What the request refers to.
+        whole: False when a member turned out malformed, so that not all is told.
+        prompt_hmac: Keyed hash of the prompt, where the operator asks for it.
+        user_hmac: The same of the end user that the client names.
         inspected: False for a door that the operator opened unseen.
         layers: The teams and exceptions that held, besides the baseline.
         tools: The image tools, wherever in the request they stood.
@@ -133,6 +178,25 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
         "imagegate.request_malformed",
     ]
     decision: Literal["forward", "rewrite", "block"]
+    method: str | None = None
+    route: str | None = None
+    api_version: str | None = None
+    message_type: str | None = None
+    principal_matched: Mapping[str, tuple[str, ...]] = msgspec.field(
+        default_factory=dict
+    )
+    stream: bool | None = None
+    background: bool | None = None
+    tool_choice: Literal["image_generation", "required"] | None = None
+    other_tools: int = 0
+    max_tool_calls: str | int | None = None
+    n: str | int | None = None
+    image_deployment: str | int | None = None
+    references: tuple[ReferenceRecord, ...] = ()
+    references_count: int = 0
+    whole: bool = True
+    prompt_hmac: str | None = None
+    user_hmac: str | None = None
     inspected: bool = True
     layers: tuple[str, ...] = ()
     tools: tuple[ToolRecord, ...] = ()
@@ -196,6 +260,7 @@ class ImageRecord(Record, frozen=True, kw_only=True):
 
     Attributes:
         made: Whether there is an image. The status does not say.
+        model: The image model, where only one can have drawn it.
         dimensions: By the image's own header.
         image_bytes: About; counted from the length of the base64.
         usage_image_gen: Only of the Images API, which counts for each image.
@@ -214,6 +279,7 @@ class ImageRecord(Record, frozen=True, kw_only=True):
     quality: str | int | None = None
     background: str | int | None = None
     output_format: str | int | None = None
+    model: str | None = None
     media: str | None = None
     dimensions: str | None = None
     image_bytes: int | None = None
@@ -250,6 +316,11 @@ class CompletionRecord(Record, frozen=True, kw_only=True):
         generating: `generating` events, each of which has a record.
         mismatches: Values of finished images that are not what was enforced.
         usage_image_gen: Tokens; a number that is not there is unknown.
+        image_model: The image model, where only one can have drawn.
+        cost_amount: An estimate, as a decimal number; None is unknown, never 0.
+        cost_currency: Of the amount.
+        cost_basis: Whether tokens were counted, or images at a price each.
+        cost_prices: The date of the price table.
         echo: What the provider's echo of the tools said; `absent` when there was
             none, `unchecked` where none is expected.
         echo_verified: The ruled settings that were echoed and keep to the rules.
@@ -278,6 +349,11 @@ class CompletionRecord(Record, frozen=True, kw_only=True):
     generating: int = 0
     mismatches: int = 0
     usage_image_gen: Mapping[str, int] = msgspec.field(default_factory=dict)
+    image_model: str | None = None
+    cost_amount: str | None = None
+    cost_currency: str | None = None
+    cost_basis: Literal["usage", "per_image"] | None = None
+    cost_prices: str | None = None
     echo: Literal["verified", "unverified", "contradicted", "absent", "unchecked"]
     echo_verified: tuple[str, ...] = ()
     echo_unverified: tuple[str, ...] = ()

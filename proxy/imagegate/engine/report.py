@@ -6,7 +6,7 @@ that every string is bounded and every list has an end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, Literal
 
@@ -49,12 +49,13 @@ def common(record: Record) -> dict[str, Any]:
     return shared
 
 
-def decision_record(
+def decision_record(  # noqa: PLR0913 - what is known of it
     base: Record,
     decision: Decision,
     *,
     names: AbstractSet[str],
     layers: Sequence[str] = (),
+    account: Mapping[str, Any] | None = None,
     bytes_in: int | None = None,
 ) -> DecisionRecord:
     """Write a decision down.
@@ -65,6 +66,7 @@ def decision_record(
         names: Those that members have by the API's documents; any other may be a
             secret that somebody pasted into the wrong place.
         layers: The layers that held besides the baseline.
+        account: What else is told of the request.
         bytes_in: The body's length as it came.
     """
     changes: Sequence[Change] = ()
@@ -86,6 +88,7 @@ def decision_record(
     return DecisionRecord(
         **common(base),
         **done,
+        **(account or {}),
         layers=tuple(label(name) for name in layers[:MAX_ENTRIES]),
         tools=tuple(_tool(tool, names) for tool in decision.tools[:MAX_ENTRIES]),
         tools_count=len(decision.tools),
@@ -106,6 +109,7 @@ def unjudged_record(  # noqa: PLR0913 - what is known of it
     status: int,
     *,
     names: AbstractSet[str],
+    account: Mapping[str, Any] | None = None,
     bytes_in: int | None = None,
 ) -> DecisionRecord:
     """Write down that a request could not be judged, and so was refused."""
@@ -121,6 +125,7 @@ def unjudged_record(  # noqa: PLR0913 - what is known of it
     )
     return DecisionRecord(
         **common(base),
+        **(account or {}),
         event="imagegate.request_malformed",
         decision="block",
         violations=(finding,),
@@ -245,6 +250,10 @@ def _tool(tool: JudgedTool, names: AbstractSet[str]) -> ToolRecord:
         requested=tool.requested,
         effective=tool.effective,
         enforced=tool.enforced,
+        sent=tool.sent,
+        deprecated=tool.deprecated,
+        unknown=tool.unknown,
+        mask=tool.mask,
     )
 
 

@@ -12,6 +12,8 @@ from imagegate.engine.surface import Match
 
 _SILENT_GROUPS = ("compact", "input_tokens")
 _BEGINNING = "response.create"
+MESSAGES = (_BEGINNING, "response.steer", "response.inject")
+"""The messages of a WebSocket that can be judged."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from imagegate.engine.body import CHOICE_KEYS, TOOL_KEYS, TOP_KEYS
 from imagegate.engine.catalogue import Catalogue, Field, Provider
-from imagegate.engine.decision import Reason
+from imagegate.engine.decision import Reason, Shown, shown
 from imagegate.engine.items import ITEM_KEYS
 from imagegate.engine.paths import Path
 from imagegate.engine.policy import LIMITS, SETTINGS, STANCES, Line
@@ -70,6 +70,10 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     def reason(self, line: Line | None) -> Reason | None:
         """Cite a line, or without one what always holds."""
         return self.always() if line is None else reason_of(line)
+
+    def shown(self, value: object) -> Shown:
+        """Make a value fit to be shown."""
+        return shown(value, self.vocabulary.words, self.hash_key)
 
     def fields(self, name: str) -> tuple[Field, ...]:
         """Return what each provider says about a field."""

@@ -38,10 +38,12 @@ class _Judging:
         tools = self._image_tools(body)
         asked = header_of(self.notes, self.request)
         if self.word == "block":
-            for _, tool in tools:
+            for kind, tool in tools:
+                self.notes.tell(self.bench.judge(tool, kind, asked))
                 refuse_tool(self.notes, tool.pointer, self.line)
         elif self.word == "strip" and self.line is not None:
-            for _, tool in tools:
+            for kind, tool in tools:
+                self.notes.tell(self.bench.judge(tool, kind, asked))
                 self._strip(tool.pointer, self.line)
         else:
             self._judge_settings(tools, asked)
@@ -82,11 +84,12 @@ class _Judging:
             self.notes.refuse(at, "tools", limit, f"{said} allowed", fix=fix)
         verdicts = []
         for kind, tool in tools:
-            if kind in ("namespace", "unknown"):
+            verdict = self.bench.judge(tool, kind, asked)
+            if kind in ("namespace", "unknown") and self.notes.scene.book.always:
                 said = "an image tool has no place here; move it to the tools array"
                 self.notes.refuse_always(tool.pointer, "type", "carrier", said)
+                self.notes.tell(verdict)
                 continue
-            verdict = self.bench.judge(tool, kind, asked)
             verdicts.append(self.notes.take(verdict))
         match = self.request.match
         # A definition is stored; what calls it later brings the header itself.

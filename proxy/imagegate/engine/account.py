@@ -1,0 +1,117 @@
+"""What a record tells of a request besides its tools: enough to decide it again.
+
+Whatever a policy can ask about is here, and nothing that only a reader of prompts
+would want. What a client spelled is made fit to be shown; an identifier is told
+where the gateway has seen it before, or where it has the shape of one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from imagegate.engine.body import Body
+from imagegate.engine.choice import repair_choice
+from imagegate.engine.decision import Shown
+from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.records import MAX_ENTRIES, ReferenceRecord, ident
+from imagegate.engine.request import MESSAGES, Request
+from imagegate.engine.scene import Scene
+from imagegate.engine.state import references
+from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER
+from imagegate.engine.value import Value
+
+_IDENT: Final = re.compile(r"(?:conv|resp|msg|rs|ig|pmpt|fc|cmp|at|tso)_[\w-]{1,200}")
+"""The identifiers of the API: their kind, and what the provider made up."""
+
+
+def account_of(request: Request, scene: Scene) -> dict[str, Any]:
+    """Return the fields of the decision record that tell of a request.
+
+    Args:
+        request: The request.
+        scene: What it is judged against; it knows which words may be shown.
+    """
+    told: dict[str, Any] = {"image_deployment": _deployment(request, scene)}
+    if request.message_type in MESSAGES and request.is_message:
+        told["message_type"] = request.message_type
+    if request.body is None:
+        return told
+    try:
+        told |= _members(request, request.body, scene)
+    except MalformedRequest:
+        told["whole"] = False  # and so it was refused
+    return told
+
+
+def _members(request: Request, body: Body, scene: Scene) -> dict[str, Any]:
+    def shown(key: str) -> Shown:
+        value = body.get(key)
+        return None if value is None else scene.shown(value.plain())
+
+    found = list(_references(request, body, scene))
+    images = request.match.door.reading == "images"
+    others = sum(
+        not tool.is_image
+        for carrier in body.carriers
+        if carrier.kind != "unknown"
+        for tool in carrier.tools
+    )
+    return {
+        "stream": _flag(body.get("stream")),
+        "background": None if images else _flag(body.get("background")),
+        "tool_choice": _choice(request, body),
+        "other_tools": others,
+        "max_tool_calls": None if images else shown("max_tool_calls"),
+        "n": shown("n") if images else None,
+        "references": tuple(found[:MAX_ENTRIES]),
+        "references_count": len(found),
+    }
+
+
+def _flag(value: Value | None) -> bool | None:
+    if value is None or value.kind != "boolean":
+        return None
+    return value.plain() is True
+
+
+def _choice(request: Request, body: Body) -> str | None:
+    """Tell of a choice that forces a tool; the others say nothing about images."""
+    root = "/definition" if request.match.door.reading == "agent" else ""
+    pointer = f"{root}/tool_choice"
+    if repair_choice(body, pointer, stripped=False, left=0).names_image:
+        return "image_generation"
+    choice = body.at(pointer)
+    required = choice is not None and choice.text() == "required"
+    return "required" if required else None
+
+
+def _deployment(request: Request, scene: Scene) -> Shown:
+    """Tell what names the image model besides the body: the path, or a header."""
+    named = request.match.params.get("deployment")
+    if named is None and request.match.family.provider == "azure":
+        name = IMAGE_DEPLOYMENT_HEADER
+        named = next((value for key, value in request.headers if key == name), None)
+    return scene.shown(named)
+
+
+def _references(
+    request: Request, body: Body, scene: Scene
+) -> Iterator[ReferenceRecord]:
+    listed = {
+        name
+        for lines in scene.book.rules.lines.values()
+        for line in lines
+        if line.kind == "do" and isinstance(line.value, tuple)
+        for name in line.value
+    }
+    for _, stance, name in references(request, body):
+        seen = bool(name) and name in request.seen
+        stem = name.partition("@")[0]
+        plain = seen or name in listed or stem in listed or _IDENT.fullmatch(name)
+        yield ReferenceRecord(
+            kind=stance.partition(".")[2],
+            id=(ident(name) if plain else str(scene.shown(name))) if name else None,
+            seen=seen,
+        )
