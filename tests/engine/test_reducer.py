@@ -24,12 +24,19 @@ from imagegate.engine.reducer import (
 )
 
 
+def take(collector: Collector, piece: bytes) -> None:
+    """Feed or skip a piece, as a scanner does."""
+    more = piece and b'"' not in piece and not piece.endswith(b"\\")
+    if collector.inside and more:
+        collector.skip(len(piece))
+    else:
+        collector.feed(piece, 0, len(piece))
+
+
 def collect(data: bytes, cuts: list[int]) -> Message:
     collector = Collector()
     for start, stop in pairwise([0, *sorted(cuts), len(data)]):
-        piece = data[start:stop]
-        if not collector.skip(piece):
-            collector.feed(piece, 0, len(piece))
+        take(collector, data[start:stop])
     return collector.close()
 
 
@@ -190,26 +197,63 @@ def test_memory_is_bounded(piece: bytes) -> None:
     assert found.whole is False or piece in {b'\\"', b"\\"}
 
 
-def test_nothing_is_skipped_that_could_matter() -> None:
-    """A chunk is passed over only inside a string known to be long."""
+def test_a_text_is_skipped_only_inside_a_string_known_to_be_long() -> None:
+    """And not behind a backslash, which may escape what comes."""
     collector = Collector()
-    assert not collector.skip(b"x")
-    collector.feed(b'{"a":"' + b"x" * WHOLE, 0, WHOLE + 6)
+    assert not collector.inside
+    for piece, inside in (
+        (b'{"a":"' + b"x" * WHOLE, True),
+        (b"x\\", False),
+        (b'"', True),
+        (b'","b":"', False),
+        (b"x" * (LONG - 1), False),
+        (b"x", True),
+        (b'"}', False),
+    ):
+        collector.feed(piece, 0, len(piece))
+        assert collector.inside is inside
 
-    assert collector.skip(b"xx")
-    assert [collector.skip(data) for data in (b"", b'x"', b"x\\")] == [False] * 3
+    assert [held.length for held in collector.close().held] == [WHOLE + 3]
+
+
+def test_what_is_skipped_counts() -> None:
+    """In the string's length and in the text's."""
+    collector = Collector()
+    collector.feed(b'{"a":"' + b"x" * WHOLE, 0, WHOLE + 6)
+    collector.skip(1000)
     collector.feed(b'"}', 0, 2)
-    assert not collector.skip(b"x")
-    assert collector.close().held == (Held(head="x" * HEAD, length=WHOLE + 2),)
+
+    assert collector.close() == Message(
+        text=b'{"a":"\\u00000"}',
+        length=WHOLE + 1008,
+        held=(Held(head="x" * HEAD, length=WHOLE + 1000),),
+    )
+
+
+def test_a_short_text_needs_no_count() -> None:
+    """It is kept whole; nobody is told to skip in it."""
+    collector = Collector()
+    collector.skip(3)
+
+    assert collector.close() == Message(text=b"", length=3)
 
 
 def test_a_skip_takes_the_escaped_character() -> None:
     """A backslash at the end of one chunk escapes nothing in the next but one."""
     collector = Collector()
-    for piece in (b'["' + b"x" * WHOLE + b"\\", b"n"):
-        collector.feed(piece, 0, len(piece))
-    for piece in (b"xx\\", b"nx", b'"]'):
-        if not collector.skip(piece):
-            collector.feed(piece, 0, len(piece))
+    for piece in (b'["' + b"x" * WHOLE + b"\\", b"n", b"xx\\", b"nx", b'"]'):
+        take(collector, piece)
 
     assert collector.close().text == b'["\\u00000"]'
+
+
+def test_many_small_strings_cost_little_python() -> None:
+    """They are kept a window at a time, with what stands between them."""
+    text = b"[%s]" % b",".join(
+        (b'"a\\\\"', b'"b\\"ccccccccccccccc"', b'"\\u0000"', b'""', b"1") * 400
+    )
+
+    found = collected(text)
+
+    marked = text.replace(b'"\\u0000"', b'"\\u0000%d"') % tuple(range(400))
+    assert found.text == marked

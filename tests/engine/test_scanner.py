@@ -50,8 +50,7 @@ def test_a_json_answer_is_told_at_its_end(size: int) -> None:
     scanner: Scanner = JsonScanner()
 
     early = [scanner.feed(body[at : at + size]) for at in range(0, len(body), size)]
-    assert (any(early), scanner.started, scanner.boundary) == (False, False, 0)
-
+    assert not any(early)
     assert scanner.close() == [
         FinishedItem(
             type="response",
@@ -68,7 +67,6 @@ def test_a_json_answer_is_told_at_its_end(size: int) -> None:
             end=len(body),
         ),
     ]
-    assert (scanner.started, scanner.boundary) == (True, len(body))
     assert scanner.close() == []
 
 

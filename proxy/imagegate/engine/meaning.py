@@ -12,8 +12,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final, Literal
 
-import msgspec
-
+from imagegate.engine.deltas import is_delta
 from imagegate.engine.events import (
     EchoedTool,
     Event,
@@ -61,52 +60,34 @@ _RESPONSE: Final = frozenset(
 )  # fmt: skip
 _ADDED: Final = "response.output_item.added"
 _DONE: Final = "response.output_item.done"
-_FAMILIES: Final = ("response.", "image_generation.", "image_edit.")
 
 # Keep-alives and the sentinel that ends a stream.
 _SILENT: Final = frozenset({b"", b"[DONE]"})
 _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.]{1,100})"')
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What a text said.
-
-    Attributes:
-        opens: The text belongs to an API that is observed: a stream that
-            begins with it needs no waiting for the echo of the tools.
-        events: In the order in which they are to be recorded.
-    """
-
-    opens: bool = False
-    events: tuple[Event, ...] = ()
-
-
-def read_event(message: Message, *, end: int = 0, incomplete: bool = False) -> Reading:
-    """Read one event of a stream."""
-    if message.text.strip() in _SILENT:
-        return Reading()
+def read_event(
+    message: Message, *, end: int = 0, incomplete: bool = False
+) -> tuple[Event, ...]:
+    """Read one event of a stream: what it says, in the order of recording."""
+    if is_delta(message.text) or message.text.strip() in _SILENT:
+        return ()
     decoded = _decode(message, end=end, incomplete=incomplete)
     if not isinstance(decoded, dict):
-        return Reading(events=decoded)
+        return decoded
     reader = _Reader(message, decoded, end=end, incomplete=incomplete)
     kind = decoded.get("type")
     if kind is None and isinstance(decoded.get("error"), dict):
         kind = "error"  # openai-python raises for any data with an error in it
-    if not isinstance(kind, str):
-        return Reading()
-    return Reading(
-        opens=kind == "error" or kind.startswith(_FAMILIES),
-        events=tuple(reader.event(kind)),
-    )
+    return tuple(reader.event(kind)) if isinstance(kind, str) else ()
 
 
-def read_answer(message: Message, *, end: int = 0) -> Reading:
+def read_answer(message: Message, *, end: int = 0) -> tuple[Event, ...]:
     """Read a whole JSON answer: a Response, images, or an error."""
     decoded = _decode(message, end=end, incomplete=False)
     if not isinstance(decoded, dict):
-        return Reading(events=decoded)
-    reader = _Reader(message, decoded, end=end, incomplete=False)
-    return Reading(opens=True, events=tuple(reader.answer()))
+        return decoded
+    return tuple(_Reader(message, decoded, end=end, incomplete=False).answer())
 
 
 def _decode(

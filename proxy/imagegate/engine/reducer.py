@@ -12,13 +12,14 @@ Stepping over a payload is one search for a quote per chunk.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
 
 from imagegate.engine.pixels import HEAD
 
-WHOLE: Final = 64 * 1024
+WHOLE: Final = 16 * 1024
 LONG: Final = 4 * 1024
 REDUCED: Final = 512 * 1024  # an echo of 128 large function tools is 100 KB
 
@@ -26,6 +27,15 @@ REDUCED: Final = 512 * 1024  # an echo of 128 large function tools is 100 KB
 # JSON can spell in no other way, is set aside whatever its length.
 _NUL: Final = b"\\u0000"
 _BACKSLASH: Final = 0x5C
+
+# Whole strings and what stands between them; one that begins like a mark is left
+# out. The first way is eight times faster and does for a string without `\"`.
+_STRINGS: Final = re.compile(
+    rb'[^"]*+(?:"(?!\\u0000)'
+    rb'(?:[^"]*+(?<!\\)"|(?=[^"]*+")[^"\\]*+(?:\\.[^"\\]*+)*+")'
+    rb'[^"]*+)*+',
+    re.DOTALL,
+)
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +74,16 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collector:
-    """Gathers the pieces of one JSON text, cut anywhere."""
+    """Gathers the pieces of one JSON text, cut anywhere.
+
+    Attributes:
+        inside: What was fed ends inside a long string, and not behind a
+            backslash: more without a quote may be skipped if it does not end in
+            a backslash either. Most of an image goes by in this way.
+    """
 
     def __init__(self) -> None:
+        self.inside = False
         self._kept = bytearray()
         self._length = 0
         self._reducer: _Reducer | None = None
@@ -74,25 +91,21 @@ class Collector:
     def feed(self, data: bytes, pos: int, end: int) -> None:
         """Take `data[pos:end]`; the range spares a copy of a long piece."""
         self._length += end - pos
-        if self._reducer is not None:
-            self._reducer.feed(data, pos, end)
-        elif self._length <= WHOLE:
-            self._kept += data[pos:end]
-        else:
+        if self._reducer is None:
+            if self._length <= WHOLE:
+                self._kept += data[pos:end]
+                return
             self._reducer = _Reducer()
             self._reducer.feed(bytes(self._kept), 0, len(self._kept))
-            self._reducer.feed(data, pos, end)
+            self._kept.clear()
+        self._reducer.feed(data, pos, end)
+        self.inside = self._reducer.inside
 
-    def skip(self, data: bytes) -> bool:
-        """Take all of `data` if it is only more of a long string.
-
-        The same as `feed`, and False is no harm: it is the short way for the
-        chunks that make up nearly all of an image.
-        """
-        if self._reducer is None or not self._reducer.skip(data):
-            return False
-        self._length += len(data)
-        return True
+    def skip(self, length: int) -> None:
+        """Count bytes that were not fed, for they are only more of a string."""
+        self._length += length
+        if self._reducer is not None:
+            self._reducer.skip(length)
 
     def close(self) -> Message:
         """Return what was gathered."""
@@ -134,23 +147,23 @@ class _Reducer:
             step = self._inside if self._quoted else self._outside
             pos = step(data, pos, end)
 
-    def skip(self, data: bytes) -> bool:
-        if not self._quoted or self._length < LONG or b'"' in data:
-            return False
-        if not data or data.endswith(b"\\"):
-            return False
-        self._length += len(data)
-        self._odd = False
-        return True
+    @property
+    def inside(self) -> bool:
+        return self._quoted and self._length >= LONG and not self._odd
+
+    def skip(self, length: int) -> None:
+        self._length += length
 
     def _outside(self, data: bytes, pos: int, end: int) -> int:
-        quote = data.find(b'"', pos, end)
-        stop = end if quote < 0 else quote + 1
-        self._keep(data[pos:stop])
-        if quote >= 0:
+        # What is whole within `LONG` bytes is not too long.
+        whole = _STRINGS.match(data, pos, min(pos + LONG, end))
+        stop = whole.end() if whole is not None else pos
+        opens = data.startswith(b'"', stop, end)
+        self._keep(data[pos : stop + opens])
+        if opens:
             self._quoted, self._length, self._odd = True, 0, False
             self._start = len(self.kept)
-        return stop
+        return stop + opens
 
     def _inside(self, data: bytes, pos: int, end: int) -> int:
         quote = self._closing(data, pos, end)

@@ -6,7 +6,7 @@ It never gives bytes back: whoever relays them relays what was read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from imagegate.engine.meaning import read_answer, read_event
 from imagegate.engine.reducer import Collector, message
@@ -15,22 +15,11 @@ from imagegate.engine.sse import SseScanner
 if TYPE_CHECKING:
     from imagegate.engine.events import Event
 
+_BACKSLASH: Final = 0x5C
+
 
 class Scanner(Protocol):
     """What observes one answer."""
-
-    @property
-    def started(self) -> bool:
-        """Whether nothing is to be waited for at the start.
-
-        True once the first event that belongs to an API is complete, which is
-        `response.created` with its echo unless the stream is resumed or fails
-        at once. Heartbeats, comments and foreign events do not count.
-        """
-
-    @property
-    def boundary(self) -> int:
-        """Bytes fed up to the end of the last complete event."""
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Observe the next bytes and return the events they completed."""
@@ -43,25 +32,37 @@ class JsonScanner:
     """Observes an `application/json` answer, which tells all at its end."""
 
     def __init__(self) -> None:
-        self.started = False
-        self.boundary = 0
+        self._skipped = 0  # bytes of a long string that were not read
         self._fed = 0
-        self._collector: Collector | None = Collector()
+        self._collector = Collector()
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Observe the next bytes; nothing is known before the end."""
         self._fed += len(chunk)
-        if self._collector is not None:
-            self._collector.feed(chunk, 0, len(chunk))
+        if (
+            self._collector.inside
+            and chunk
+            and b'"' not in chunk
+            and chunk[-1] != _BACKSLASH
+        ):
+            self._skipped += len(chunk)
+            return []
+        self._return()
+        self._collector.feed(chunk, 0, len(chunk))
         return []
 
     def close(self) -> list[Event]:
         """Read the whole answer, once."""
-        collector, self._collector = self._collector, None
-        if collector is None or not self._fed:
-            return []
-        self.started, self.boundary = True, self._fed
-        return list(read_answer(collector.close(), end=self._fed).events)
+        self._return()
+        collector, self._collector = self._collector, Collector()
+        fed, self._fed = self._fed, 0
+        return [*read_answer(collector.close(), end=fed)] if fed else []
+
+    def _return(self) -> None:
+        """Make up for what was skipped."""
+        if self._skipped:
+            self._collector.skip(self._skipped)
+            self._skipped = 0
 
 
 def scanner_for(content_type: str) -> Scanner | None:
@@ -80,4 +81,4 @@ def scanner_for(content_type: str) -> Scanner | None:
 
 def read_message(data: bytes) -> tuple[Event, ...]:
     """Read one event that is framed already, as a WebSocket message is."""
-    return read_event(message(data), end=len(data)).events
+    return read_event(message(data), end=len(data))

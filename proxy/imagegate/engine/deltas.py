@@ -1,0 +1,166 @@
+r"""Small events in the plain form, and the runs of text deltas among them.
+
+A text stream is hundreds of deltas that say nothing about images. They are
+stepped over a run at a time, without a step of Python for each: the bytes from
+the end of one delta's line to the text of the next are always the same, so
+when every line end of a run belongs to such a seam, the run is deltas and
+nothing else. Two searches show that, whatever stands in the texts.
+
+A delta is known by its first member, `"type":"response.….delta"`. A second
+`type` behind it is not looked for: it takes a provider that wants to hide an
+event, which need not send it at all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_DELTA: Final = re.compile(rb'\{"type": ?"response\.[a-z_.]{1,80}\.delta",')
+
+_LF: Final = b"\n"
+_CR: Final = b"\r"
+_CRLF: Final = b"\r\n"
+_FORM: Final = rb"(?:event:[^%b]{0,100}+%b)?+data: ?+([^%b]{0,4096}+)%b%b"
+_PLAIN: Final = {
+    newline: re.compile(_FORM % (newline, newline, newline, newline, newline))
+    for newline in (_LF, _CR, _CRLF)
+}
+# A blank line, as it may stand in a text that has these line ends.
+_BLANK: Final = {
+    _LF: (b"\n\n",),
+    _CR: (b"\r\r",),
+    _CRLF: (b"\n\r", b"\n\n", b"\r\r"),
+}
+
+_MORE: Final = 64  # bytes behind its type in which deltas may be alike
+_FEW: Final = 2560  # bytes in which deltas are faster told one by one
+_MOST: Final = 64 * 1024
+
+
+def is_delta(data: bytes) -> bool:
+    """Whether the data of an event is a text delta, whole or not."""
+    return _DELTA.match(data) is not None
+
+
+def newline_of(text: bytes, pos: int) -> bytes:
+    """Say how the lines in `text[pos:]` end, if they all end alike."""
+    if text.find(_CR, pos) < 0:
+        return _LF
+    return _CR if text.find(_LF, pos) < 0 else _CRLF
+
+
+class Plain:
+    """Reads plain events whose lines end in one way, between other events.
+
+    Attributes:
+        newline: How lines end.
+        late: Bytes at the end of an event that may come later than the event.
+    """
+
+    def __init__(self, newline: bytes) -> None:
+        self.newline = newline
+        self.late = 1 if newline == _CRLF else 0
+        self._match = _PLAIN[newline].match
+        self._blank = newline * 2
+        self._first = newline[:1]
+        self._also = newline[1:]  # nothing, or the LF of a CRLF
+        self._other = {_LF: _CR, _CR: _LF}.get(newline, b"")
+        self._head = b""  # how a delta begins in this stream
+        self._seam = b""  # the same behind the end of another
+        self._ends = 0  # of lines, in a seam
+        self._reach = _MOST
+
+    def event(self, text: bytes, pos: int) -> re.Match[bytes] | None:
+        """Read one event; its first group is the data.
+
+        Only in a text whose lines can end in no other way.
+        """
+        return self._match(text, pos)
+
+    def waits(self, text: bytes, pos: int) -> bool:
+        """Whether no event ends in `text[pos:]`, where lines end in one way."""
+        return all(text.find(blank, pos) < 0 for blank in _BLANK[self.newline])
+
+    def learn(self, event: re.Match[bytes]) -> bool:
+        """Whether an event is a delta; if so, remember how it begins."""
+        delta = _DELTA.match(event.string, event.start(1))
+        if delta is None:
+            return False
+        size = delta.end() - event.start()
+        text = event.string[event.start() : event.end(1)][: size + _MORE]
+        shared = _shared(text, self._head)
+        self._head = self._head[:shared] if shared >= size else text
+        self._seam = self._blank + self._head
+        self._ends = self._seam.count(self.newline)
+        return True
+
+    def skip(self, text: bytes, pos: int) -> int:
+        """Step over deltas that begin like the last one."""
+        while self._head and text.startswith(self._head, pos):
+            end = text.find(self._first, pos + len(self._head))
+            if len(text) - end < _FEW or not text.startswith(self._seam, end):
+                return self._steps(text, pos, len(text))
+            last = text.rfind(self._seam, end, pos + self._reach)
+            stop = last + len(self._blank)
+            if last >= 0 and self._is_run(text[pos:stop]):
+                self._reach = min(self._reach * 2, _MOST)
+                pos = stop
+            elif self._reach > _FEW:
+                self._reach //= 2
+            else:
+                return self._steps(text, pos, pos + _FEW)
+        return pos
+
+    def _steps(self, text: bytes, pos: int, stop: int) -> int:
+        """Step over them one by one, as far as `stop`."""
+        if self._other and text.find(self._other, pos, stop) >= 0:
+            return pos
+        find, first, also = text.find, self._first, self._also
+        seam, size = self._seam, len(self._seam)
+        start = pos + len(self._head)
+        end = find(first, start, stop)
+        while text[end : end + size] == seam:
+            if also and find(also, start, stop) != end + 1:
+                return pos
+            pos, start = end + len(self._blank), end + size
+            end = find(first, start, stop)
+        clean = not also or find(also, start, stop) == end + 1
+        last = clean and text.startswith(self._blank, end)
+        return end + len(self._blank) if last else pos
+
+    def begun(self, text: bytes, pos: int) -> bool:
+        """Whether `text[pos:]` is the beginning of another such delta."""
+        rest = len(text) - pos
+        if rest <= len(self._head):
+            return self._head.startswith(text[pos:])
+        if not text.startswith(self._head, pos):
+            return False
+        pos += len(self._head)
+        return text.find(_LF, pos) < 0 and text.find(_CR, pos) < 0
+
+    def _is_run(self, part: bytes) -> bool:
+        """Whether `part` is deltas and nothing else.
+
+        It begins like a delta and ends with a blank line, which makes one
+        seam; seams cannot overlap. To remove a character and compare lengths
+        is the fastest way to count it.
+        """
+        if self._other and self._other in part:
+            return False
+        ends = (part.count(self._seam) + 1) * self._ends
+        return _count(part, self._first) == ends and (
+            not self._also or _count(part, self._also) == ends
+        )
+
+
+def _shared(one: bytes, other: bytes) -> int:
+    """Count the bytes at the beginning that two texts have in common."""
+    size = min(len(one), len(other))
+    differ = int.from_bytes(one[:size], "big") ^ int.from_bytes(other[:size], "big")
+    return size - (differ.bit_length() + 7) // 8
+
+
+def _count(text: bytes, character: bytes) -> int:
+    """Count a character that is rare: twice as fast as `bytes.count`."""
+    return len(text) - len(text.replace(character, b""))
