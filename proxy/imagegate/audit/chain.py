@@ -13,6 +13,7 @@ What that cannot change is a copy of a hash elsewhere: a checkpoint.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from collections.abc import Iterable, Sequence
@@ -80,8 +81,12 @@ def stamp(nanoseconds: int | None = None) -> str:
     """Spell a time, now if none is given."""
     now = time.time_ns() if nanoseconds is None else nanoseconds
     seconds, rest = divmod(now, _BILLION)
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{rest // 1000:06d}Z"
+    return f"{_whole(seconds)}.{rest // 1000:06d}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _whole(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 _encoder = msgspec.json.Encoder()
