@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from stage import Log, gate_of, serving
+from stage import Certificates, Log, certify, gate_of, serving
 
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
@@ -60,8 +60,11 @@ def records(log: Log) -> Records:
     return lambda: log.since(start)
 
 
-@pytest.fixture(scope="session")
-def gateways(provider: str, whole_log: Log) -> Iterator[Callable[[str], str]]:
+@contextlib.contextmanager
+def started(
+    provider: str, log: Log, listener: Listener
+) -> Iterator[Callable[[str], str]]:
+    """Start a gateway for each policy that is asked for, once."""
     with contextlib.ExitStack() as running:
         urls: dict[str, str] = {}
 
@@ -71,13 +74,46 @@ def gateways(provider: str, whole_log: Log) -> Iterator[Callable[[str], str]]:
                     gate_of(policy),
                     {"": Upstream(name="simulator", base=provider)},
                     client=Httpx2Client(),
-                    audit=StreamAudit(whole_log),
+                    audit=StreamAudit(log),
                 )
-                server = server_for(app, Listener(port=0, grace=1))
-                urls[policy] = running.enter_context(serving(server))
+                server = server_for(app, listener)
+                scheme = "https" if listener.tls_certificate else "http"
+                urls[policy] = running.enter_context(serving(server, scheme))
             return urls[policy]
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def gateways(provider: str, whole_log: Log) -> Iterator[Callable[[str], str]]:
+    with started(provider, whole_log, Listener(port=0, grace=1)) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return certify(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def tls_gateways(
+    provider: str, whole_log: Log, certificates: Certificates
+) -> Iterator[Callable[[str], str]]:
+    listener = Listener(
+        port=0,
+        grace=1,
+        tls_certificate=certificates.server,
+        tls_key=certificates.key,
+    )
+    with started(provider, whole_log, listener) as start:
+        yield lambda policy: start(policy).replace("127.0.0.1", "localhost")
+
+
+@pytest.fixture
+def tls_gateway(tls_gateways: Callable[[str], str], log: Log) -> Callable[[str], str]:
+    """Return the gateway that speaks TLS."""
+    del log  # it waits for what this test begins
+    return tls_gateways
 
 
 @pytest.fixture

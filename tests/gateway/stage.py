@@ -10,15 +10,27 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
 
 from imagegate import shipped
 from imagegate.engine.gate import Gate
 from imagegate.policyfile import load_policy
 
+PrivateKey = ec.EllipticCurvePrivateKey
 BOUND = 10.0
 """Seconds in which what is waited for must have happened."""
 
@@ -78,6 +90,59 @@ def serving(server: uvicorn.Server, scheme: str = "http") -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: an authority made up for one run, and a server it vouches for."""
+
+    authority: Path
+    server: Path
+    key: Path
+
+
+def certify(folder: Path) -> Certificates:
+    """Make an authority and a certificate for `localhost`, good for a day."""
+    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority = _certificate("a test authority", ca_key, "a test authority", ca_key)
+    server = _certificate("localhost", key, "a test authority", ca_key)
+    found = Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+    found.authority.write_bytes(authority.public_bytes(Encoding.PEM))
+    found.server.write_bytes(server.public_bytes(Encoding.PEM))
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    found.key.touch(mode=0o600)
+    found.key.write_bytes(secret)
+    return found
+
+
+def _certificate(
+    name: str, key: PrivateKey, issuer: str, issuer_key: PrivateKey
+) -> x509.Certificate:
+    now = datetime.datetime.now(tz=datetime.UTC)
+    day = datetime.timedelta(days=1)
+    host = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    authority = x509.BasicConstraints(ca=key is issuer_key, path_length=None)
+    known_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(
+        issuer_key.public_key()
+    )
+    return (
+        x509.CertificateBuilder(_named(issuer), _named(name))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
+        .add_extension(host, critical=False)
+        .add_extension(authority, critical=True)
+        .add_extension(known_by, critical=False)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        )
+        .sign(issuer_key, SHA256())
+    )
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def without(reason: str) -> NoReturn:

@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from raw import Answer, Wire
+from stage import Certificates, certify
 
 from imagegate.server import guard
 from imagegate.server.guard import HeadLimits, guarded
@@ -105,14 +108,18 @@ async def _answer(send: Any, status: int, body: bytes) -> None:
 
 
 @contextlib.contextmanager
-def serving(app: App, **limits: Any) -> Iterator[int]:
+def serving(
+    app: App, certificates: Certificates | None = None, **limits: Any
+) -> Iterator[int]:
     config = uvicorn.Config(
         app,
         http=guarded(HeadLimits(**limits)),
         ws="none",
         lifespan="off",
         log_level="critical",
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=10,
+        ssl_certfile=certificates.server if certificates else None,
+        ssl_keyfile=certificates.key if certificates else None,
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -676,6 +683,46 @@ def test_an_answer_that_is_short_ends_the_connection(port: int) -> None:
         answer = wire.say(b"GET /short HTTP/1.1\r\nHost: x\r\n\r\n").answer()
 
     assert not answer.whole
+
+
+# -- TLS ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def secured(port: int, certificates: Certificates) -> Iterator[ssl.SSLSocket]:
+    context = ssl.create_default_context(cafile=certificates.authority)
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as wire,
+    ):
+        yield wire
+
+
+def test_an_idle_client_of_tls_does_not_hold_the_server(
+    app: App, tmp_path: Path
+) -> None:
+    certificates = certify(tmp_path)
+    with contextlib.ExitStack() as client:
+        with serving(app, certificates) as port:
+            wire = client.enter_context(secured(port, certificates))
+            wire.sendall(GET + b"\r\n")
+            assert wire.recv(100).startswith(b"HTTP/1.1 200")
+            begun = time.monotonic()
+
+        assert time.monotonic() - begun < 5
+
+
+def test_a_client_of_tls_that_still_sends_can_read_an_early_refusal(
+    app: App, tmp_path: Path
+) -> None:
+    certificates = certify(tmp_path)
+    head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+
+    with serving(app, certificates) as port, secured(port, certificates) as wire:
+        wire.sendall(head + bytes(5_000_000))
+        answer = wire.recv(100)
+
+    assert answer.startswith(b"HTTP/1.1 413")
 
 
 def test_the_limits_are_those_of_the_class() -> None:

@@ -31,6 +31,9 @@ connection closed on unread bytes is reset, and the answer may be lost with it.
 nginx lingers too, 5 seconds after the last byte and 30 in all.
 """
 
+GOODBYE_SECONDS = 0.5
+"""How long an idle connection gets to end well when the server stops."""
+
 
 class HeadLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What may come before a body.
@@ -79,6 +82,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self._linger_timer.cancel()
         self._tell_all()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """End, or end after the answer that is on its way.
+
+        An idle client of TLS does not answer a goodbye before it speaks again, and
+        would hold the server for as long as streams may take to end.
+        """
+        super().shutdown()
+        if self._idle():
+            self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 
     def _tell_all(self) -> None:
         """Tell every application that its client has left.

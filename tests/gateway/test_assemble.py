@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from imagegate import shipped
+from imagegate.gateway.assemble import (
+    Plan,
+    assemble,
+    client_of,
+    credential_of,
+    limits_of,
+)
+from imagegate.server.guard import HeadLimits
+from imagegate.settings import Pool, Settings, UpstreamSettings, read_settings
+from imagegate.settings.credential import read_credential
+from imagegate.upstream.credentials import Injected, InjectedFile, PassThrough
+from imagegate.upstream.entra import EntraId
+
+ENOUGH: Mapping[str, Any] = {
+    "policy": "standard",
+    "upstreams": ["/openai-de=https://api.openai.com"],
+}
+
+
+def settings(**changes: Any) -> Settings:
+    read = read_settings(ENOUGH, {}).settings
+    return msgspec.structs.replace(read, **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("pass", PassThrough),
+        ("authorization=env:KEY", Injected),
+        ("api-key=file:/run/key", InjectedFile),
+        ("entra", EntraId),
+    ],
+)
+def test_each_source_becomes_its_credential(text: str, kind: type) -> None:
+    upstream = UpstreamSettings(url="https://x.test", credential=read_credential(text))
+
+    assert type(credential_of(upstream, {"KEY": "k"})) is kind
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "scope"),
+    [
+        (
+            "https://r.openai.azure.com",
+            "entra",
+            "https://cognitiveservices.azure.com/.default",
+        ),
+        (
+            "https://r.services.ai.azure.com",
+            "entra",
+            "https://ai.azure.com/.default",
+        ),
+        (
+            "https://services.ai.azure.com.evil.test",
+            "entra",
+            "https://cognitiveservices.azure.com/.default",
+        ),
+        (
+            "https://r.openai.azure.com",
+            "entra=https://ai.azure.com/.default",
+            "https://ai.azure.com/.default",
+        ),
+    ],
+)
+def test_a_token_is_asked_for_what_the_host_is(url: str, text: str, scope: str) -> None:
+    upstream = UpstreamSettings(url=url, credential=read_credential(text))
+
+    assert repr(credential_of(upstream, {})) == f"EntraId(scope={scope!r})"
+
+
+def test_a_plan_reaches_a_worker_as_it_was() -> None:
+    file = shipped.find_policy("standard")
+    upstreams = {
+        str(number): UpstreamSettings(
+            url="https://x.test", prefix=f"/{number}", credential=read_credential(text)
+        )
+        for number, text in enumerate(
+            ["pass", "api-key=env:K", "api-key=file:/k", "entra=https://a/.default"]
+        )
+    }
+    pool = Pool(authorities=Path("/etc/ssl/ours.pem"))
+    said = settings(upstreams=upstreams, pool=pool)
+    plan = Plan(settings=said, file=str(file), policy=file.read_bytes())
+
+    line = plan.encode()
+
+    assert b"\n" not in line
+    assert Plan.decode(line) == plan
+
+
+def test_one_place_says_how_large_a_head_may_be() -> None:
+    said = settings(head=HeadLimits(count=7, size=700))
+
+    assert (limits_of(said).headers, limits_of(said).head) == (7, 700)
+
+
+def test_a_plan_becomes_a_gateway() -> None:
+    file = shipped.find_policy("standard")
+    plan = Plan(settings=settings(), file=str(file), policy=file.read_bytes())
+
+    assert callable(assemble(plan, {}))
+    assert client_of(plan.settings)._connections == 1000
