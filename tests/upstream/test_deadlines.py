@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -80,6 +82,17 @@ async def test_the_first_reason_counts() -> None:
 
     with pytest.raises(ClientLeft):
         await watched(Deadlines(total=0.0), exchange)
+
+
+async def test_nothing_of_an_exchange_is_kept_until_its_deadline() -> None:
+    watchdog = Watchdog(Deadlines())
+    kept = weakref.ref(watchdog)
+    with watchdog:
+        watchdog.expect("idle")
+    del watchdog
+    gc.collect()
+
+    assert kept() is None
 
 
 async def test_the_task_can_wait_again_afterwards() -> None:

@@ -602,6 +602,14 @@ async def test_a_server_that_cannot_say_who_is_there_ends_the_call(
     assert asked.outcome == {"ended": "client_left"}
 
 
+async def test_nobody_listens_for_a_client_that_was_answered(connect: Connect) -> None:
+    async with provider(keeping) as upstream:
+        app = forwarding(connect, upstream)
+        before = len(asyncio.all_tasks())
+        await asyncio.gather(*[Asked().of(app) for _ in range(10)])
+        await until(lambda: len(asyncio.all_tasks()) <= before + upstream.open)
+
+
 async def test_other_things_that_a_server_says_end_nothing(connect: Connect) -> None:
     async with provider(pouring()) as upstream:
         forwarder = forwarding(connect, upstream)
