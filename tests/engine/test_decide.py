@@ -271,7 +271,7 @@ def test_what_it_would_refuse_goes_on_unchanged(
             (),
             "always.agent_kind",
         ),
-        (AZURE, ANY, ((HEADER, "a"), (HEADER, "a")), "always.deployment"),
+        (AZURE, ANY, ((HEADER, "a"), (HEADER, "a")), "always.header"),
         (RESPONSES, None, (), "always.body"),
         (RESPONSES, b'{"conversation":{"id":"a","id":"b"}}', (), "always.malformed"),
         ("POST /v1/batches", None, (), "surface.batches"),

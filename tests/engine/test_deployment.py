@@ -70,7 +70,7 @@ def test_a_second_header_is_refused() -> None:
     """One server reads the first, another the last."""
     answer = azure(DEPLOYED, tool(model="mini"), headers=[(HEADER, "mini")] * 2)
 
-    assert answer.rules == ["always.deployment"]
+    assert answer.rules == ["always.header"]
     assert isinstance(answer.decision, Block)
     assert answer.decision.status == 400
 
@@ -239,7 +239,7 @@ PATH = "POST /openai/deployments/{}/images/generations"
         ("big", {}, ["models"]),
         ("big", {"model": "mini"}, ["always.deployment"]),
         ("gpt-image-2", {}, ["models"]),
-        ("Mini", {}, ["models"]),
+        ("Mini", {}, ["always"]),
         ("two", {"quality": "high"}, ["models.gpt-image-2.quality.max"]),
         ("mini", {"quality": "high"}, []),
     ],

@@ -215,7 +215,7 @@ def test_a_team_cannot_be_escaped_by_a_dated_name() -> None:
         (
             "models: { gpt-image-2: {}, default: gpt-image-2 }",
             "gpt-image-2 ",
-            "models",
+            "always",
             "set `model` to gpt-image-2",
         ),
     ],

@@ -25,7 +25,7 @@ def header_of(notes: Notes, request: Request) -> str | None:
     values = [value for key, value in request.headers if key == HEADER]
     if len(values) > 1:
         said = f"the header {HEADER} comes twice"
-        notes.refuse_always("", HEADER, "deployment", said, status=400, unreadable=True)
+        notes.refuse_always("", HEADER, "header", said, status=400, unreadable=True)
     return values[0] if values else None
 
 

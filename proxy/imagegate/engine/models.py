@@ -38,7 +38,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 def choose_model(scene: Scene, asked: object) -> Choice:
     """Decide on the image model; None, and null, name none."""
     if asked is not None and not _plausible(scene, asked):
-        return Choice(outcome="disguised", by=most_particular(scene.book.models))
+        return Choice(outcome="disguised")  # no list can allow it
     name = _meant(scene, asked) if isinstance(asked, str) else None
     broken = [line for line in scene.book.models if _entry(scene, name, line) is None]
     if broken:
