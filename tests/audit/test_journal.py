@@ -357,3 +357,30 @@ def test_opening_reports_a_directory_that_cannot_be_made(tmp_path: Path) -> None
         assert "No such file" in audit.problem
     finally:
         audit.close_now()
+
+
+async def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    options = msgspec.structs.replace(SMALL, compress=True)
+    (tmp_path / "audit").mkdir()
+    async with journal(tmp_path / "audit", options=options) as audit:
+        for number in range(9):
+            await audit.write([decision(f"d{number}"), completion(f"d{number}")])
+        (tmp_path / "audit").rename(tmp_path / "moved")
+        wait_for(lambda: "No such file" in (audit.keeping_trouble or ""))
+        await audit.write([decision("a"), completion("a")])
+
+    assert ids(tmp_path / "audit") == ["a"]
+    moved = [tmp_path / "moved", tmp_path / "audit"]
+    assert verify(moved).ok
+
+
+async def test_a_fault_of_our_own_in_the_thread_fails_closed(tmp_path: Path) -> None:
+    def fault() -> None:
+        raise ZeroDivisionError
+
+    async with journal(tmp_path, "blocking-strict") as audit:
+        sync, audit._flusher._work = audit._flusher._work, fault
+        with pytest.raises(AuditUnavailableError, match="ZeroDivisionError"):
+            await audit.write([decision("a")])
+        audit._flusher._work = sync
+        await audit.write([completion("a")])

@@ -278,3 +278,17 @@ async def test_what_is_not_taken_before_the_end_is_lost_and_counted(
     assert audit.lost > 0
     with pytest.raises(AuditUnavailableError):
         await audit.write([decision("after the end")])
+
+
+async def test_a_process_that_was_forked_off_writes_with_a_thread_of_its_own(
+    pipe: tuple[int, BinaryIO],
+) -> None:
+    reading, stream = pipe
+    audit = StreamAudit(stream)
+    await audit.write([decision("parent")])
+    assert audit._pipe is not None
+    audit._pipe._pid -= 1  # as it looks from a child, whose thread is gone
+    await audit.write([decision("child")])
+
+    assert names(read_all(reading)) == ["parent", "child"]
+    await audit.close()

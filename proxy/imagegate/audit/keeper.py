@@ -133,6 +133,8 @@ class Keeper:
         files = [(path, path.stat()) for path in files_in(self._directory)]
         total = sum(each.st_size for _, each in files)
         for path, found in files:
+            if not _is_done(path):
+                continue  # it counts, but cannot go
             if age is not None and time.time() - found.st_mtime > age:
                 yield _Old(path, found.st_size, "age")
             elif keep is not None and total > keep:

@@ -30,14 +30,14 @@ class PipeWriter:
     """
 
     def __init__(self, fd: int, *, records: int, size: int) -> None:
-        """Start the thread.
+        """Take a descriptor; the thread starts with the first job.
 
         Args:
-            fd: Where to write; it is not closed.
+            fd: Where to write; it may be closed while this goes on.
             records: How many jobs may wait.
             size: How large they may be together, in bytes.
         """
-        self._fd = fd
+        self._fd = os.dup(fd)  # whoever closes theirs may give the number to others
         self._limits = (records, size)
         self._jobs: deque[Job] = deque()
         self._size = 0
@@ -45,10 +45,8 @@ class PipeWriter:
         self._torn = False
         self._stopping = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(
-            target=self._run, name="imagegate-audit-pipe", daemon=True
-        )
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
 
     def __len__(self) -> int:
         return len(self._jobs) + (self._began is not None)
@@ -72,8 +70,20 @@ class PipeWriter:
                 return None
             self._jobs.append(job)
             self._size += job.size
+            self._start()
             self._changed.notify()
         return job
+
+    def _start(self) -> None:
+        """Start the thread, and again in a process that was forked off since."""
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._began = None
+        self._thread = threading.Thread(
+            target=self._run, name="imagegate-audit-pipe", daemon=True
+        )
+        self._thread.start()
 
     def withdraw(self, job: Job) -> bool:
         """Take a job back, unless it was begun."""
@@ -89,7 +99,16 @@ class PipeWriter:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(patience)
+        if self._thread is not None and self._pid == os.getpid():
+            self._thread.join(patience)
+            if self._thread.is_alive():
+                return self._give_up()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        return self._give_up()
+
+    def _give_up(self) -> list[Job]:
         with self._changed:
             left, self._jobs = list(self._jobs), deque()
         return left

@@ -108,7 +108,8 @@ def verify(
     wanted: dict[tuple[str, int], set[str]] = defaultdict(set)
     for each in checkpoints:
         wanted[each.chain, each.last_seq].add(each.last_hash)
-    files = [FileProof(path, dict(wanted)) for path in expand(paths)]
+    wanted = dict(wanted)  # no longer one that grows when it is asked
+    files = [FileProof(path, wanted) for path in expand(paths)]
     for file in files:
         file.read(progress or (lambda _: None))
     return _Chains(files, wanted, partial=partial).report()
