@@ -97,9 +97,10 @@ async def test_a_client_that_leaves_before_its_request_is_whole_is_on_record(
 async def test_an_application_whose_client_left_is_stopped(
     heard: str, audit: Notebook, *, listens: bool, streams: bool
 ) -> None:
+    """At once: nobody waits for one that cannot know."""
     inner = Working(listens=listens, streams=streams)
 
-    async with Call(governed(inner, audit)) as call:
+    async with Call(governed(inner, audit, limits=Limits(grace=60))) as call:
         await soon(inner.busy.wait())
         call.leave()
         await call.done()
@@ -257,6 +258,7 @@ async def test_a_record_that_is_being_written_is_written() -> None:
         "exchange_finished",
     ]
     assert slow.completion.outcome == "client_left"
+    assert slow.completion.bytes_out == len(CREATED)
     assert all(GENERATING not in each.get("body", b"") for each in call.sent)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import itertools
 from typing import Any
 
@@ -29,6 +31,7 @@ from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
 from imagegate.middleware import Limits
+from imagegate.middleware.relay import BrokenOff
 
 pytestmark = pytest.mark.anyio
 
@@ -208,6 +211,31 @@ async def test_an_application_that_does_not_hear_of_the_cut_is_cancelled(
 
     assert heard == ["refused", "refused", {"type": "http.disconnect"}, "cancelled"]
     assert call.body.count(HIGH) == 1
+    assert audit.completion.outcome == "cut"
+
+
+async def test_one_whose_answer_was_broken_off_is_cancelled_too(
+    audit: Notebook,
+) -> None:
+    """The server has nothing to say: as it sees it, the answer goes on."""
+    heard: list[str] = []
+
+    async def inner(_scope: Scope, receive: Receive, send: Send) -> None:
+        await read(receive)
+        await start(send, SSE, (b"content-encoding", b"gzip"))
+        with contextlib.suppress(OSError):
+            await more(send, gzip.compress(HIGH))
+        heard.append((await receive())["type"])
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            heard.append("cancelled")
+            raise
+
+    with pytest.raises(BrokenOff):
+        await Call(governed(inner, audit, limits=Limits(grace=0.02))).whole()
+
+    assert heard == ["http.disconnect", "cancelled"]
     assert audit.completion.outcome == "cut"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 from typing import Any
 
 import pytest
@@ -27,7 +29,7 @@ from driving import (
 from openai._streaming import SSEDecoder
 from starlette.types import Receive, Scope, Send
 
-from imagegate.engine.records import Record
+from imagegate.engine.records import CompletionRecord, GeneratingRecord, Record
 from imagegate.middleware.relay import BrokenOff
 
 pytestmark = pytest.mark.anyio
@@ -108,6 +110,8 @@ async def test_an_event_that_cannot_be_recorded_is_not_relayed(
     assert call.body.startswith(CREATED)
     assert inner.relayed == 1
     assert inner.stopped == ["Unwanted"]
+    assert audit.events == ["request_forwarded", "exchange_finished"]
+    assert audit.completion.outcome == "cut"
     assert "audit_unavailable" in capsys.readouterr().err
 
 
@@ -170,6 +174,7 @@ async def test_the_exchange_is_still_completed() -> None:
             try:
                 await super().__call__(scope, receive, send)
             finally:
+                await asyncio.sleep(0.02)
                 full[0] = False
 
     call = await Call(governed(Recovering(*STREAM), audit)).whole()
@@ -182,6 +187,10 @@ async def test_the_exchange_is_still_completed() -> None:
     assert audit.completion.outcome == "cut"
     assert audit.completion.error_code == "audit_unavailable"
     assert audit.completion.bytes_out == len(call.body)
+    made, ended = audit.records[1:]
+    assert isinstance(made, GeneratingRecord)
+    assert isinstance(ended, CompletionRecord)
+    assert (made.duration_ms or 0) + 15 < (ended.duration_ms or 0)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +215,17 @@ async def test_a_text_whose_image_cannot_be_recorded_is_broken_off(
 
     assert not call.complete
     assert not length or len(call.body) < len(IMAGE)
+
+
+async def test_an_encoded_text_is_broken_off_too() -> None:
+    headers = [JSON, (b"content-encoding", b"gzip")]
+    inner = Inner(gzip.compress(IMAGE), headers=headers)
+    call = Call(governed(inner, without("image_finished")))
+
+    with pytest.raises(BrokenOff):
+        await call.whole()
+
+    assert call.body == b""
 
 
 @pytest.mark.parametrize("wrong", [b"abc", "\u0661".encode()])

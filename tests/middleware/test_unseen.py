@@ -154,6 +154,29 @@ async def test_a_body_that_is_read_late_is_not_taken_away(audit: Notebook) -> No
     assert audit.completion.outcome == "completed"
 
 
+async def test_a_client_that_leaves_behind_a_body_that_was_read_late_is_noted(
+    audit: Notebook,
+) -> None:
+    heard: list[str] = []
+
+    async def inner(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await asyncio.sleep(0.02)
+        await read(receive)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            heard.append("cancelled")
+            raise
+
+    async with Call(governed(inner, audit), request(path=CHAT)) as call:
+        await soon(call.listening.wait())
+        call.leave()
+        await call.done()
+
+    assert heard == ["cancelled"]
+    assert audit.completion.outcome == "client_left"
+
+
 async def test_a_receive_that_outlives_the_exchange_is_the_servers(
     audit: Notebook,
 ) -> None:

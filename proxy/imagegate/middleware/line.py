@@ -2,10 +2,9 @@
 
 ASGI servers do not raise in `send` when a client has left; they say so to whoever
 calls `receive`. An application that is busy forwarding does not call it, and its
-provider goes on making images that nobody will see. So somebody listens: the
-application itself if it does call `receive`, for which it is told at once, and else
-a task of ours, which is not started before a request has taken a few milliseconds,
-because most of the cost of small requests would be that task.
+provider goes on making images that nobody will see. So a task of ours listens, and
+tells whoever of the application asks. It is not started before a request has taken
+a few milliseconds, because it would be much of the cost of a small one.
 
 An application whose client left is stopped. One that listens, or is just sending,
 hears it, and has a moment to stop by itself; then, or if it does not listen, it is
@@ -74,7 +73,6 @@ class Line:
         with self.telling():
             if not self._whole or self._closed:
                 return self._noted(await self._receive())
-            self._listen()
             await self._over.wait()
         return {"type": "http.disconnect"}
 

@@ -86,7 +86,6 @@ class Passage:
         await self._journal.close(records, hurried=how == "shutdown")
         cancel = closing.cancel or relay.cancel
         if cancel is not None:
-            scope, _ = extended(scope)
             decision_id = self._journal.decision_id
             await cancel_response(self._app, scope, cancel, decision_id)
         self._end(failure, line, relay)
