@@ -523,3 +523,105 @@ def test_the_help_names_every_option_and_keeps_to_the_screen() -> None:
     for option in (*OPTIONS.values(), "--config", "--print-config"):
         assert f"{option} " in ended.stdout
     assert max(map(len, ended.stdout.splitlines())) <= 80
+
+
+# -- the audit trail and the metrics --------------------------------------------------
+
+
+def audit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    started = [sys.executable, "-m", "imagegate", "audit", *map(str, arguments)]
+    return subprocess.run(
+        started, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("mode", ["blocking", "blocking-strict", "batch"])
+def test_records_are_kept_in_files_that_verify(
+    start: Start, tmp_path: Path, mode: str
+) -> None:
+    trail = tmp_path / "trail"
+    gateway = start("--audit", trail, "--audit-mode", mode)
+
+    for _ in range(3):
+        assert ask(gateway).output
+    assert gateway.end() == 0
+
+    proved = audit("verify", trail, "--checkpoints", gateway._out)
+    assert proved.returncode == 0, proved.stdout
+    assert "1 chain holds" in proved.stdout
+    shown = audit("tail", "--event", "exchange_finished", trail).stdout
+    assert shown.count("outcome=completed") == 3
+    counted = audit("query", "images", "--by", "model", "--format", "csv", trail)
+    assert counted.stdout.splitlines()[1].split(",")[1] == "3"
+    # Only what vouches for the files is on standard output.
+    assert gateway.records("request_rewritten") == []
+    assert gateway.records("audit_checkpoint")
+
+
+def test_a_gateway_that_was_killed_leaves_a_trail_that_the_next_one_mends(
+    start: Start, tmp_path: Path
+) -> None:
+    trail = tmp_path / "trail"
+    gateway = start("--audit", trail)
+    with gateway.client() as client:
+        stream = client.responses.create(
+            model="gpt-5",
+            input="a cat",
+            tools=[IMAGE],
+            stream=True,
+            metadata={"simulator": "hang=2000"},
+        )
+        next(stream)
+        gateway.process.kill()
+        gateway.process.wait()
+
+    assert start("--audit", trail).end() == 0
+
+    assert audit("verify", trail).returncode == 0
+    shown = audit("tail", "--event", "exchange_finished", trail).stdout
+    assert "outcome=unknown" in shown
+
+
+def test_workers_keep_a_file_each_and_are_counted_together(
+    start: Start, tmp_path: Path
+) -> None:
+    trail = tmp_path / "trail"
+    gateway = start("--audit", trail, "--workers", "2", "--metrics-port", "0")
+    [metrics] = gateway.said("metrics")
+
+    for _ in range(6):
+        assert ask(gateway).output
+    page = httpx2.get(metrics["url"]).text
+    assert gateway.end() == 0
+
+    assert 'outcome="completed",transport="http"} 6.0' in page
+    assert "imagegate_exchanges_open 0.0" in page
+    assert "imagegate_audit_records_total 18.0" in page
+    proved = audit("verify", trail)
+    assert "2 chains hold" in proved.stdout, proved.stdout
+
+
+def test_metrics_of_one_process(start: Start) -> None:
+    gateway = start("--metrics-port", "0")
+    [metrics] = gateway.said("metrics")
+
+    assert ask(gateway).output
+    page = httpx2.get(metrics["url"]).text
+
+    assert 'decision="rewritten",door="responses.create"' in page
+    assert "imagegate_decision_seconds_count 1.0" in page
+    assert "imagegate_first_byte_seconds_count 1.0" in page
+    assert "imagegate_policy_loaded_timestamp_seconds" in page
+
+
+def test_a_metrics_port_that_is_taken_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = run(
+            "--policy", "standard", "--upstream", "https://api.openai.com",
+            "--port", "0", "--metrics-port", port,
+        )  # fmt: skip
+
+    assert ran.returncode == 4
+    assert f"metrics: 127.0.0.1:{port}: " in ran.stderr
+    assert "Traceback" not in ran.stderr

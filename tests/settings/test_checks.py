@@ -207,3 +207,39 @@ def test_entra_id_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert found(reading) == [("missing-extra", "upstreams.default.credential")]
     assert "imagegate[entra]" in reading.problems[0].message
+
+
+# -- the audit trail and the metrics ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        ({"audit__mode": "blocking-strict"}, "audit.mode"),
+        ({"audit__directory": "/nowhere/at/all"}, "audit.directory"),
+        ({"audit__directory": "/etc/hostname"}, "audit.directory"),
+    ],
+)
+def test_records_have_somewhere_to_go(said: dict[str, str], path: str) -> None:
+    assert found(read(**said)) == [("no-audit", path)]
+
+
+def test_records_may_not_go_nowhere() -> None:
+    reading = read({"IMAGEGATE_AUDIT_STDOUT": "nothing"})
+
+    assert found(reading) == [("no-audit", "audit.stdout")]
+
+
+@pytest.mark.parametrize("mode", ["blocking", "blocking-strict", "batch"])
+def test_a_directory_that_is_there_or_can_be_made_is_fine(
+    mode: str, tmp_path: Path
+) -> None:
+    for directory in (tmp_path, tmp_path / "new"):
+        said = {"audit__directory": str(directory), "audit__mode": mode}
+        assert found(read({"IMAGEGATE_AUDIT_STDOUT": "nothing"}, **said)) == []
+
+
+def test_metrics_have_a_port_of_their_own() -> None:
+    assert found(read(metrics__port="8080")) == [("same-port", "metrics.port")]
+    assert found(read(metrics__port="8080", listen__port="8081")) == []
+    assert found(read(metrics__port="0", listen__port="0")) == []

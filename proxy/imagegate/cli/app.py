@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from imagegate.cli.audit.app import app as audit
+from imagegate.cli.audit.app import app as audit_app
 from imagegate.cli.exits import Exit
 
 _HELP = """\
@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(audit, name="audit")
+app.add_typer(audit_app, name="audit")
 
 
 class Format(enum.StrEnum):
@@ -270,6 +270,24 @@ def serve(  # noqa: PLR0913 - one option each
             metavar="SECONDS", help="What open streams get when stopped. [30]"
         ),
     ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Keep records in chained files; else they go to standard output.",
+        ),
+    ] = None,
+    audit_mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="`blocking`, `blocking-strict` or `batch`. [blocking]",
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Serve metrics for Prometheus there."),
+    ] = None,
     print_config: Annotated[
         bool,
         typer.Option(
@@ -277,7 +295,7 @@ def serve(  # noqa: PLR0913 - one option each
         ),
     ] = False,
 ) -> None:
-    """Serve the reverse proxy; records go to standard output.
+    """Serve the reverse proxy.
 
     Each option has a variable, such as IMAGEGATE_LISTEN_PORT, and a place in the
     configuration file, which IMAGEGATE_CONFIG names as well. Options come before
@@ -297,6 +315,9 @@ def serve(  # noqa: PLR0913 - one option each
         "listen.tls_key": tls_key,
         "listen.workers": workers,
         "listen.grace": grace,
+        "audit.directory": audit,
+        "audit.mode": audit_mode,
+        "metrics.port": metrics_port,
     }
     options = {path: value for path, value in said.items() if value}
     raise typer.Exit(command.run(options, config=config, only_print=print_config))

@@ -10,7 +10,7 @@ from rich.text import Text
 from imagegate.cli.exits import Exit
 from imagegate.cli.policies import describe, read_policy
 from imagegate.cli.screen import complain, console, write
-from imagegate.gateway import CannotServeError, Plan, serve
+from imagegate.gateway import CannotMeasureError, CannotServeError, Plan, serve
 from imagegate.server.listener import CannotListenError
 from imagegate.settings import Settings, SettingsProblem, read_settings, show
 
@@ -54,7 +54,7 @@ def plan_of(settings: Settings) -> Plan | Exit:
 def _serve(plan: Plan) -> Exit:
     try:
         serve(plan)
-    except (CannotListenError, CannotServeError) as error:
+    except (CannotListenError, CannotMeasureError, CannotServeError) as error:
         complain(str(error))
         return Exit.DOWN
     return Exit.FINE

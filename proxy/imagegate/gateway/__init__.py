@@ -7,6 +7,7 @@ does so for itself, from the same plan.
 from __future__ import annotations
 
 from imagegate.gateway.assemble import Plan, assemble
+from imagegate.gateway.measure import CannotMeasureError
 from imagegate.gateway.run import CannotServeError, serve
 
-__all__ = ["CannotServeError", "Plan", "assemble", "serve"]
+__all__ = ["CannotMeasureError", "CannotServeError", "Plan", "assemble", "serve"]

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from starlette.types import ASGIApp
 
+from imagegate import log
 from imagegate.app import create_app
-from imagegate.audit import Audit, StreamAudit
+from imagegate.audit import StreamAudit
+from imagegate.audit.journal import Journal
+from imagegate.audit.sieve import Sieve
+from imagegate.audit.sink import Sink
+from imagegate.audit.tee import Tee
 from imagegate.gates import read_gate
+from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Limits
-from imagegate.settings import Settings, UpstreamSettings
+from imagegate.settings import AuditSettings, Settings, UpstreamSettings
 from imagegate.settings.credential import FromEntra, FromEnvironment, FromFile, Pass
 from imagegate.upstream.credentials import (
     Credential,
@@ -56,9 +62,14 @@ def _path(kind: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook
     return kind(value) if issubclass(kind, Path) else value
 
 
-def assemble(plan: Plan, environ: Mapping[str, str]) -> ASGIApp:
+def assemble(
+    plan: Plan, environ: Mapping[str, str], metrics: Metrics | None = None
+) -> ASGIApp:
     """Build the gateway of a plan."""
     settings = plan.settings
+    sink = audit_of(settings.audit)
+    if metrics is not None:
+        metrics.loaded()
     return create_app(
         read_gate(plan.policy, file=plan.file),
         {
@@ -66,16 +77,32 @@ def assemble(plan: Plan, environ: Mapping[str, str]) -> ASGIApp:
             for name, each in settings.upstreams.items()
         },
         client=client_of(settings),
-        audit=audit_of(settings),
+        audit=sink if metrics is None else Counted(sink, metrics),
         limits=limits_of(settings),
         deadlines=settings.deadlines,
     )
 
 
-def audit_of(settings: Settings) -> Audit:
-    """Return where records go: one place for the process it is called in."""
-    del settings
-    return StreamAudit()
+def audit_of(settings: AuditSettings) -> Sink:
+    """Open where records go: one place for the process it is called in."""
+    directory, stdout = settings.directory, settings.stdout
+    if directory is None:
+        mode: Literal["batch", "blocking"]
+        mode = "batch" if settings.mode == "batch" else "blocking"
+        return Sieve(StreamAudit(mode=mode), burst=settings.burst)
+    # What goes to standard output besides the files may not hold anything up.
+    stream = None if stdout == "nothing" else StreamAudit(mode="batch")
+    journal = Journal.open(
+        directory,
+        mode=settings.mode,
+        options=settings.files,
+        witness=stream.post if stream else None,
+    )
+    for trouble in journal.unrecovered:
+        log.error("imagegate.audit_not_recovered", trouble=trouble)
+    log.info("imagegate.audit", file=str(journal.file), mode=settings.mode)
+    sink: Sink = Tee(journal, stream) if stream and stdout == "records" else journal
+    return Sieve(sink, burst=settings.burst)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from imagegate import log
 from imagegate.gates import read_gate
 from imagegate.gateway.assemble import Plan, assemble
+from imagegate.gateway.measure import measured_here, measured_in_workers
+from imagegate.metrics import Metrics
 from imagegate.server.listener import bind, url_of
 from imagegate.server.run import server_for
 from imagegate.server.workers import CannotStartError, Workers
@@ -29,28 +31,37 @@ def serve(plan: Plan) -> None:
     Raises:
         CannotListenError: When the address cannot be had.
         CannotServeError: When the workers do not start, or do not end by themselves.
+        CannotMeasureError: When the port of the metrics cannot be had.
     """
     listen = plan.settings.listen
     with bind(listen) as listening:
         listening.set_inheritable(False)
         if listen.workers == 1:
-            serve_here(plan, listening, lambda: announce(plan, listening))
+            with measured_here(plan.settings.metrics) as metrics:
+                serve_here(plan, listening, lambda: announce(plan, listening), metrics)
         else:
-            asyncio.run(_serve_in_workers(plan, listening))
+            with measured_in_workers(plan.settings.metrics) as on_ended:
+                asyncio.run(_serve_in_workers(plan, listening, on_ended))
     log.info("imagegate.stopped")
 
 
 def serve_here(
-    plan: Plan, listening: socket.socket, on_started: Callable[[], None]
+    plan: Plan,
+    listening: socket.socket,
+    on_started: Callable[[], None],
+    metrics: Metrics | None = None,
 ) -> None:
     """Serve in this process."""
     settings = plan.settings
-    server = server_for(assemble(plan, os.environ), settings.listen, settings.head)
+    app = assemble(plan, os.environ, metrics)
+    server = server_for(app, settings.listen, settings.head)
     server.on_started = on_started
     server.run_until_told(listening)
 
 
-async def _serve_in_workers(plan: Plan, listening: socket.socket) -> None:
+async def _serve_in_workers(
+    plan: Plan, listening: socket.socket, on_ended: Callable[[int], None]
+) -> None:
     log.take_over()
     listen = plan.settings.listen
     workers = Workers(
@@ -60,6 +71,7 @@ async def _serve_in_workers(plan: Plan, listening: socket.socket) -> None:
         count=listen.workers,
         grace=listen.grace,
         on_started=lambda: announce(plan, listening),
+        on_ended=on_ended,
     )
     try:
         ended_well = await workers.run()

@@ -13,6 +13,7 @@ import threading
 from typing import BinaryIO
 
 from imagegate.gateway.assemble import Plan, assemble
+from imagegate.gateway.measure import metrics_of_worker
 from imagegate.server.run import Server, server_for
 
 
@@ -20,7 +21,7 @@ def run(plans: BinaryIO, listening: int, status: int) -> None:
     """Serve on a socket; write a byte when it is so."""
     plan = Plan.decode(plans.readline())
     settings = plan.settings
-    app = assemble(plan, os.environ)
+    app = assemble(plan, os.environ, metrics_of_worker(settings.metrics))
     server = server_for(app, settings.listen, settings.head)
 
     def started() -> None:

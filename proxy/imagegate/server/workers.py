@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 from imagegate import log
 
@@ -43,6 +44,7 @@ class Workers:
         count: int,
         grace: float,
         on_started: Callable[[], None],
+        on_ended: Callable[[int], None] = lambda _: None,
         pause: float = 0.5,
     ) -> None:
         """Describe the children.
@@ -55,6 +57,7 @@ class Workers:
             count: How many.
             grace: Seconds that a child gets to end.
             on_started: Called once, when all of them serve.
+            on_ended: Called with the number of each process that has ended.
             pause: Seconds before a child that died is replaced; more each time.
         """
         self._command = command
@@ -63,6 +66,7 @@ class Workers:
         self._count = count
         self._grace = grace
         self._on_started = on_started
+        self._on_ended = on_ended
         self._pause = pause
         self._waiting = count
         self._stopping = asyncio.Event()
@@ -106,6 +110,7 @@ class Workers:
                 self._one_serves()
             code = await self._watch(child)
             self._children.discard(child)
+            self._on_ended(child.pid)
             if self._stopping.is_set():
                 # One that did not serve yet has nobody to see off.
                 return code == 0 or not ready
@@ -114,11 +119,11 @@ class Workers:
                 raise CannotStartError
             if time.monotonic() - began > STABLE_SECONDS:
                 pause = self._pause
-            how = _how(code)
-            log.error("imagegate.worker_died", pid=child.pid, **how, again_in=pause)
-            if await self._stopped_within(pause):
-                return True
+            how, rest = _how(code), pause
             pause = min(2 * pause, LONGEST_PAUSE)
+            log.error("imagegate.worker_died", pid=child.pid, **how, again_in=rest)
+            if await self._stopped_within(rest):
+                return True
 
     def _one_serves(self) -> None:
         """Count those that never served yet; with the last of them all serve."""
@@ -188,10 +193,10 @@ def _pipe() -> Iterator[tuple[int, int]]:
 
 
 async def _hand_over(child: asyncio.subprocess.Process, plan: bytes) -> None:
-    if child.stdin is not None:
-        with contextlib.suppress(ConnectionError):
-            child.stdin.write(plan + b"\n")
-            await child.stdin.drain()
+    stdin = cast(asyncio.StreamWriter, child.stdin)  # it was asked for
+    with contextlib.suppress(ConnectionError):
+        stdin.write(plan + b"\n")
+        await stdin.drain()
 
 
 async def _byte(reading: int) -> bool:

@@ -7,12 +7,20 @@ Everything that is wrong is found before the first request, all of it at once.
 
 from __future__ import annotations
 
-from imagegate.settings.model import Pool, Settings, UpstreamSettings
+from imagegate.settings.model import (
+    AuditSettings,
+    MetricsSettings,
+    Pool,
+    Settings,
+    UpstreamSettings,
+)
 from imagegate.settings.problems import SettingsProblem
 from imagegate.settings.reading import Reading, read_settings
 from imagegate.settings.show import show
 
 __all__ = [
+    "AuditSettings",
+    "MetricsSettings",
     "Pool",
     "Reading",
     "Settings",

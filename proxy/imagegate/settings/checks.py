@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import stat
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,8 @@ def check_settings(
         _check_authorities(settings),
         _check_prefixes(settings),
         _check_credentials(settings, environ),
+        _check_audit(settings),
+        _check_metrics(settings),
     )
     return [
         SettingsProblem(
@@ -120,6 +123,32 @@ def _check_prefixes(settings: Settings) -> Found:
                     "provider a prefix that begins no other"
                 ),
             )
+
+
+def _check_audit(settings: Settings) -> Found:
+    directory = settings.audit.directory
+    if directory is None:
+        if settings.audit.stdout == "nothing":
+            message = "then nothing would be recorded: name `audit.directory` as well"
+            yield "no-audit", "audit.stdout", message
+        if settings.audit.mode == "blocking-strict":
+            message = (
+                "standard output cannot be synced to a disk: name `audit.directory`, "
+                "or say `blocking`"
+            )
+            yield "no-audit", "audit.mode", message
+        return
+    near = directory if directory.exists() else directory.parent
+    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
+        message = f"{directory} is no directory that files can be made in"
+        yield "no-audit", "audit.directory", message
+
+
+def _check_metrics(settings: Settings) -> Found:
+    metrics, listen = settings.metrics, settings.listen
+    if metrics.port and (metrics.host, metrics.port) == (listen.host, listen.port):
+        message = "metrics have a port of their own: this one is the gateway's"
+        yield "same-port", "metrics.port", message
 
 
 def _check_credentials(settings: Settings, environ: Mapping[str, str]) -> Found:

@@ -28,6 +28,9 @@ OPTIONS: Mapping[str, str] = {
     "listen.tls_certificate": "--tls-certificate",
     "listen.tls_key": "--tls-key",
     "listen.unauthenticated": "--unauthenticated",
+    "audit.directory": "--audit",
+    "audit.mode": "--audit-mode",
+    "metrics.port": "--metrics-port",
 }
 """The settings that have an option; the others are not for typing."""
 
@@ -41,6 +44,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "listen.port": (0, 65_535),
     "listen.grace": (0, 86_400),
     "listen.workers": (1, 256),
+    "metrics.port": (0, 65_535),
 }
 _DERIVED = ("limits.headers", "limits.head")
 """Where a guard stands in front, these are what `head` says."""

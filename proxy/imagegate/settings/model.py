@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
+from imagegate.audit.options import Mode, Options
 from imagegate.middleware import Limits
 from imagegate.server.guard import HeadLimits
 from imagegate.server.listener import Listener
@@ -48,6 +50,39 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     authorities: Path | None = None
 
 
+class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where records go, and what becomes of traffic when they cannot.
+
+    Attributes:
+        directory: Where the chained files are; without one there are none, and
+            records go to standard output.
+        mode: When a record counts as written: see `imagegate.audit.options`.
+        stdout: What goes to standard output as well: all records, the checkpoints
+            that vouch for the files, or nothing.
+        burst: How many refusals by nobody known are recorded one by one, of each
+            kind and in each minute; those beyond are counted.
+        files: How files are kept, and how much may wait.
+    """
+
+    directory: Path | None = None
+    mode: Mode = "blocking"
+    stdout: Literal["records", "checkpoints", "nothing"] = "checkpoints"
+    burst: int = 60
+    files: Options = msgspec.field(default_factory=Options)
+
+
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where Prometheus finds the metrics.
+
+    Attributes:
+        port: Without one there are none; 0 takes any that is free.
+        host: An address of its own: nobody is asked who they are.
+    """
+
+    port: int | None = None
+    host: str = "127.0.0.1"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that can be set.
 
@@ -59,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         head: How much may come before a body.
         deadlines: How long each wait for a provider or a client may take.
         pool: The connections to the providers.
+        audit: Where records go.
+        metrics: Where Prometheus finds the metrics.
     """
 
     policy: str
@@ -68,3 +105,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     head: HeadLimits = msgspec.field(default_factory=HeadLimits)
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     pool: Pool = msgspec.field(default_factory=Pool)
+    audit: AuditSettings = msgspec.field(default_factory=AuditSettings)
+    metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
