@@ -40,6 +40,10 @@ def deltas(count: int, newline: str = "\n", text: str = "word") -> bytes:
         (b'{ "type":"response.output_text.delta","x":1}', False),
         (b'{"type":"response.output_text.d\\u0065lta","x":1}', False),
         (b'{"sequence_number":1,"type":"response.output_text.delta"}', False),
+        (b'{"type":"response.a.delta",', True),
+        (b'{"type":"response..delta",', False),
+        (b'{"type":"response.a.delta.b",', False),
+        (b'{"type":"response.' + b"a" * 100 + b'.delta",', False),
         (b"", False),
     ],
 )

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagegate.engine.events import (
-    TOO_LONG,
     EchoedTool,
     Event,
     FinishedItem,
@@ -299,56 +298,6 @@ def test_no_image_tool_is_not_no_echo() -> None:
     assert echo({"type": "function"}).tools == ()
     assert echo().tools == ()
     assert echo().output == ()
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["Image_Generation", "image-generation", "IMAGE_GENERATION\n", "imageGeneration",
-     "image_generation_preview", "ｉmage_generation"],
-)  # fmt: skip
-def test_a_look_alike_is_echoed_as_such(kind: str) -> None:
-    """It may be what the provider takes for the tool."""
-    assert echo({"type": kind}).tools == (
-        EchoedTool(at="tools[0]", settings={"type": kind}, exact=False),
-    )
-
-
-def test_tools_inside_tools_are_found() -> None:
-    """A namespace may hold them, against the contract."""
-    inner = {"type": "image_generation"}
-    space = {
-        "type": "namespace",
-        "tools": [{}, {"type": "namespace", "tools": [inner]}],
-    }
-
-    assert echo("x", space).tools == (
-        EchoedTool(at="tools[1].tools[1].tools[0]", settings=inner),
-    )
-
-
-def test_the_search_for_tools_ends() -> None:
-    """A hostile nesting costs nothing."""
-    nested: dict[str, object] = {"type": "image_generation"}
-    for _ in range(20):
-        nested = {"tools": [nested]}
-
-    assert echo(nested).tools == ()
-
-
-def test_an_echoed_tool_has_bounds() -> None:
-    """A mask is not kept, and what was left out is told."""
-    mask = {"image_url": "data:image/png;base64," + "A" * 9000}
-    tool = {"type": "image_generation", "input_image_mask": mask}
-    many = {str(number): number for number in range(100)}
-
-    assert echo(tool).tools == (
-        EchoedTool(
-            at="tools[0]",
-            settings=tool | {"input_image_mask": {"image_url": TOO_LONG}},
-        ),
-    )
-    (found,) = echo({"type": "image_generation"} | many).tools or ()
-    assert (len(found.settings), found.whole) == (64, False)
 
 
 def test_tools_in_the_output_are_told_apart() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_DELTA: Final = re.compile(rb'\{"type": ?"response\.[a-z_.]{1,80}\.delta",')
+_DELTA: Final = re.compile(rb'\{"type": ?"response\.[a-z_.]{7,80}+(?<=\.delta)",')
 
 _LF: Final = b"\n"
 _CR: Final = b"\r"

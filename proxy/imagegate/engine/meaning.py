@@ -9,10 +9,10 @@ event, because an event that is not understood is an event not recorded.
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import TYPE_CHECKING, Final, Literal
 
 from imagegate.engine.deltas import is_delta
+from imagegate.engine.echoed import image_tools
 from imagegate.engine.events import (
     EchoedTool,
     Event,
@@ -29,9 +29,6 @@ from imagegate.engine.events import (
     Unobservable,
 )
 from imagegate.engine.lenient import (
-    DEPTH,
-    WORD,
-    Cut,
     Object,
     as_array,
     as_object,
@@ -60,6 +57,7 @@ _RESPONSE: Final = frozenset(
 )  # fmt: skip
 _ADDED: Final = "response.output_item.added"
 _DONE: Final = "response.output_item.done"
+_MATTER: Final = _RESPONSE | _PARTIAL | _FINAL | {_ADDED, _DONE, "error"}
 
 # Keep-alives and the sentinel that ends a stream.
 _SILENT: Final = frozenset({b"", b"[DONE]"})
@@ -75,11 +73,13 @@ def read_event(
     decoded = _decode(message, end=end, incomplete=incomplete)
     if not isinstance(decoded, dict):
         return decoded
-    reader = _Reader(message, decoded, end=end, incomplete=incomplete)
     kind = decoded.get("type")
     if kind is None and isinstance(decoded.get("error"), dict):
         kind = "error"  # openai-python raises for any data with an error in it
-    return tuple(reader.event(kind)) if isinstance(kind, str) else ()
+    if not isinstance(kind, str) or not _matters(kind):
+        return ()
+    reader = _Reader(message, decoded, end=end, incomplete=incomplete)
+    return tuple(reader.event(kind))
 
 
 def read_answer(message: Message, *, end: int = 0) -> tuple[Event, ...]:
@@ -125,11 +125,7 @@ def _unobservable(message: Message, *, end: int, incomplete: bool) -> tuple[Even
 
 
 def _matters(kind: str) -> bool:
-    return kind in _RESPONSE | _PARTIAL | _FINAL | {
-        _ADDED,
-        _DONE,
-        "error",
-    } or kind.startswith(_CALL)
+    return kind in _MATTER or kind.startswith(_CALL)
 
 
 class _Reader:
@@ -154,7 +150,7 @@ class _Reader:
             yield from self._item_event(kind, as_object(self._top.get("item")))
         elif kind in _FINAL:
             yield self._finished(kind, self._top, "b64_json")
-        elif kind == "error":
+        else:
             yield self._error()
 
     def answer(self) -> Iterator[Event]:
@@ -191,7 +187,7 @@ class _Reader:
     def _item_event(self, kind: str, item: Object) -> Iterator[Event]:
         ids = self._ids() | {"item_id": word(item.get("id"))}
         if item.get("type") != "image_generation_call":
-            tools = tuple(_image_tools(item.get("tools"), "tools"))
+            tools = tuple(image_tools(item.get("tools"), "tools"))
             if tools:
                 yield ToolsAdded(tools=tools, **ids, **self._place)
         elif kind == _ADDED:
@@ -289,36 +285,13 @@ def _usage(value: object) -> ImageUsage | None:
 
 
 def _echo(value: object) -> tuple[EchoedTool, ...] | None:
-    return tuple(_image_tools(value, "tools")) if isinstance(value, list) else None
+    return tuple(image_tools(value, "tools")) if isinstance(value, list) else None
 
 
 def _output_tools(output: list[Object]) -> Iterator[EchoedTool]:
     for index, item in enumerate(output):
-        yield from _image_tools(item.get("tools"), f"output[{index}].tools")
-
-
-def _image_tools(tools: object, at: str, depth: int = DEPTH) -> Iterator[EchoedTool]:
-    """Find image tools, also inside tools that hold tools."""
-    for index, value in enumerate(as_array(tools)):
-        tool, here = as_object(value), f"{at}[{index}]"
-        kind = tool.get("type")
-        if isinstance(kind, str) and _looks_like_image_generation(kind):
-            cut = Cut()
-            yield EchoedTool(
-                at=here,
-                settings=cut.object(tool),
-                exact=kind == "image_generation",
-                whole=cut.whole,
-            )
-        if depth:
-            yield from _image_tools(tool.get("tools"), here + ".tools", depth - 1)
-
-
-def _looks_like_image_generation(kind: str) -> bool:
-    if kind == "image_generation":
-        return True
-    folded = unicodedata.normalize("NFKC", kind[:WORD]).casefold()
-    return "".join(filter(str.isalnum, folded)).startswith("imagegen")
+        if "tools" in item:
+            yield from image_tools(item["tools"], f"output[{index}].tools")
 
 
 def _kinds(value: object) -> tuple[str, ...] | None:
