@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imagegate import shipped
 from imagegate.engine.gate import Gate
+from imagegate.engine.prices import Prices
 from imagegate.policyfile import MAX_BYTES, load_policy
 
 
@@ -22,8 +23,17 @@ def load_gate(policy: str | Path) -> Gate:
         return read_gate(opened.read(MAX_BYTES + 1), file=str(file))
 
 
-def read_gate(data: bytes, *, file: str) -> Gate:
+def read_gate(
+    data: bytes, *, file: str, hash_key: bytes = b"", prices: Prices | None = None
+) -> Gate:
     """Lay out what a policy file says.
+
+    Args:
+        data: The file.
+        file: Its name, for what is wrong with it.
+        hash_key: Lets equal secrets, prompts and users be found in records, unseen.
+        prices: For estimates of what images cost; those that ship unless others are
+            given.
 
     Raises:
         PolicyError: When it cannot be used.
@@ -31,4 +41,5 @@ def read_gate(data: bytes, *, file: str) -> Gate:
     catalogue = shipped.catalogue()
     today = datetime.datetime.now(tz=datetime.UTC).date()
     policy = load_policy(data, file=file, catalogue=catalogue, today=today)
-    return Gate(policy, catalogue)
+    prices = prices or shipped.prices()
+    return Gate(policy, catalogue, hash_key=hash_key, prices=prices)

@@ -13,10 +13,17 @@ from imagegate.gateway.assemble import (
     assemble,
     client_of,
     credential_of,
+    gate_of,
     limits_of,
 )
 from imagegate.server.guard import HeadLimits
-from imagegate.settings import Pool, Settings, UpstreamSettings, read_settings
+from imagegate.settings import (
+    AuditSettings,
+    Pool,
+    Settings,
+    UpstreamSettings,
+    read_settings,
+)
 from imagegate.settings.credential import read_credential
 from imagegate.upstream.credentials import Injected, InjectedFile, PassThrough
 from imagegate.upstream.entra import EntraId
@@ -110,3 +117,23 @@ def test_a_plan_becomes_a_gateway() -> None:
 
     assert callable(assemble(plan, {}))
     assert client_of(plan.settings)._connections == 1000
+
+
+def test_records_get_their_key_and_their_prices(tmp_path: Path) -> None:
+    key, table = tmp_path / "key", tmp_path / "prices.toml"
+    key.write_text("0123456789abcdef\n")
+    text = Path(shipped.__file__).with_name("prices.toml").read_text()
+    table.write_text(text.replace('date = "2026-11-21"', 'date = "2027-01-01"'))
+    file = shipped.find_policy("standard")
+    audit = AuditSettings(hash_key=key, prices=table)
+    plan = Plan(
+        settings=settings(audit=audit), file="standard", policy=file.read_bytes()
+    )
+
+    gate = gate_of(plan)
+
+    assert gate._hash_key == b"0123456789abcdef"
+    assert gate.prices is not None
+    assert gate.prices.date == "2027-01-01"
+    plain = msgspec.structs.replace(plan, settings=settings())
+    assert gate_of(plain).prices == shipped.prices()

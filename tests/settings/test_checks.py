@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import imagegate
 from imagegate.settings import Reading, read_settings
 
 OPENAI = "https://api.openai.com"
@@ -243,3 +244,29 @@ def test_metrics_have_a_port_of_their_own() -> None:
     assert found(read(metrics__port="8080")) == [("same-port", "metrics.port")]
     assert found(read(metrics__port="8080", listen__port="8081")) == []
     assert found(read(metrics__port="0", listen__port="0")) == []
+
+
+def test_a_key_for_hashes_is_long_and_secret(secret: Callable[..., Path]) -> None:
+    def check(file: Path) -> list[tuple[str, str]]:
+        return found(read({"IMAGEGATE_AUDIT_HASH_KEY": str(file)}))
+
+    assert check(secret("k" * 16)) == []
+    assert check(secret(" " * 40 + "short\n")) == [("no-key", "audit.hash_key")]
+    assert check(secret("k" * 16, 0o644)) == [("open-secret", "audit.hash_key")]
+    assert check(Path("/nowhere")) == [("unreadable-file", "audit.hash_key")]
+
+
+def test_everything_wrong_with_a_price_table_is_said(tmp_path: Path) -> None:
+    table = tmp_path / "prices.toml"
+    shipped = Path(imagegate.__file__).with_name("prices.toml").read_text()
+
+    def check(text: str) -> list[tuple[str, str]]:
+        table.write_text(text)
+        return found(read({"IMAGEGATE_AUDIT_PRICES": str(table)}))
+
+    assert check(shipped) == []
+    assert check("date = 3") != []
+    assert {path for _, path in check("date = 3")} == {"audit.prices"}
+    table.unlink()
+    missing = read({"IMAGEGATE_AUDIT_PRICES": str(table)})
+    assert found(missing) == [("unreadable-file", "audit.prices")]

@@ -10,18 +10,21 @@ from urllib.parse import urlsplit
 import msgspec
 from starlette.types import ASGIApp
 
-from imagegate import log
+from imagegate import log, shipped
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
 from imagegate.audit.journal import Journal
 from imagegate.audit.sieve import Sieve
 from imagegate.audit.sink import Sink
 from imagegate.audit.tee import Tee
+from imagegate.engine.gate import Gate
+from imagegate.engine.prices import read_prices
 from imagegate.gates import read_gate
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Limits
 from imagegate.settings import AuditSettings, Settings, UpstreamSettings
-from imagegate.settings.credential import FromEntra, FromEnvironment, FromFile, Pass
+from imagegate.settings.checks import read_hash_key
+from imagegate.settings.credential import FromEnvironment, FromFile, Pass
 from imagegate.upstream.credentials import (
     Credential,
     Injected,
@@ -71,7 +74,7 @@ def assemble(
     if metrics is not None:
         metrics.loaded()
     return create_app(
-        read_gate(plan.policy, file=plan.file),
+        gate_of(plan),
         {
             each.prefix: upstream_of(name, each, environ)
             for name, each in settings.upstreams.items()
@@ -80,6 +83,20 @@ def assemble(
         audit=sink if metrics is None else Counted(sink, metrics),
         limits=limits_of(settings),
         deadlines=settings.deadlines,
+    )
+
+
+def gate_of(plan: Plan) -> Gate:
+    """Lay the policy out, with what its records need."""
+    settings = plan.settings.audit
+    key, table, prices = settings.hash_key, settings.prices, None
+    if table is not None:
+        prices = read_prices(table.read_bytes(), catalogue=shipped.catalogue())
+    return read_gate(
+        plan.policy,
+        file=plan.file,
+        hash_key=read_hash_key(key) if key else b"",
+        prices=prices,
     )
 
 
@@ -142,8 +159,8 @@ def credential_of(settings: UpstreamSettings, environ: Mapping[str, str]) -> Cre
             return Injected(header, environ[name])
         case FromFile(header, file):
             return InjectedFile(header, file)
-        case FromEntra(scope):
-            return EntraId(scope or _usual_scope(settings.url))
+        case source:
+            return EntraId(source.scope or _usual_scope(settings.url))
 
 
 def _usual_scope(url: str) -> str:

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from imagegate import log
-from imagegate.gates import read_gate
-from imagegate.gateway.assemble import Plan, assemble
+from imagegate.gateway.assemble import Plan, assemble, gate_of
 from imagegate.gateway.measure import measured_here, measured_in_workers
 from imagegate.metrics import Metrics
 from imagegate.server.listener import bind, url_of
@@ -85,7 +84,7 @@ async def _serve_in_workers(
 
 def announce(plan: Plan, listening: socket.socket) -> None:
     """Say that the gateway serves: what, where, and for whom."""
-    gate = read_gate(plan.policy, file=plan.file)
+    gate = gate_of(plan)
     settings = plan.settings
     log.info(
         "imagegate.listening",

@@ -10,6 +10,9 @@ from itertools import combinations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from imagegate import shipped
+from imagegate.engine.errors import PricesError
+from imagegate.engine.prices import read_prices
 from imagegate.server.listener import check_tls, is_loopback
 from imagegate.settings.credential import (
     CredentialSource,
@@ -23,6 +26,7 @@ from imagegate.settings.problems import SettingsProblem
 from imagegate.upstream.credentials import Injected, read_key
 from imagegate.upstream.entra import MissingExtraError, check_installed
 
+SHORTEST_KEY = 16
 Found = Iterator[tuple[str, str, str]]
 """Of each problem: its id, the path of the setting, and a sentence."""
 
@@ -38,6 +42,7 @@ def check_settings(
         _check_prefixes(settings),
         _check_credentials(settings, environ),
         _check_audit(settings),
+        _check_records(settings),
         _check_metrics(settings),
     )
     return [
@@ -125,6 +130,41 @@ def _check_prefixes(settings: Settings) -> Found:
             )
 
 
+def read_hash_key(file: Path) -> bytes:
+    """Read the key of the hashes in records; white space around it does not count.
+
+    Raises:
+        OSError: When it cannot be read.
+        ValueError: When it is too short to keep anything.
+    """
+    key = file.read_bytes().strip()
+    if len(key) < SHORTEST_KEY:
+        raise ValueError(f"{file} holds no key of at least {SHORTEST_KEY} bytes")
+    return key
+
+
+def _check_records(settings: Settings) -> Found:
+    file = settings.audit.hash_key
+    if file is not None:
+        found = list(_check_secret(file, "audit.hash_key"))
+        yield from found
+        try:
+            if not found:
+                read_hash_key(file)
+        except ValueError as error:
+            yield "no-key", "audit.hash_key", str(error)
+    table = settings.audit.prices
+    try:
+        if table is not None:
+            read_prices(table.read_bytes(), catalogue=shipped.catalogue())
+    except OSError as error:
+        message = f"{table} cannot be read: {error.strerror}"
+        yield "unreadable-file", "audit.prices", message
+    except PricesError as error:
+        for problem in error.problems:
+            yield "bad-prices", "audit.prices", f"{table}: {problem}"
+
+
 def _check_audit(settings: Settings) -> Found:
     directory = settings.audit.directory
     if directory is None:
@@ -189,8 +229,8 @@ def _check_source(
                 check_installed()
             except MissingExtraError as error:
                 yield "missing-extra", path, str(error)
-        case Pass():
-            pass
+        case _:
+            return
 
 
 def _check_key_file(file: Path, path: str) -> Found:

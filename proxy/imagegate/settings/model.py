@@ -61,6 +61,9 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
             that vouch for the files, or nothing.
         burst: How many refusals by nobody known are recorded one by one, of each
             kind and in each minute; those beyond are counted.
+        hash_key: A file with a key of at least 16 bytes. With it records have keyed
+            hashes, by which equal prompts, users and secrets can be found unseen.
+        prices: A price table in place of the one that ships.
         files: How files are kept, and how much may wait.
     """
 
@@ -68,6 +71,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "blocking"
     stdout: Literal["records", "checkpoints", "nothing"] = "checkpoints"
     burst: int = 60
+    hash_key: Path | None = None
+    prices: Path | None = None
     files: Options = msgspec.field(default_factory=Options)
 
 
