@@ -235,13 +235,53 @@ def test_a_tool_is_taken_out_with_what_asked_for_it(
     assert not any(judged.sent for judged in answer.decision.tools)
 
 
+def namespace(*tools: Any) -> dict[str, Any]:
+    return {"type": "namespace", "name": "n", "tools": list(tools)}
+
+
+@pytest.mark.parametrize(
+    ("tools", "left", "gone"),
+    [
+        ([namespace(LOW)], [], ["/tools/0/tools/0", "/tools/0"]),
+        (
+            [FUNCTION, namespace(namespace(LOW, HIGH))],
+            [FUNCTION],
+            [
+                "/tools/1/tools/0/tools/0",
+                "/tools/1/tools/0/tools/1",
+                "/tools/1",
+                "/tools/1/tools/0",
+            ],
+        ),
+        ([namespace()], [namespace()], []),
+    ],
+)
+def test_a_namespace_that_held_nothing_else_goes_too(
+    tools: list[Any], left: list[Any], gone: list[str]
+) -> None:
+    """One that came empty stays: it is the client's own."""
+    asked = {"model": "gpt-5", "input": "x", "tools": tools, "tool_choice": "required"}
+    answer = ask(STRIP, asked)
+
+    assert answer.json["tools"] == left
+    assert [x for x in answer.pointers if x != "/tool_choice"] == gone
+    assert ("tool_choice" in answer.json) == bool(left)
+
+
+def test_an_item_that_held_nothing_else_stays() -> None:
+    """An empty search result is one; nobody documents that items must hold tools."""
+    asked = carried("tool_search_output", LOW)
+
+    assert ask(STRIP, asked).json == carried("tool_search_output")
+
+
 def test_tools_are_taken_out_of_every_carrier() -> None:
     """Undocumented ones too."""
     asked = request(LOW, input=[{"type": "additional_tools", "tools": [LOW, FUNCTION]}])
-    asked["tools"].append({"type": "namespace", "name": "n", "tools": [LOW]})
+    asked["tools"].append({"type": "namespace", "name": "n", "tools": [LOW, FUNCTION]})
     sent = ask(STRIP, asked).json
 
-    assert sent["tools"] == [{"type": "namespace", "name": "n", "tools": []}]
+    assert sent["tools"] == [{"type": "namespace", "name": "n", "tools": [FUNCTION]}]
     assert sent["input"] == [{"type": "additional_tools", "tools": [FUNCTION]}]
 
 

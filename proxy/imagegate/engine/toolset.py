@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from imagegate.engine.bench import Bench
-from imagegate.engine.body import Body, Tool
+from imagegate.engine.body import IMAGE_TOOL, Body, Tool
 from imagegate.engine.choice import Repair, repair_choice
 from imagegate.engine.counts import judge_calls
 from imagegate.engine.deployment import header_of, judge_header, judge_idle
@@ -44,10 +46,10 @@ class _Judging:
         elif self.word == "strip" and self.line is not None:
             for kind, tool in tools:
                 self.notes.tell(self.bench.judge(tool, kind, asked))
-                self._strip(tool.pointer, self.line)
+            self._strip(body, tools, self.line)
         else:
             self._judge_settings(tools, asked)
-        chosen = self._judge_choice(body, {tool.pointer for _, tool in tools})
+        chosen = self._judge_choice(body, _with_emptied(body, tools))
         brought = bool(tools) or chosen
         if self.word == "allow" and self.request.is_answered:
             judge_calls(self.notes, self.request, body, brought=brought)
@@ -66,14 +68,20 @@ class _Judging:
                     found.append((carrier.kind, tool))
         return found
 
-    def _strip(self, pointer: str, line: Line) -> None:
-        self.notes.change(
-            pointer,
-            "tool",
-            line,
-            "the image_generation tool is left out",
-            before="image_generation",
-        )
+    def _strip(self, body: Body, tools: Sequence[tuple[str, Tool]], line: Line) -> None:
+        """Take the tools out, and namespaces that hold nothing else.
+
+        Of an array of tools it is documented that it may be empty; of a namespace
+        it is not, and one without tools means nothing.
+        """
+        stripped = [tool.pointer for _, tool in tools]
+        emptied = sorted(_with_emptied(body, tools) - {*stripped})
+        said = "the image_generation tool is left out"
+        for pointer in stripped:
+            self.notes.change(pointer, "tool", line, said, before=IMAGE_TOOL)
+        said = "the namespace, which held nothing else, is left out"
+        for pointer in emptied:
+            self.notes.change(pointer, "tool", line, said, before="namespace")
 
     def _judge_settings(self, tools: list[tuple[str, Tool]], asked: str | None) -> None:
         limit = self.notes.scene.book.limit("tools")
@@ -131,3 +139,14 @@ class _Judging:
                 before="image_generation" if repair.names_image else "required",
                 edit=edit,
             )
+
+
+def _with_emptied(body: Body, tools: Sequence[tuple[str, Tool]]) -> set[str]:
+    """Return the places of image tools, and of namespaces that hold nothing else."""
+    gone = {tool.pointer for _, tool in tools}
+    inner_first = sorted(body.carriers, key=lambda each: -len(each.pointer))
+    for carrier in inner_first:
+        held = [tool.pointer for tool in carrier.tools]
+        if carrier.kind == "namespace" and held and gone.issuperset(held):
+            gone.add(carrier.pointer.removesuffix("/tools"))
+    return gone
