@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from backports import zstd
 
+from imagegate import shipped
 from imagegate.engine.exchange import Exchange
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.policy import Principal
@@ -24,7 +25,7 @@ settings:
   quality: { max: medium, default: medium, otherwise: lower }
   moderation: { allow: [auto], default: auto, otherwise: block }
 """
-GATE = Gate(asking.policy(POLICY), asking.CATALOGUE)
+GATE = Gate(asking.policy(POLICY), asking.CATALOGUE, prices=shipped.prices())
 KIND = "response.image_generation_call"
 
 

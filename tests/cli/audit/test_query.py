@@ -71,6 +71,17 @@ def test_ends_by_outcome(ask: Callable[..., Any]) -> None:
     }
 
 
+def test_cost_by_the_price_table(ask: Callable[..., Any]) -> None:
+    rows = ask("cost", "--by", "team,model")
+
+    told = {"currency": "USD", "unpriced": 0}
+    low, mini = {"images": 2, "cost": "0.059000"}, {"images": 1, "cost": "0.011000"}
+    assert rows == [
+        {"team": "design", "model": "gpt-image-2", **low, **told},
+        {"team": "sales", "model": "gpt-image-1-mini", **mini, **told},
+    ]
+
+
 def test_the_time_is_bounded(ask: Callable[..., Any]) -> None:
     later = ask("images", "--by", "team", "--since", "2026-11-21")
     sooner = ask("images", "--by", "team", "--until", "2026-11-21")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import decimal
 import io
 import json
 import threading
@@ -160,7 +161,7 @@ def _plain(value: object) -> object:
     """Give a value a form that JSON has."""
     if isinstance(value, datetime.date):
         return value.isoformat()
-    return value
+    return str(value) if isinstance(value, decimal.Decimal) else value
 
 
 def _cell(value: object) -> str:

@@ -118,6 +118,31 @@ REPORTS: Final[Mapping[str, Report]] = {
         by=("rule", "verdict", "team"),
         measures={"requests": "count(DISTINCT decision_id)"},
     ),
+    "cost": Report(
+        about="what images cost, by the price table; what is unknown is counted apart",
+        source="""(
+  WITH asked AS (
+    SELECT decision_id, any_value(CASE WHEN tools_count = 1
+      THEN tools->0->'enforced'->>'model' END) AS image_model
+    FROM records WHERE event LIKE 'imagegate.request_%' GROUP BY decision_id)
+  SELECT * FROM records LEFT JOIN asked USING (decision_id)
+  WHERE event = 'imagegate.exchange_finished' AND images > 0 AND NOT replay)""",
+        dimensions={
+            **_COMMON,
+            "model": "coalesce(image_model, '(unknown)')",
+            "basis": "coalesce(cost_basis, '(unknown)')",
+            "currency": "coalesce(cost_currency, '(unknown)')",
+            "prices": "coalesce(cost_prices, '(none)')",
+        },
+        by=("day", "team", "model"),
+        measures={
+            "images": "CAST(sum(images) AS BIGINT)",
+            "cost": "sum(CAST(cost_amount AS DECIMAL(18, 6)))",
+            "currency": "any_value(cost_currency)",
+            "unpriced": "CAST(sum(CASE WHEN cost_amount IS NULL THEN images ELSE 0 END) "
+            "AS BIGINT)",
+        },
+    ),
     "ends": Report(
         about="how exchanges ended: completed, cut, client_left, timeout, …",
         source=_ENDED,
