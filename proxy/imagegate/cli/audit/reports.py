@@ -139,8 +139,10 @@ REPORTS: Final[Mapping[str, Report]] = {
             "images": "CAST(sum(images) AS BIGINT)",
             "cost": "sum(CAST(cost_amount AS DECIMAL(18, 6)))",
             "currency": "any_value(cost_currency)",
-            "unpriced": "CAST(sum(CASE WHEN cost_amount IS NULL THEN images ELSE 0 END) "
-            "AS BIGINT)",
+            "unpriced": (
+                "CAST(sum(CASE WHEN cost_amount IS NULL THEN images ELSE 0 END) "
+                "AS BIGINT)"
+            ),
         },
     ),
     "ends": Report(
