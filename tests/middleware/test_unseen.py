@@ -209,3 +209,19 @@ async def test_word_that_comes_too_late_stops_nothing(audit: Notebook) -> None:
     await call.whole()
 
     assert audit.completion.outcome == "upstream_error"
+
+
+async def test_a_body_that_is_read_too_late_is_the_servers(audit: Notebook) -> None:
+    """Behind the end, nobody listens any more."""
+    kept: list[Receive] = []
+
+    async def inner(_scope: Scope, receive: Receive, _send: Send) -> None:
+        kept.append(receive)
+        await asyncio.sleep(0.02)
+
+    call = await Call(governed(inner, audit), request(path=CHAT), body=None).whole()
+    before = asyncio.all_tasks()
+    call.say(b"{}")
+
+    assert (await soon(kept[0]()))["body"] == b"{}"
+    assert asyncio.all_tasks() == before

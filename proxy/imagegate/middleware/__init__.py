@@ -16,13 +16,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
-from imagegate.engine.surface import Lost, Match, find_door
+from imagegate.engine.surface import Lost
+from imagegate.middleware.asked import asked_in
 from imagegate.middleware.headers import without_overrides
 from imagegate.middleware.own import OwnPaths
-from imagegate.middleware.paths import judged_path
 from imagegate.middleware.responder import Responder
 from imagegate.middleware.setup import Identify, Limits, Setup, anonymous
-from imagegate.middleware.taking import offers_websocket
 
 __all__ = ["Identify", "Limits", "PolicyMiddleware", "anonymous"]
 
@@ -73,16 +72,9 @@ class PolicyMiddleware:
             return
         if scope["type"] not in {"http", "websocket"}:
             raise ValueError(f"cannot judge a scope of type {scope['type']!r}")
-        path = judged_path(scope)
-        door = _door(scope, path)
-        if isinstance(door, Lost) and self._own.has(path, door):
+        asked = asked_in(scope)
+        if isinstance(asked.door, Lost) and self._own.has(asked.path, asked.door):
             told = {**scope, "headers": without_overrides(scope["headers"])}
             await self._setup.app(told, receive, send)
             return
-        await Responder(self._setup, scope, receive, send, path, door).respond()
-
-
-def _door(scope: Scope, path: str) -> Match | Lost:
-    if scope["type"] == "websocket" or offers_websocket(scope):
-        return find_door("WEBSOCKET", path)
-    return find_door(scope["method"], path)
+        await Responder(self._setup, asked, receive, send).respond()

@@ -1,4 +1,4 @@
-"""Request headers: what they say, and which of them the inner application gets."""
+"""Headers: what they say, and which of a request's the inner application gets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER
 from imagegate.middleware.setup import Limits
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+Head: TypeAlias = Mapping[str, list[str]]
+"""Headers by their names in lower case; the values as they were sent."""
 CaseInsensitive: TypeAlias = Literal[
     "content-encoding", "content-type", "transfer-encoding", "upgrade"
 ]
@@ -49,27 +51,24 @@ _FRAMING = frozenset((b"content-length", b"content-encoding", b"transfer-encodin
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
-def values(headers: Headers, name: str) -> list[str]:
-    """Return the values of a header as they were sent, without white space around."""
-    wanted = name.encode()
-    return [_text(value) for key, value in headers if key.lower() == wanted]
+def head_of(headers: Headers) -> Head:
+    """Sort headers by their names."""
+    head: dict[str, list[str]] = {}
+    for key, value in headers:
+        # Only this is white space in HTTP; `str.strip` takes U+0085 and U+00A0 too.
+        text = value.decode("latin-1").strip(" \t")
+        head.setdefault(key.decode("latin-1").lower(), []).append(text)
+    return head
 
 
-def tokens(headers: Headers, name: CaseInsensitive) -> list[str]:
+def tokens(head: Head, name: CaseInsensitive) -> list[str]:
     """Return the values of a header whose case means nothing, in lower case."""
-    return [value.lower() for value in values(headers, name)]
+    return [value.lower() for value in head.get(name, ())]
 
 
-def pairs(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """Return all headers as the engine wants them: names in lower case, values not."""
-    return tuple(
-        (key.decode("latin-1").lower(), _text(value)) for key, value in headers
-    )
-
-
-def _text(value: bytes) -> str:
-    # Only this is white space in HTTP; `str.strip` would take U+0085 and U+00A0 too.
-    return value.decode("latin-1").strip(" \t")
+def pairs(head: Head) -> tuple[tuple[str, str], ...]:
+    """Return headers as the engine wants them, duplicates kept."""
+    return tuple((name, value) for name, values in head.items() for value in values)
 
 
 def check_headers(headers: Headers, limits: Limits) -> None:
@@ -95,25 +94,24 @@ def check_headers(headers: Headers, limits: Limits) -> None:
         said = f"over {limits.headers} headers, or over {limits.head} bytes of them"
         raise MalformedRequest("head_too_large", said, status=431)
     if b"transfer-encoding" in seen:
-        _check_transfer(headers, seen)
+        _check_transfer(head_of(headers))
 
 
-def _check_transfer(headers: Headers, seen: set[bytes]) -> None:
-    alone = b"content-length" not in seen
-    if not alone or tokens(headers, "transfer-encoding") != ["chunked"]:
+def _check_transfer(head: Head) -> None:
+    if "content-length" in head or tokens(head, "transfer-encoding") != ["chunked"]:
         raise MalformedRequest(
             "ambiguous_framing",
             "a body has a Content-Length, or is chunked and nothing else",
         )
 
 
-def declared_length(headers: Headers) -> int | None:
+def declared_length(head: Head) -> int | None:
     """Return what `Content-Length` says; None when there is none.
 
     Raises:
         MalformedRequest: When it is no plain number.
     """
-    said = values(headers, "content-length")
+    said = head.get("content-length")
     if not said:
         return None
     if not _LENGTH.fullmatch(said[0]):

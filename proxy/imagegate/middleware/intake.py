@@ -12,7 +12,7 @@ from imagegate.engine.body import RESPONSES, TOP_KEYS, Body, read_body
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.surface import Door
 from imagegate.middleware.encoding import coding_of, decode
-from imagegate.middleware.headers import Headers, declared_length, tokens
+from imagegate.middleware.headers import Head, declared_length, tokens
 from imagegate.middleware.setup import Limits
 
 _T = TypeVar("_T")
@@ -26,7 +26,7 @@ class Gone(Exception):  # noqa: N818 - a fact, not an error
     """The client left before its request was whole."""
 
 
-async def take_body(receive: Receive, headers: Headers, limits: Limits) -> bytes:
+async def take_body(receive: Receive, head: Head, limits: Limits) -> bytes:
     """Collect a body, as long as it stays within its limits.
 
     Raises:
@@ -34,7 +34,7 @@ async def take_body(receive: Receive, headers: Headers, limits: Limits) -> bytes
             or not as long as its head says.
         Gone: When the client leaves.
     """
-    declared = declared_length(headers)
+    declared = declared_length(head)
     _check_size(declared or 0, limits)
     try:
         async with asyncio.timeout(limits.seconds):
@@ -84,14 +84,14 @@ def _check_size(size: int, limits: Limits) -> None:
         )
 
 
-async def read(data: bytes, headers: Headers, door: Door, limits: Limits) -> Body:
+async def read(data: bytes, head: Head, door: Door, limits: Limits) -> Body:
     """Decode and read a body, letting others run between the pieces.
 
     Raises:
         MalformedRequest: When it cannot be judged.
     """
-    _check_type(tokens(headers, "content-type"))
-    coding = coding_of(tokens(headers, "content-encoding"))
+    _check_type(tokens(head, "content-type"))
+    coding = coding_of(tokens(head, "content-encoding"))
     if coding is not None:
         data = await _stepwise(decode(data, coding, limit=limits.body))
     places = door.places if door.reading != "none" else RESPONSES

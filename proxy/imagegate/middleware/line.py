@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -31,6 +30,21 @@ class Unwanted(OSError):  # noqa: N818 - what servers raise for a client that le
     """Nobody wants more of this answer: its client left, or it was cut."""
 
 
+class Telling:
+    """Holds that the application will hear of the end, if it comes now."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+
+    def __enter__(self) -> None:
+        """Begin; it may be entered more than once."""
+        self.depth += 1
+
+    def __exit__(self, *raised: object) -> None:
+        """End, whatever was raised."""
+        self.depth -= 1
+
+
 class Line:
     """The client's end of one request, while an application answers it; one use.
 
@@ -42,17 +56,18 @@ class Line:
     Attributes:
         left: Whether the client left before its answer was complete.
         answered: The answer is complete: there is nothing to stop any more.
+        telling: Entered while the application waits for word, or sends.
     """
 
     def __init__(self, receive: Receive, grace: float, body: bytes | None) -> None:
         self.left = False
         self.answered = False
+        self.telling = Telling()
         self._receive = receive
         self._grace = grace
         self._body = body
         self._whole = body is not None  # the server has no more of it
         self._over = asyncio.Event()
-        self._told = 0  # how often the application waits for word, or is being told
         self._patient = True
         self._closed = False
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -70,20 +85,11 @@ class Line:
             return {"type": "http.request", "body": body, "more_body": False}
         if self._over.is_set():
             return {"type": "http.disconnect"}
-        with self.telling():
+        with self.telling:
             if not self._whole or self._closed:
                 return self._noted(await self._receive())
             await self._over.wait()
         return {"type": "http.disconnect"}
-
-    @contextlib.contextmanager
-    def telling(self) -> Iterator[None]:
-        """Hold that the application will hear of the end, if it comes now."""
-        self._told += 1
-        try:
-            yield
-        finally:
-            self._told -= 1
 
     # -- the watch --------------------------------------------------------------
 
@@ -114,7 +120,7 @@ class Line:
         at its next wait, which may be behind the application.
         """
         self._over.set()
-        if self._told:
+        if self.telling.depth:
             self._timer = self._loop.call_later(self._grace, self._cancel)
         else:
             self._cancel()
@@ -133,7 +139,7 @@ class Line:
             self._listen()
 
     def _listen(self) -> None:
-        if self._listener is None:
+        if not self._closed:
             self._listener = self._loop.create_task(self._heard())
 
     async def _heard(self) -> None:

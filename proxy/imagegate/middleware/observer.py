@@ -14,7 +14,7 @@ import msgspec
 
 from imagegate.engine.exchange import Exchange, Fed
 from imagegate.middleware.encoding import CODINGS, BrokenCodingError, Decoding
-from imagegate.middleware.headers import Headers, tokens, values
+from imagegate.middleware.headers import Head, tokens
 
 _ALIASES: Final = {"x-gzip": "gzip"}
 
@@ -25,32 +25,32 @@ class Observer:
     Args:
         exchange: The exchange.
         limit: How many bytes of an encoded answer are decoded.
+
+    Attributes:
+        encoded: What is read and what is sent are different bytes.
     """
 
     def __init__(self, exchange: Exchange, limit: int) -> None:
         self._exchange = exchange
         self._limit = limit
+        self.encoded = False
         self._decoding: Decoding | None = None
         self._decoded = 0
 
-    @property
-    def encoded(self) -> bool:
-        """Whether what is read and what is sent are different bytes."""
-        return self._decoding is not None
-
-    def begin(self, status: int, headers: Headers) -> None:
+    def begin(self, status: int, head: Head) -> None:
         """Take the head of the answer."""
-        said = ",".join(tokens(headers, "content-encoding"))
+        said = ",".join(tokens(head, "content-encoding"))
         coding = _ALIASES.get(said, said)
         known = coding in CODINGS
         self._exchange.response(
             status,
-            ", ".join(values(headers, "content-type")),
+            ", ".join(head.get("content-type", ())),
             content_encoding="" if known else coding,
-            request_id=next(iter(values(headers, "x-request-id")), None),
+            request_id=next(iter(head.get("x-request-id", ())), None),
         )
         if known and self._exchange.observing:
             self._decoding = Decoding(coding)
+            self.encoded = True
 
     async def take(self, chunk: bytes, *, last: bool) -> Fed:
         """Take the next bytes; the cut of an encoded answer says nothing of where."""

@@ -17,9 +17,9 @@ from starlette.types import Message, Send
 
 from imagegate import log
 from imagegate.audit import AuditUnavailableError
-from imagegate.engine.exchange import Exchange
+from imagegate.engine.exchange import Exchange, Fed
 from imagegate.middleware.denial import not_recorded
-from imagegate.middleware.headers import Headers, values
+from imagegate.middleware.headers import Head, head_of, tokens
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line, Unwanted
 from imagegate.middleware.observer import Observer
@@ -88,16 +88,16 @@ class Relay:
             Unwanted: When nobody wants more.
         """
         self._check()
-        with self._line.telling():
-            match message["type"]:
-                case "http.response.body":
-                    await self._body(message)
-                case "http.response.start":
-                    await self._sent(self._started(message))
-                case kind if kind in _PAST_THE_OBSERVER:
-                    raise RuntimeError(f"{kind!r} was not offered")
-                case _:
-                    await self._sent(message)
+        with self._line.telling:
+            kind = message["type"]
+            if kind == "http.response.body":
+                await self._body(message)
+            elif kind == "http.response.start":
+                await self._sent(self._started(message))
+            elif kind in _PAST_THE_OBSERVER:
+                raise RuntimeError(f"{kind!r} was not offered")
+            else:
+                await self._sent(message)
         self._check()
 
     def _check(self) -> None:
@@ -119,10 +119,11 @@ class Relay:
             raise RuntimeError("the answer has begun already")
         self._begun = True
         headers: list[tuple[bytes, bytes]] = [*message.get("headers", ())]
-        self._observer.begin(message["status"], headers)
-        kind = next(iter(values(headers, "content-type")), "").lower()
+        head = head_of(headers)
+        self._observer.begin(message["status"], head)
+        kind = next(iter(tokens(head, "content-type")), "")
         self._streams = self._exchange.observing and kind.startswith(_SSE)
-        self._length = _length_of(headers)
+        self._length = _length_of(head)
         ours = {b"x-imagegate-decision"}
         if self._streams:
             # It may end early, and then its length would be a lie.
@@ -134,24 +135,29 @@ class Relay:
     async def _body(self, message: Message) -> None:
         """Observe a piece, record what it says, and relay it."""
         piece: bytes | memoryview = message.get("body", b"")
-        if piece and self.first_byte_ms is None:
-            self.first_byte_ms = self._journal.elapsed()
         data = piece if isinstance(piece, bytes) else bytes(piece)
-        between = self._writable and self._is_between()
+        if data and self.first_byte_ms is None:
+            self.first_byte_ms = self._journal.elapsed()
         fed = await self._observer.take(data, last=self._is_last(message, len(data)))
-        self.cancel = fed.cancel or self.cancel
+        if fed.cancel is not None:
+            self.cancel = fed.cancel
+        if fed.records and not await self._recorded(fed):
+            return
+        if fed.cut is not None:
+            await self._cut(fed.relay + fed.cut.error if self._writable else None)
+        elif not self._line.left:
+            await self._pass(message, data)
+
+    async def _recorded(self, fed: Fed) -> bool:
+        """Write records down; end the answer if that cannot be done."""
         try:
             await self._journal.write(fed.records)
         except AuditUnavailableError:
             refusal = not_recorded(self._journal.decision_id)
             self.error_code = refusal.error["code"]
-            await self._cut(refusal.sse if between else None)
-            return
-        if fed.cut is not None:
-            await self._cut(fed.relay + fed.cut.error if self._writable else None)
-        elif not self._line.left:
-            self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
-            await self._pass(message, len(data))
+            await self._cut(refusal.sse if self._is_between() else None)
+            return False
+        return True
 
     def _is_last(self, message: Message, size: int) -> bool:
         """Whether the client has a whole answer behind this piece."""
@@ -160,20 +166,22 @@ class Relay:
 
     @property
     def _writable(self) -> bool:
-        """Whether an event of ours can follow what was sent."""
+        """Whether this is a stream in plain text, in which we can write too."""
         return self._streams and not self._observer.encoded
 
     def _is_between(self) -> bool:
-        """Whether what was sent of a stream ends where an event does."""
-        return not self.bytes_out or _BLANK_LINE.search(self._tail) is not None
+        """Whether an event of ours can follow right here, behind another's end."""
+        between = not self._tail or _BLANK_LINE.search(self._tail) is not None
+        return between and self._writable
 
-    async def _pass(self, message: Message, size: int) -> None:
+    async def _pass(self, message: Message, data: bytes) -> None:
         over = not message.get("more_body", False)
         # Before, for behind it servers say that the client is gone.
         self._line.answered = over
         await self._sent(message)
-        self.bytes_out += size
+        self.bytes_out += len(data)
         self.complete = over
+        self._tail = (data if len(data) >= _TAIL else self._tail + data)[-_TAIL:]
 
     async def _cut(self, last: bytes | None) -> None:
         """End the answer here, with some last bytes or by breaking it off."""
@@ -187,7 +195,7 @@ class Relay:
             self._line.hang_up()
 
 
-def _length_of(headers: Headers) -> int | None:
+def _length_of(head: Head) -> int | None:
     """Return what the answer says of its length."""
-    said = next(iter(values(headers, "content-length")), "")
+    said = next(iter(head.get("content-length", ())), "")
     return int(said) if said.isascii() and said.isdecimal() else None

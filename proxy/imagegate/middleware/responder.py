@@ -18,7 +18,7 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.exchange import Ended, Exchange, Ruling
 from imagegate.engine.gate import Context
 from imagegate.engine.refusal import Refusal
-from imagegate.engine.surface import Lost, Match
+from imagegate.middleware.asked import Asked
 from imagegate.middleware.denial import (
     CLIENT_LEFT,
     FAILED,
@@ -43,30 +43,21 @@ class Responder:
 
     Args:
         setup: The middleware's parts.
-        scope: Of an HTTP request, or of one for a WebSocket.
+        asked: The head of the request.
         receive: The server's.
         send: The server's.
-        path: As it is judged.
-        door: What there is at that path.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what ASGI gives, and where it leads
-        self,
-        setup: Setup,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        path: str,
-        door: Match | Lost,
+    def __init__(
+        self, setup: Setup, asked: Asked, receive: Receive, send: Send
     ) -> None:
         self._setup = setup
-        self._scope = scope
+        self._asked = asked
+        self._scope = asked.scope
         self._receive = receive
         self._send = send
-        self._path = path
-        self._door = door
         self._journal = Journal(setup.audit, uuid.uuid4().hex)
-        self._taking = Taking(setup, scope, receive, door)
+        self._taking = Taking(setup, asked, receive)
 
     async def respond(self) -> None:
         """Judge the request, and see its answer through."""
@@ -92,7 +83,7 @@ class Responder:
         ruling, data = None, b""
         if fault is None:
             try:
-                ruling = exchange.request(body, pairs(self._scope["headers"]))
+                ruling = exchange.request(body, pairs(self._asked.head))
                 data = _written(ruling, body)
             except MalformedRequest as error:
                 fault = error
@@ -108,10 +99,10 @@ class Responder:
         await self._refuse(exchange, ruling, "client_left" if gone else "refused")
 
     def _exchange(self) -> Exchange:
-        trace = trace_of(self._scope["headers"])
+        trace = trace_of(self._asked.head)
         context = Context(
             decision_id=self._journal.decision_id,
-            door=self._door,
+            door=self._asked.door,
             date=datetime.datetime.now(tz=datetime.UTC).date(),
             principal=self._taking.principal,
             transport=self._scope["type"],
@@ -169,7 +160,7 @@ class Responder:
 
     def _told(self, ruling: Ruling, size: int, *, seen: bool, json: bool) -> Scope:
         """Return what the application is told of the request."""
-        scope = retold(self._scope, self._path)
+        scope = retold(self._scope, self._asked.path)
         headers = self._scope["headers"]
         if not seen:
             return {**scope, "headers": without_overrides(headers)}

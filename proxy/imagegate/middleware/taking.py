@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from imagegate.engine.body import Body
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.surface import Lost, Match
+from imagegate.middleware.asked import Asked
 from imagegate.middleware.denial import NO_WEBSOCKET
-from imagegate.middleware.headers import check_headers, tokens, values
+from imagegate.middleware.headers import check_headers
 from imagegate.middleware.intake import read, take_body
 from imagegate.middleware.setup import Setup
 
@@ -21,23 +22,19 @@ class Taking:
         size: The bytes of the body as it came, as soon as it is whole.
     """
 
-    def __init__(
-        self, setup: Setup, scope: Scope, receive: Receive, door: Match | Lost
-    ) -> None:
+    def __init__(self, setup: Setup, asked: Asked, receive: Receive) -> None:
         self.principal: Principal = ANONYMOUS
         self.size: int | None = None
         self._setup = setup
-        self._scope = scope
+        self._asked = asked
         self._receive = receive
-        self._door = door
 
     @property
     def whole(self) -> bool:
         """Whether nothing of the request is left unread."""
-        headers = self._scope["headers"]
-        length, coding = "content-length", "transfer-encoding"
-        announced = {*values(headers, length), *values(headers, coding)}
-        return self.size is not None or announced <= {"0"}
+        head = self._asked.head
+        none = head.get("content-length", ["0"]) == ["0"]
+        return self.size is not None or (none and "transfer-encoding" not in head)
 
     async def take(self) -> Body | None:
         """Take the head, and the body if it is judged.
@@ -46,34 +43,28 @@ class Taking:
             MalformedRequest: When it cannot be judged.
             Gone: When the client leaves.
         """
-        headers, limits = self._scope["headers"], self._setup.limits
-        check_headers(headers, limits)
-        self.principal = await self._setup.identify(self._scope)
-        if isinstance(self._door, Lost):
+        asked, limits = self._asked, self._setup.limits
+        check_headers(asked.scope["headers"], limits)
+        self.principal = await self._setup.identify(asked.scope)
+        if isinstance(asked.door, Lost):
             return None
-        if self._wants_websocket(self._door):
+        if self._is_unserved(asked.door):
             raise NO_WEBSOCKET
-        if not self._is_judged(self._door):
+        if not self._is_judged(asked.door):
             return None
-        data = await take_body(self._receive, headers, limits)
+        data = await take_body(self._receive, asked.head, limits)
         self.size = len(data)
-        return await read(data, headers, self._door.door, limits)
+        return await read(data, asked.head, asked.door.door, limits)
 
-    def _wants_websocket(self, match: Match) -> bool:
-        """Whether this is the offer of a WebSocket that is not served here."""
-        if self._scope["type"] == "websocket":
-            return match.door.method == "WEBSOCKET"
-        return offers_websocket(self._scope)
+    def _is_unserved(self, match: Match) -> bool:
+        """Whether a WebSocket is asked for that is not served here.
+
+        What is opened unseen is, if the server has made it one.
+        """
+        made = self._asked.scope["type"] == "websocket"
+        unseen = made and match.door.method != "WEBSOCKET"
+        return self._asked.for_websocket and not unseen
 
     def _is_judged(self, match: Match) -> bool:
         judged = self._setup.gate.decider.stance(match.door) == "enforce"
         return judged and match.door.reading != "none"
-
-
-def offers_websocket(scope: Scope) -> bool:
-    """Whether a request over HTTP offers to become a WebSocket."""
-    return any(
-        word.strip(" \t") == "websocket"
-        for value in tokens(scope["headers"], "upgrade")
-        for word in value.split(",")
-    )

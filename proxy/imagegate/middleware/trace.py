@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from imagegate.middleware.headers import Headers, values
+from imagegate.middleware.headers import Head
 
 _TRACEPARENT = re.compile(
     r"(?!ff)(?P<version>[0-9a-f]{2})"
@@ -26,9 +26,9 @@ class Trace(NamedTuple):
     span_id: str | None = None
 
 
-def trace_of(headers: Headers) -> Trace:
+def trace_of(head: Head) -> Trace:
     """Read `traceparent`, strictly: one that is not right is as good as none."""
-    said = values(headers, "traceparent")
+    said = head.get("traceparent", ())
     found = _TRACEPARENT.fullmatch(said[0]) if len(said) == 1 else None
     if found is None or (found["more"] and found["version"] == "00"):
         return Trace()
