@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from journals import events, hidden, ids, journal, lines, of, proved, wait_for
+from journals import events, hidden, ids, journal, lines, of, orphan, proved, wait_for
 from making import QUICK, completion, decision, generating
 
 from imagegate.audit import AuditUnavailableError
@@ -244,9 +244,13 @@ async def test_retention_leaves_what_nobody_closed(tmp_path: Path) -> None:
         async with journal(tmp_path, options=options) as audit:
             for number in range(20):
                 await audit.write([decision(f"d{number}"), completion(f"d{number}")])
-            wait_for(lambda: len(files_in(tmp_path)) == 2)
+            dead = orphan(tmp_path)
+            wait_for(lambda: len(files_in(tmp_path)) == 3)
+            for number in range(20):
+                await audit.write([decision(f"e{number}"), completion(f"e{number}")])
+            wait_for(lambda: len(files_in(tmp_path)) == 3)
 
-            assert set(files_in(tmp_path)) == {other.file, audit.file}
+            assert set(files_in(tmp_path)) == {other.file, audit.file, dead}
 
 
 # -- checkpoints ----------------------------------------------------------------

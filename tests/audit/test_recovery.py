@@ -10,7 +10,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from journals import abandon, chattr, events, hidden, journal, lines, of, orphan, proved
+from journals import (
+    abandon,
+    chattr,
+    descriptor,
+    events,
+    hidden,
+    ids,
+    journal,
+    lines,
+    of,
+    orphan,
+    proved,
+)
 from making import QUICK, completion, decision
 
 from imagegate.audit.journal import Journal
@@ -139,6 +151,23 @@ async def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path) -> Non
         assert "audit_recovered" not in events(tmp_path)
         await audit.write([completion("a")])
     proved(tmp_path)
+
+
+async def test_a_file_that_goes_on_in_another_is_left_as_it_is(tmp_path: Path) -> None:
+    audit = Journal.open(tmp_path, options=QUICK)
+    await audit.write([decision("a")])
+    first = audit.file
+    os.close(descriptor(audit))
+    await audit.write([decision("b"), completion("b")])
+    abandon(audit)
+    assert first is not None
+    before = first.read_bytes()
+
+    assert recover(tmp_path, by=BY) == []
+
+    assert first.read_bytes() == before
+    assert sorted(ids(tmp_path, "exchange_finished")) == ["a", "b"]
+    assert [file.state for file in proved(tmp_path).files] == ["continued", "closed"]
 
 
 async def test_decisions_of_earlier_files_are_closed_too(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ async def test_everything_else_goes_through_whatever_there_is_of_it() -> None:
         decision("a"),
         generating("a"),
         completion("a"),
-        decision("b", event="imagegate.request_blocked", decision="block"),
+        refusal("b", event="imagegate.request_blocked"),
         refusal("c", principal_id="jo", principal_source="api_key"),
         completion("c"),
         refusal("d", violations=()),

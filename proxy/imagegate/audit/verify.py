@@ -143,10 +143,12 @@ class _Chains:
         self._partial = partial
         self._unseen: list[str] = []
         chains: dict[str, list[FileProof]] = defaultdict(list)
-        for file in sorted(files, key=_place_of):
+        for file in files:
             if file.first is not None or file.broken is not None:
                 chains[file.instance].append(file)
-        self._chains = {each: _without_copies(some) for each, some in chains.items()}
+        self._chains = {
+            each: _without_copies(_in_order(some)) for each, some in chains.items()
+        }
         gone = [each for file in files for each in file.retired]
         self._retired = {each.last_hash for each in gone}
         self._retired_chains = {instance_of(Path(each.file)) for each in gone}
@@ -221,6 +223,10 @@ class _Chains:
             note = msgspec.to_builtins(opened) if opened else {}
             if not before.foreign.is_told_in(note):
                 raise _found(before, before.unaccounted)
+        follows = (file.first.seq, file.first.prev) == (expected, before.hash)
+        if not follows and opened and opened.previous_hash == before.hash:
+            says = "it does not go on where the file before it ends"
+            raise _found(file, BrokenError("edited", 1, says))
         if file.first.seq < expected:
             says = (
                 f"it goes on from seq {file.first.seq}, which is in {before.path.name}"
@@ -229,9 +235,6 @@ class _Chains:
         if file.first.seq > expected:
             self._check_gap(before, file, file.first.seq - expected)
         elif file.first.prev != before.hash:
-            if opened is not None and opened.previous_hash == before.hash:
-                says = "it states another hash than the file before it has"
-                raise _found(file, BrokenError("edited", 1, says))
             says = "its hash is not the one that the next file states"
             raise _found(before, BrokenError("edited", before.number, says))
 
@@ -300,9 +303,11 @@ def _found(file: FileProof, error: BrokenError) -> _FoundError:
     )
 
 
-def _place_of(file: FileProof) -> tuple[int, str]:
-    """Return where a file stands in its chain, whatever it is called now."""
-    return (file.first.seq if file.first else -1, file.path.name)
+def _in_order(files: _Chain) -> _Chain:
+    """Put files in order: by their names, or if those were changed by their lines."""
+    if all(instance_of(file.path) for file in files):
+        return sorted(files, key=lambda file: file.path.name)
+    return sorted(files, key=lambda file: file.first.seq if file.first else -1)
 
 
 def _without_copies(files: _Chain) -> list[FileProof]:
