@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagegate import log
-from imagegate.audit import Audit, AuditUnavailableError
+from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
 from imagegate.middleware import Identify, Limits, PolicyMiddleware, anonymous
 from imagegate.upstream.client import Client, UpstreamError
@@ -93,10 +93,9 @@ class _Gateway:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        task = asyncio.current_task()
-        if task is not None:
-            self._exchanges.add(task)
-            task.add_done_callback(self._exchanges.discard)
+        task = cast(asyncio.Task[Any], asyncio.current_task())  # servers run tasks
+        self._exchanges.add(task)
+        task.add_done_callback(self._exchanges.discard)
         await _Edge(send).run(self._route(scope), scope, receive)
 
     def _route(self, scope: Scope) -> ASGIApp:
@@ -189,8 +188,6 @@ class _Edge:
             await app(scope, receive, self._sending)
         except UpstreamError as error:
             self._tell("imagegate.answer_broken", log.warning, code=error.code)
-        except AuditUnavailableError:
-            self._tell("imagegate.audit_unavailable", log.error)
         except Exception as error:  # noqa: BLE001 - the outermost edge
             self._tell("imagegate.unexpected", log.error, **log.place_of(error))
         else:

@@ -71,8 +71,12 @@ class Gateway:
                 stderr=err,
             )
         ended = self.process.poll
-        until(lambda: bool(self.said("listening")) or ended() is not None)
-        [listening] = self.said("listening")
+        try:
+            until(lambda: bool(self.said("listening")) or ended() is not None)
+            [listening] = self.said("listening")
+        except BaseException:
+            self.process.kill()
+            raise
         self.url: str = listening["url"]
 
     def said(self, event: str) -> list[dict[str, Any]]:
@@ -319,6 +323,11 @@ def test_a_key_in_a_variable_is_in_no_output(
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
     public, key = folder / "tls.crt", folder / "tls.key"
+    make_certificate(public, key)
+    return public, key
+
+
+def make_certificate(public: Path, key: Path) -> None:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",  # noqa: S607 - the one on PATH
          "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
@@ -328,7 +337,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         capture_output=True,
     )  # fmt: skip
     key.chmod(0o600)
-    return public, key
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -508,10 +516,40 @@ def test_what_is_printed_starts_the_same_gateway(provider: str, tmp_path: Path) 
         assert gateway.end() == 0
 
 
+def test_workers_that_cannot_start_end_the_gateway(
+    provider: str, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    make_certificate(certificate, key)
+
+    gateway = Gateway(
+        tmp_path,
+        *("--policy", "standard", "--upstream", provider, "--workers", "2"),
+        *("--tls-certificate", certificate, "--tls-key", key),
+    )
+    key.unlink()  # what was right when it was checked is not any more
+    for worker in gateway.workers():
+        os.kill(worker, signal.SIGKILL)
+
+    assert gateway.process.wait(60) == 4
+    assert "the workers end before they serve" in gateway.log()
+
+
+def test_a_worker_that_does_not_end_is_told_by_the_exit_code(start: Start) -> None:
+    gateway = start("--workers", "2", "--grace", "0")
+    stuck = min(gateway.workers())
+    os.kill(stuck, signal.SIGSTOP)
+
+    assert gateway.end() == 4
+    assert "a worker did not end by itself" in gateway.log()
+    assert gone(stuck)
+
+
 def test_it_listens_to_everybody_only_when_told_so_and_says_it(start: Start) -> None:
     gateway = start("--host", EVERYBODY, "--unauthenticated")
 
     assert len(gateway.said("unauthenticated")) == 1
+    assert gateway.end() == 0
 
 
 def test_the_help_names_every_option_and_keeps_to_the_screen() -> None:

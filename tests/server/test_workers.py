@@ -198,3 +198,35 @@ async def test_who_is_told_to_stop_between_two_children_stops(
     watched.workers.stop(signal.SIGTERM)
 
     assert await watched.end() is True
+
+
+async def test_who_is_told_to_stop_in_the_moment_of_a_start_stops(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    watched = Watched(CHILD + "time.sleep(60)", tmp_path, listening, count=1)
+
+    # Before the program is even there.
+    asyncio.get_running_loop().call_soon(watched.workers.stop, signal.SIGTERM)
+
+    assert await watched.end() is True
+
+
+async def test_a_child_that_served_long_is_replaced_as_soon_as_the_first_time(
+    tmp_path: Path,
+    listening: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(module, "STABLE_SECONDS", 0)
+    watched = Watched(OBEDIENT, tmp_path, listening, count=1)
+    await watched.serve()
+
+    for number in (1, 2, 3):
+        await until(lambda: len(watched.pids()) == number)  # noqa: B023 - called here
+        [child] = watched.workers._children
+        child.kill()
+    await until(lambda: len(watched.pids()) == 4)
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
+
+    assert capsys.readouterr().err.count('"again_in":0.01') == 3

@@ -132,11 +132,10 @@ class Workers:
             self._on_started()
 
     async def _stopped_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False
+        told = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((told,), timeout=seconds)
+        told.cancel()
+        return self._stopping.is_set()
 
     async def _start(self) -> tuple[asyncio.subprocess.Process, bool]:
         """Start a child and wait until it serves, or does not."""

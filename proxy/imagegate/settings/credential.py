@@ -86,5 +86,5 @@ def spell_credential(source: CredentialSource) -> str:
             return f"{header}=env:{name}"
         case FromFile(header, file):
             return f"{header}=file:{file}"
-        case FromEntra(scope):
-            return f"entra={scope}" if scope else "entra"
+        case _:
+            return f"entra={source.scope}" if source.scope else "entra"

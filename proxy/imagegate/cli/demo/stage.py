@@ -84,11 +84,9 @@ class Stage:
         """Wait for the last record: it is written behind the last byte."""
         records: list[Record] = []
         until = time.monotonic() + _PATIENCE
-        while time.monotonic() < until:
-            records += self.new_records()
-            if records and records[-1]["event"] == "imagegate.exchange_finished":
-                break
+        while not _is_whole(records) and time.monotonic() < until:
             time.sleep(0.01)
+            records += self.new_records()
         return records
 
     def _ask(self, scene: Scene, watch: Watch) -> str:
@@ -129,6 +127,10 @@ class Stage:
                 )
             )
         return f"{images}, in {count} events"
+
+
+def _is_whole(records: Sequence[Record]) -> bool:
+    return bool(records) and records[-1]["event"] == "imagegate.exchange_finished"
 
 
 def _image_tool(body: bytes) -> Tool:
