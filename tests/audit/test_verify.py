@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from journals import journal
 from making import QUICK, completion, decision
 
-from imagegate.audit.chain import entries_of, first_head, link
-from imagegate.audit.events import CheckpointRecord, OpenedRecord
+from imagegate.audit.chain import Head, entries_of, first_head, link
+from imagegate.audit.events import CheckpointRecord, ClosedRecord, OpenedRecord, Written
 from imagegate.audit.logfile import files_in
 from imagegate.audit.verify import Report, read_checkpoints, verify
 
@@ -292,3 +292,79 @@ def test_progress_tells_of_each_line(tmp_path: Path) -> None:
     report = verify([tmp_path], progress=told.append)
 
     assert sum(told) == report.lines
+
+
+# -- forgeries whose hashes are right ----------------------------------------------
+
+INSTANCE = "0123456789abcdef"
+FIRST = first_head(INSTANCE)
+
+
+def name_of(number: int) -> str:
+    return f"20261121T00000{number}.000000Z-{INSTANCE}.jsonl"
+
+
+def forged(head: Head, *records: Written) -> tuple[bytes, Head]:
+    lines, heads = link(head, INSTANCE, entries_of(records))
+    return b"".join(lines), heads[-1]
+
+
+def opened(number: int = 0, **fields: str) -> OpenedRecord:
+    found = {"reason": "started", "file": name_of(number), "genesis": "0" * 64}
+    return msgspec.convert(found | fields, OpenedRecord)
+
+
+def closed(lines: int) -> ClosedRecord:
+    return ClosedRecord(reason="shutdown", lines=lines)
+
+
+def test_a_number_that_was_left_out_is_missed_though_the_hashes_are_right() -> None:
+    start, head = forged(FIRST, opened())
+    end, _ = forged(Head(head.seq + 2, head.hash), decision("a"))
+
+    assert place(verified({name_of(0): start + end})) == ("missing", 2, name_of(0))
+
+
+def test_a_line_behind_the_end_is_seen_though_its_hash_is_right() -> None:
+    data, _ = forged(FIRST, opened(), closed(2), decision("a"))
+
+    assert place(verified({name_of(0): data})) == ("after-the-end", 3, name_of(0))
+
+
+def test_another_number_of_lines_than_the_end_states_is_seen() -> None:
+    data, _ = forged(FIRST, opened(), decision("a"), closed(4))
+
+    assert place(verified({name_of(0): data})) == ("edited", 3, name_of(0))
+
+
+def test_a_chain_that_begins_with_something_else_is_seen() -> None:
+    data, _ = forged(Head(0, "0" * 64), opened())
+
+    assert place(verified({name_of(0): data})) == ("edited", 1, name_of(0))
+
+
+def test_a_chain_that_goes_on_twice_is_seen() -> None:
+    start, head = forged(FIRST, opened(), decision("a"))
+    link_back = {"previous_file": name_of(0), "previous_hash": head.hash}
+    one, _ = forged(head, opened(1, **link_back))
+    other, _ = forged(head, opened(2, **link_back))
+    files = {name_of(0): start, name_of(1): one, name_of(2): other}
+
+    assert place(verified(files)) == ("forked", 1, name_of(2))
+
+
+def test_the_last_line_of_a_file_is_vouched_for_by_the_next_file() -> None:
+    files, _ = trail()
+    name = min(files)
+    changed = files[name].replace(b'"reason":"size"', b'"reason":"aged"')
+    assert changed != files[name]
+
+    last = changed.count(b"\n")
+    assert place(verified({**files, name: changed})) == ("edited", last, name)
+
+
+def test_a_file_of_another_instance_under_this_name_is_seen() -> None:
+    data, _ = forged(FIRST, opened())
+    name = name_of(0).replace(INSTANCE, "f" * 16)
+
+    assert place(verified({name: data})) == ("foreign", 1, name)
