@@ -363,19 +363,19 @@ def test_opening_reports_a_directory_that_cannot_be_made(tmp_path: Path) -> None
         audit.close_now()
 
 
-async def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
-    options = msgspec.structs.replace(SMALL, compress=True)
-    (tmp_path / "audit").mkdir()
-    async with journal(tmp_path / "audit", options=options) as audit:
-        for number in range(9):
-            await audit.write([decision(f"d{number}"), completion(f"d{number}")])
-        (tmp_path / "audit").rename(tmp_path / "moved")
-        wait_for(lambda: "No such file" in (audit.keeping_trouble or ""))
-        await audit.write([decision("a"), completion("a")])
+async def test_what_cannot_be_compressed_is_told_and_left(tmp_path: Path) -> None:
+    left = orphan(tmp_path)
+    in_the_way = tmp_path / f"{left.name}.zst"
+    in_the_way.mkdir()
+    options = msgspec.structs.replace(QUICK, compress=True)
+    async with journal(tmp_path, options=options) as audit:
+        wait_for(lambda: "Is a directory" in (audit.keeping_trouble or ""))
+        assert audit.problem is None
 
-    assert ids(tmp_path / "audit") == ["a"]
-    moved = [tmp_path / "moved", tmp_path / "audit"]
-    assert verify(moved).ok
+    in_the_way.rmdir()
+    assert "audit_recovered" in events(left)
+    assert hidden(tmp_path) == []
+    proved(tmp_path)
 
 
 async def test_a_fault_of_our_own_in_the_thread_fails_closed(tmp_path: Path) -> None:

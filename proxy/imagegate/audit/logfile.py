@@ -57,7 +57,8 @@ def instance_of(path: Path) -> str | None:
 
 def files_in(directory: Path) -> list[Path]:
     """Return the files of journals in a directory, plain and packed, by time."""
-    return sorted(each for each in directory.iterdir() if instance_of(each))
+    named = filter(instance_of, directory.iterdir())
+    return sorted(each for each in named if each.is_file())
 
 
 def sync_directory(directory: Path) -> None:
