@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from starlette.types import ASGIApp, Message
@@ -119,7 +120,7 @@ class Call:
         self._scope = {
             "type": "http",
             "method": "POST" if body else "GET",
-            "path": path,
+            "path": unquote(path),
             "raw_path": path.encode(),
             "query_string": b"",
             "headers": [

@@ -69,6 +69,7 @@ class Gateway:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                process_group=0,
             )
         ended = self.process.poll
         try:
@@ -213,8 +214,20 @@ def test_ctrl_c_ends_it_well_too(start: Start) -> None:
     assert start().end(signal.SIGINT) == 0
 
 
+def terminate(gateway: Gateway) -> None:
+    gateway.process.send_signal(signal.SIGTERM)
+
+
+def press_ctrl_c(gateway: Gateway) -> None:
+    """Do what a terminal does: it tells all processes of the job."""
+    os.killpg(gateway.process.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize("end", [terminate, press_ctrl_c])
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_stream_that_is_open_gets_its_time(start: Start, workers: str) -> None:
+def test_a_stream_that_is_open_gets_its_time(
+    start: Start, workers: str, end: Callable[[Gateway], None]
+) -> None:
     gateway = start("--workers", workers)
     with gateway.client() as client:
         stream = client.responses.create(
@@ -226,7 +239,7 @@ def test_a_stream_that_is_open_gets_its_time(start: Start, workers: str) -> None
         )
         seen = [next(stream)]
 
-        gateway.process.send_signal(signal.SIGTERM)
+        end(gateway)
         until(lambda: refuses(gateway))
         seen += stream
 
