@@ -22,6 +22,13 @@ _PIECE = 1 << 20
 _WINDOW_LOG = 23
 """8 MB of window: RFC 9659 forbids more in HTTP, and every stream may take so much."""
 
+_FREE = 8 << 20
+"""Bytes that a body may decode to, however short it came."""
+_RATIO = 100
+"""How much longer it may become beyond that. JSON shrinks to a tenth, of images to
+three quarters; what shrinks to a hundredth was made to fill a memory.
+"""
+
 
 class _Decoder(Protocol):
     def take(self, data: bytes) -> bytes:
@@ -153,11 +160,12 @@ def decode(data: bytes, coding: str, *, limit: int) -> Generator[None, None, byt
 
     Raises:
         MalformedRequest: When it does not decode to exactly one member within the
-            limit.
+            limit, or is many times as long as it came.
     """
     decoder = _DECODERS[coding]()
     parts: list[bytes] = []
     size, given = 0, data
+    limit = min(limit, max(_FREE, _RATIO * len(data)))
     while not decoder.finished:
         try:
             part = decoder.take(given)
@@ -170,7 +178,9 @@ def decode(data: bytes, coding: str, *, limit: int) -> Generator[None, None, byt
         size += len(part)
         if size > limit:
             raise MalformedRequest(
-                "body_too_large", f"the body has over {limit} bytes", status=413
+                "body_too_large",
+                f"the body has over {limit} bytes when it is decoded",
+                status=413,
             )
         yield
     if decoder.rest:
