@@ -262,6 +262,9 @@ def _matters(tool: Mapping[str, Any], model: str | None, name: str) -> bool:
         return bool(wanted == "svg")
     if name == "output_compression":
         return wanted in {"jpeg", "webp"}
+    if name == "complexity":
+        # Documented for the tool's default model alone; others may not have it.
+        return model in {None, "gpt-image-2.6-sunburst"}
     return not (name == "input_fidelity" and model == "gpt-image-2")
 
 

@@ -328,6 +328,24 @@ def test_a_mask_that_the_policy_takes_away_must_not_be_there() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("echoed", "expected"), [("low", set()), ("high", {"complexity"}), (None, set())]
+)
+def test_a_setting_that_was_left_out_in_doubt_is_held_against_the_echo(
+    echoed: str | None, expected: set[str]
+) -> None:
+    """If the model has the field after all, the rule is broken before an image is."""
+    rules = HEAD + (
+        "settings: { complexity: { max: low, default: low, otherwise: lower } }\n"
+    )
+    sent = {"type": "image_generation", "model": "gpt-image-2.6-flare"}
+    echo = sent if echoed is None else {**sent, "complexity": echoed}
+
+    found = yardstick(rules, sent).measure([EchoedTool(at="tools[0]", settings=echo)])
+
+    assert broken(found) == expected
+
+
 def test_a_tool_of_which_not_all_is_known_is_unverified() -> None:
     """Members were left out of the copy."""
     tool = EchoedTool(at="tools[0]", settings=ECHO, whole=False)

@@ -684,3 +684,42 @@ def test_it_is_told_what_a_tool_came_with_besides_its_settings() -> None:
 
     assert told.deprecated == ("name", "tool_configs")
     assert (told.unknown, told.mask) == (2, True)
+
+
+COMPLEXITY = "settings: { complexity: { max: low, default: low, otherwise: lower } }"
+FIDELITY = "settings: {{ input_fidelity: {{ allow: [{0}], default: {0} }} }}"
+
+
+@pytest.mark.parametrize(
+    ("rules", "model", "asked", "expected"),
+    [
+        (COMPLEXITY, "gpt-image-2.6-sunburst", None, "low"),
+        (COMPLEXITY, "gpt-image-2.6-flare", None, None),
+        (COMPLEXITY, "gpt-image-1-mini", None, None),
+        (COMPLEXITY, "gpt-image-1-mini", "high", "low"),
+        (COMPLEXITY, None, None, "low"),
+        (FIDELITY.format("low"), "gpt-image-2.5-flare", None, None),
+        (FIDELITY.format("high"), "gpt-image-2.5-flare", None, "high"),
+        (FIDELITY.format("low"), "gpt-image-1.5", None, "low"),
+    ],
+)
+def test_a_default_is_written_where_the_model_has_the_field(
+    rules: str, model: str | None, asked: str | None, expected: str | None
+) -> None:
+    """Where nobody says whether it does, writing it might fail every request."""
+    name = "complexity" if rules is COMPLEXITY else "input_fidelity"
+    settings = {"model": model, name: asked}
+    answer = one(rules, **{key: x for key, x in settings.items() if x is not None})
+    told = answer.decision.tools[0]
+
+    assert answer.tool.get(name) == expected
+    assert told.unverified == (() if expected is not None else (name,))
+
+
+def test_a_model_that_nobody_knows_may_not_have_the_field() -> None:
+    """The operator lets it pass; the echo says what came of it."""
+    rules = COMPLEXITY + "\nfields: { unknown_values: pass }"
+    answer = one(rules, model="my-own-model")
+
+    assert answer.word == "forward"
+    assert answer.decision.tools[0].unverified == ("complexity",)

@@ -15,6 +15,7 @@ from imagegate.engine.objections import (
     Objection,
     applies,
     default_of,
+    is_doubtful,
     legal_words,
     objections,
 )
@@ -423,3 +424,28 @@ def test_an_omission_that_is_offered_as_a_remedy_cures(
             rest = {k: v for k, v in tool.items() if k != found.field}
 
             assert found.field not in {x.field for x in objections(OPENAI, model, rest)}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "field", "expected"),
+    [
+        ("openai", "gpt-image-2.6-sunburst", "complexity", False),
+        ("openai", "gpt-image-2.6-flare", "complexity", True),
+        ("openai", None, "complexity", True),
+        ("openai", "gpt-image-2", "input_fidelity", False),
+        ("openai", "gpt-image-1-mini", "input_fidelity", False),
+        ("openai", "gpt-image-2.5-flare", "input_fidelity", True),
+        ("openai", "chatgpt-image-latest", "quality", False),
+        ("openai", None, "quality", False),
+        ("openai", None, "unheard_of", False),
+        ("azure", "gpt-image-1.5", "complexity", True),
+    ],
+)
+def test_some_models_may_not_have_a_field_at_all(
+    provider: str, model: str | None, field: str, *, expected: bool
+) -> None:
+    """Nobody says so, and not every model has it; a field of all is never in doubt."""
+    found = CATALOGUE.provider(provider)
+    row = None if model is None else found.model(model)
+
+    assert is_doubtful(found, row, field) is expected

@@ -169,19 +169,18 @@ def test_what_else_is_told_of_a_request_goes_with_it() -> None:
 
 def test_a_tool_that_was_not_sent_says_so() -> None:
     """With all that it came with."""
-    odd = msgspec.structs.replace(
-        TOOL, sent=False, deprecated=("name",), unknown=2, mask=True, enforced={}
-    )
+    told: dict[str, Any] = {
+        "sent": False,
+        "deprecated": ("name",),
+        "unknown": 2,
+        "mask": True,
+        "unverified": ("complexity",),
+        "enforced": {},
+    }
+    odd = msgspec.structs.replace(TOOL, **told)
     (written,) = decided(Forward(tools=(odd,))).tools
 
-    assert written == msgspec.structs.replace(
-        WRITTEN_TOOL,
-        sent=False,
-        deprecated=("name",),
-        unknown=2,
-        mask=True,
-        enforced={},
-    )
+    assert written == msgspec.structs.replace(WRITTEN_TOOL, **told)
 
 
 def test_a_forwarded_request() -> None:

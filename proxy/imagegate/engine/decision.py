@@ -87,6 +87,8 @@ class JudgedTool(msgspec.Struct, frozen=True, kw_only=True):
         deprecated: The deprecated members it came with.
         unknown: How many members it came with that nobody knows.
         mask: Whether it came with a mask.
+        unverified: The ruled settings that were left out of it, because nobody
+            says whether its model has them.
     """
 
     pointer: str
@@ -98,6 +100,7 @@ class JudgedTool(msgspec.Struct, frozen=True, kw_only=True):
     deprecated: tuple[str, ...] = ()
     unknown: int = 0
     mask: bool = False
+    unverified: tuple[str, ...] = ()
 
 
 class _Decided(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision"):

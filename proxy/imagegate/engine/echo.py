@@ -259,7 +259,9 @@ class _Measuring:
     ) -> bool:
         """Tell whether the policy left a field to the provider."""
         name = ruled.setting.name
-        if self.sent and all(tool.enforced.get(name) is None for tool in self.sent):
+        left = [name in tool.unverified for tool in self.sent]
+        unset = all(tool.enforced.get(name) is None for tool in self.sent)
+        if self.sent and unset and not all(left):
             return True
         tried = [spell(value)]
         if ruled.default is not None and isinstance(ruled.default.value, str | int):

@@ -26,6 +26,7 @@ from imagegate.engine.objections import (
     Objection,
     applies,
     default_of,
+    is_doubtful,
     legal_words,
     objections,
 )
@@ -100,6 +101,7 @@ class _Judging:
         self.written: dict[str, Line] = {}
         self.deprecated: list[str] = []
         self.unknown = 0
+        self.unverified: list[str] = []
 
     def _cause(self, name: str, value: Scalar) -> Line | None:
         """Find the line because of which a setting no longer fits, if one is.
@@ -201,12 +203,26 @@ class _Judging:
     def _judge_open(self, ruled: Ruled, raw: Literal["auto"] | None) -> None:
         """Decide a setting that leaves the choice to the provider."""
         held = ruled.ruled and not ruled.allow_auto and self._has_place(ruled)
-        if held and (raw is not None or not self._may_be_left_out(ruled)):
+        if held and raw is None and self._in_doubt(ruled):
+            self.unverified.append(ruled.setting.name)
+        elif held and (raw is not None or not self._may_be_left_out(ruled)):
             self._fill(ruled)
         elif raw is not None:
             cause = self._cause(ruled.setting.name, raw)
             if cause is not None:
                 self._follow(ruled, None, cause)
+
+    def _in_doubt(self, ruled: Ruled) -> bool:
+        """Tell whether an open setting stays so, since its field may not be there.
+
+        A default that is known to break a rule is never left.
+        """
+        provider, row, name = self.scene.provider, self.choice.row, ruled.setting.name
+        if not is_doubtful(provider, row, name):
+            return False
+        known = default_of(provider, row, name)
+        left = None if isinstance(known, Unstated) else self._read(ruled.setting, known)
+        return left is None or not breaks(ruled.lines, left)
 
     def _read(self, setting: Setting, raw: object) -> Scalar | None:
         """Read a value that the catalogue can know; None for any other."""
@@ -538,6 +554,7 @@ class _Judging:
             enforced=enforced,
             deprecated=tuple(self.deprecated),
             unknown=self.unknown,
+            unverified=tuple(self.unverified),
             mask=self.tool.values.get("input_image_mask") is not None,
         )
 

@@ -78,6 +78,18 @@ def legal_words(provider: Provider, model: Model | None, field: str) -> tuple[st
     return tuple(word for word in words if cell is None or cell.takes(word))
 
 
+def is_doubtful(provider: Provider, model: Model | None, field: str) -> bool:
+    """Say whether it is open that a model has a field at all.
+
+    Writing such a field may be refused, and leaving it out may mean nothing.
+    """
+    known = provider.fields.get(field)
+    if known is None or known.everywhere:
+        return False
+    cell = _cell(model, field)
+    return cell is None or (not cell.legal and bool(cell.unknown))
+
+
 def applies(
     provider: Provider,
     model: Model | None,

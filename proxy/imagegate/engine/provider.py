@@ -47,6 +47,8 @@ class Field(Strict, frozen=True, kw_only=True):
         known: Whether this provider's types name the field at all.
         server_only: Echoed by the server and refused in a request.
         per_model: Whether each model says which words it takes.
+        everywhere: Whether every model has the field; where not, a cell that is
+            unknown leaves open whether the model does.
     """
 
     kind: Kind
@@ -61,6 +63,7 @@ class Field(Strict, frozen=True, kw_only=True):
     known: bool = True
     server_only: bool = False
     per_model: bool = False
+    everywhere: bool = True
 
     @property
     def default(self) -> str | int | Unstated | None:

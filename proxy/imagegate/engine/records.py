@@ -93,6 +93,8 @@ class ToolRecord(msgspec.Struct, frozen=True, kw_only=True):
         deprecated: The deprecated members it came with.
         unknown: How many members it came with that nobody knows.
         mask: Whether it came with a mask.
+        unverified: The ruled settings that were left out of it, because nobody
+            says whether its model has them.
     """
 
     pointer: str
@@ -104,6 +106,7 @@ class ToolRecord(msgspec.Struct, frozen=True, kw_only=True):
     deprecated: tuple[str, ...] = ()
     unknown: int = 0
     mask: bool = False
+    unverified: tuple[str, ...] = ()
 
 
 class ReferenceRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -254,6 +254,7 @@ def _tool(tool: JudgedTool, names: AbstractSet[str]) -> ToolRecord:
         deprecated=tool.deprecated,
         unknown=tool.unknown,
         mask=tool.mask,
+        unverified=tool.unverified,
     )
 
 
