@@ -7,7 +7,7 @@ import pytest
 from imagegate.engine.echoed import image_tools
 from imagegate.engine.events import TOO_LONG, EchoedTool
 
-IMAGE = {"type": "image_generation"}
+IMAGE: dict[str, object] = {"type": "image_generation"}
 
 
 def echoed(*tools: object) -> list[EchoedTool]:

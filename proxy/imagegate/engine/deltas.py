@@ -56,18 +56,22 @@ class Plain:
     Attributes:
         newline: How lines end.
         late: Bytes at the end of an event that may come later than the event.
+        head: How a delta begins in this stream; empty before there was one.
+        alone: There was one, and deltas may be stepped over without a look at
+            what follows: where lines end in CR an LF may, and ends nothing.
     """
 
     def __init__(self, newline: bytes) -> None:
         self.newline = newline
         self.late = 1 if newline == _CRLF else 0
+        self.head = b""
+        self.alone = False
         self._match = _PLAIN[newline].match
         self._blank = newline * 2
         self._first = newline[:1]
         self._also = newline[1:]  # nothing, or the LF of a CRLF
         self._other = {_LF: _CR, _CR: _LF}.get(newline, b"")
-        self._head = b""  # how a delta begins in this stream
-        self._seam = b""  # the same behind the end of another
+        self._seam = b""  # the end of one delta and the head of another
         self._ends = 0  # of lines, in a seam
         self._reach = _MOST
 
@@ -89,18 +93,19 @@ class Plain:
             return False
         size = delta.end() - event.start()
         text = event.string[event.start() : event.end(1)][: size + _MORE]
-        shared = _shared(text, self._head)
-        self._head = self._head[:shared] if shared >= size else text
-        self._seam = self._blank + self._head
+        shared = _shared(text, self.head)
+        self.head = self.head[:shared] if shared >= size else text
+        self._seam = self._blank + self.head
         self._ends = self._seam.count(self.newline)
+        self.alone = self.newline != _CR
         return True
 
     def skip(self, text: bytes, pos: int) -> int:
         """Step over deltas that begin like the last one."""
-        while self._head and text.startswith(self._head, pos):
-            end = text.find(self._first, pos + len(self._head))
+        while self.head and text.startswith(self.head, pos):
+            end = text.find(self._first, pos + len(self.head))
             if len(text) - end < _FEW or not text.startswith(self._seam, end):
-                return self._steps(text, pos, len(text))
+                return self._steps(text, pos, end + _FEW)
             last = text.rfind(self._seam, end, pos + self._reach)
             stop = last + len(self._blank)
             if last >= 0 and self._is_run(text[pos:stop]):
@@ -109,7 +114,7 @@ class Plain:
             elif self._reach > _FEW:
                 self._reach //= 2
             else:
-                return self._steps(text, pos, pos + _FEW)
+                return self._steps(text, pos, end + _FEW)
         return pos
 
     def _steps(self, text: bytes, pos: int, stop: int) -> int:
@@ -118,7 +123,7 @@ class Plain:
             return pos
         find, first, also = text.find, self._first, self._also
         seam, size = self._seam, len(self._seam)
-        start = pos + len(self._head)
+        start = pos + len(self.head)
         end = find(first, start, stop)
         while text[end : end + size] == seam:
             if also and find(also, start, stop) != end + 1:
@@ -131,12 +136,11 @@ class Plain:
 
     def begun(self, text: bytes, pos: int) -> bool:
         """Whether `text[pos:]` is the beginning of another such delta."""
-        rest = len(text) - pos
-        if rest <= len(self._head):
-            return self._head.startswith(text[pos:])
-        if not text.startswith(self._head, pos):
+        if len(text) - pos <= len(self.head):
+            return self.head.startswith(text[pos:])
+        if not text.startswith(self.head, pos):
             return False
-        pos += len(self._head)
+        pos += len(self.head)
         return text.find(_LF, pos) < 0 and text.find(_CR, pos) < 0
 
     def _is_run(self, part: bytes) -> bool:

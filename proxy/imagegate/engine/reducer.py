@@ -29,10 +29,10 @@ _NUL: Final = b"\\u0000"
 _BACKSLASH: Final = 0x5C
 
 # Whole strings and what stands between them; one that begins like a mark is left
-# out. The first way is eight times faster and does for a string without `\"`.
+# out. A string without `\"` is read by the first way, which is much the faster.
 _STRINGS: Final = re.compile(
-    rb'[^"]*+(?:"(?!\\u0000)'
-    rb'(?:[^"]*+(?<!\\)"|(?=[^"]*+")[^"\\]*+(?:\\.[^"\\]*+)*+")'
+    rb'[^"]*+(?:"(?!\\u0000)(?=[^"]*+")'
+    rb'(?:[^"]*+(?<!\\)"|[^"\\]*+(?:\\.[^"\\]*+)*+")'
     rb'[^"]*+)*+',
     re.DOTALL,
 )

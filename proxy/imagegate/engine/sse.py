@@ -40,7 +40,7 @@ class SseScanner:
         self._size = 0
         self._passed = 0  # bytes of it that were not read
         self._lines = Lines()
-        self._ready: Plain | None = None  # between two events: how they came
+        self._ready: Plain | None = None  # between two events, if deltas came
         self._plain: dict[bytes, Plain] = {}
         self._events: list[Event] = []
 
@@ -49,10 +49,10 @@ class SseScanner:
         if self._inside:
             return self._inside_string(chunk)
         text = self._carry + chunk if self._carry else chunk
-        pos = 0
-        if self._ready is not None:
-            pos = self._ready.skip(text, 0)
-            if len(text) - pos <= _CARRY and self._ready.begun(text, pos):
+        plain, pos = self._ready, 0
+        if plain is not None and text.startswith(plain.head):
+            pos = plain.skip(text, 0)
+            if len(text) - pos <= _CARRY and plain.begun(text, pos):
                 self._base += pos
                 self._carry = text[pos:]
                 return []
@@ -117,16 +117,18 @@ class SseScanner:
         pos = lines.rest(data, pos)
         while pos < len(data):
             if lines.fresh:
-                pos = self._blanks(data, pos)
+                if data[pos] in b"\r\n":
+                    pos = self._blanks(data, pos)
                 plain = plain or self._plain_in(data, pos)
                 pos = self._quick(plain, data, pos)
-                if len(data) - pos <= _CARRY and plain.waits(data, pos):
+                rest = len(data) - pos
+                if not rest or (rest <= _CARRY and plain.waits(data, pos)):
                     break
             text = text or Text(data)
             pos = lines.rest(data, self._slow(text, pos))
         self._inside = lines.inside
-        quick = pos and plain and lines.fresh and plain.newline != b"\r"
-        self._ready = plain if quick and not lines.after_cr else None
+        between = lines.fresh and not lines.after_cr
+        self._ready = plain if between and plain and plain.alone else None
         return pos
 
     def _plain_in(self, data: bytes, pos: int) -> Plain:
@@ -137,11 +139,9 @@ class SseScanner:
 
     def _blanks(self, data: bytes, pos: int) -> int:
         """Step over blank lines between two events, which may be many."""
-        if data[pos] not in b"\r\n":
-            return pos
         text = _TEXT.search(data, pos)
         stop = text.start() if text is not None else len(data)
-        self._lines.after_cr = data[stop - 1] == _CR
+        self._lines.after_cr = stop == len(data) and data[-1] == _CR
         return stop
 
     def _quick(self, plain: Plain, data: bytes, pos: int) -> int:
