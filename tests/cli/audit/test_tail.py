@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from backports import zstd
 
 
 class Ran(NamedTuple):
@@ -89,3 +90,15 @@ def test_following_shows_what_comes(tmp_path: Path) -> None:
             file.write('te.four"}\n')
         assert "four" in following.stdout.readline()
         following.terminate()
+
+
+def test_a_file_that_is_there_twice_is_taken_once(
+    imagegate: Run, trail: Path, tmp_path: Path
+) -> None:
+    plain = (trail / "audit-2.jsonl").read_bytes()
+    (tmp_path / "audit-2.jsonl").write_bytes(plain)
+    (tmp_path / "audit-2.jsonl.zst").write_bytes(zstd.compress(plain))
+
+    lines = imagegate("audit", "tail", "-n", "100", tmp_path).out.splitlines()
+
+    assert len(lines) == len(plain.splitlines())

@@ -11,7 +11,8 @@ import typer
 from imagegate.cli.exits import Exit
 from imagegate.cli.screen import complain
 
-SUFFIXES: Final = (".jsonl", ".jsonl.zst")
+PLAIN: Final = ".jsonl"
+PACKED: Final = ".jsonl.zst"
 
 
 def trail_files(named: Iterable[Path]) -> Sequence[Path]:
@@ -30,11 +31,20 @@ def trail_files(named: Iterable[Path]) -> Sequence[Path]:
             complain(f"there is no file or folder {str(path)!r}")
             raise typer.Exit(Exit.USAGE)
     if not found:
-        complain(f"no files of an audit trail there (*{', *'.join(SUFFIXES)})")
+        complain(f"no files of an audit trail there (*{PLAIN}, *{PACKED})")
         raise typer.Exit(Exit.USAGE)
     return found
 
 
 def inside(folder: Path) -> list[Path]:
-    """Return a folder's trail files, the oldest first: their names sort by time."""
-    return sorted(each for each in folder.iterdir() if each.name.endswith(SUFFIXES))
+    """Return a folder's trail files, the oldest first: their names sort by time.
+
+    A file that is there twice, packed and not yet removed, is taken once.
+    """
+    found = {each.name: each for each in folder.iterdir()}
+    return [
+        found[name]
+        for name in sorted(found)
+        if name.endswith(PLAIN)
+        or (name.endswith(PACKED) and name.removesuffix(".zst") not in found)
+    ]
