@@ -449,3 +449,26 @@ def test_some_models_may_not_have_a_field_at_all(
     row = None if model is None else found.model(model)
 
     assert is_doubtful(found, row, field) is expected
+
+
+@given(
+    tool=st.dictionaries(st.sampled_from(PATHS), VALUES),
+    model=MODELS,
+    name=st.sampled_from(sorted(OPENAI.fields)),
+)
+def test_one_field_can_be_asked_about(
+    tool: dict[str, Any], model: Model | None, name: str
+) -> None:
+    """With the objects that it stands in, and nothing else."""
+    asked = objections(OPENAI, model, tool, about=name)
+
+    assert asked == tuple(
+        found
+        for found in objections(OPENAI, model, tool)
+        if f"{name}.".startswith(f"{found.field}.")
+    )
+
+
+def test_a_field_that_nobody_knows_is_not_objected_to_either() -> None:
+    """Nor when it is asked about."""
+    assert objections(OPENAI, MINI, {"dreams": 1}, about="dreams") == ()

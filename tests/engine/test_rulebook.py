@@ -197,3 +197,9 @@ def test_a_team_that_tries_a_looser_cap_loosens_nothing() -> None:
     assert ids(ruled(found.acting, "quality")) == ["settings.quality.max"]
     assert found.watched is not None
     assert ids(ruled(found.watched, "quality")) == ["teams.design.settings.quality.max"]
+
+
+def test_ids_that_lines_name_are_at_hand() -> None:
+    """Of prompts and agents; a word names none."""
+    assert page("state: { agents: [b, a@3], prompt: [p] }").listed == {"a@3", "b", "p"}
+    assert page("state: { agents: allow }").listed == frozenset()

@@ -99,13 +99,7 @@ def _deployment(request: Request, scene: Scene) -> Shown:
 def _references(
     request: Request, body: Body, scene: Scene
 ) -> Iterator[ReferenceRecord]:
-    listed = {
-        name
-        for lines in scene.book.rules.lines.values()
-        for line in lines
-        if line.kind == "do" and isinstance(line.value, tuple)
-        for name in line.value
-    }
+    listed = scene.book.listed
     for _, stance, name in references(request, body):
         seen = bool(name) and name in request.seen
         stem = name.partition("@")[0]

@@ -265,17 +265,17 @@ class _Judging:
         """Tell whether the model is not known to refuse a value."""
         return not self._faults(setting.name, value)
 
-    def _faults(self, name: str, value: Scalar) -> list[Objection]:
+    def _faults(self, name: str, value: Scalar) -> tuple[Objection, ...]:
         """List what is known to be wrong with a value of one setting."""
         probe = copy(self.final)
         put(probe, PATHS[name], spell(value))
-        found = objections(
+        return objections(
             self.scene.provider,
             self.choice.row,
             probe,
             images_api=self.scene.images_api,
+            about=name,
         )
-        return [fault for fault in found if _about(fault.field, name)]
 
     def _has_place(self, ruled: Ruled) -> bool:
         """Tell whether what would be written has a place in this tool.
@@ -574,11 +574,6 @@ def _members(
 
 def _above(path: Path) -> Iterator[Path]:
     return (path[:end] for end in range(1, len(path)))
-
-
-def _about(field: str, name: str) -> bool:
-    """Tell whether an objection to a field is one to a setting in it, or of it."""
-    return f"{name}.".startswith(f"{field}.")
 
 
 def _in_range(field: Field, value: int) -> bool:

@@ -121,6 +121,7 @@ def objections(
     tool: Mapping[str, object],
     *,
     images_api: bool = False,
+    about: str = "",
 ) -> tuple[Objection, ...]:
     """List what is known to be illegal about a decoded tool.
 
@@ -132,12 +133,16 @@ def objections(
         model: Which model would draw; None when nothing is known about it.
         tool: Any JSON object.
         images_api: Whether it is the body of an Images API request instead.
+        about: The one field, with those that it stands in, that is asked about;
+            all of them when it is empty.
 
     Returns:
         What is wrong with single fields, in the order of the catalogue, then what
         the rules between fields say.
     """
     fields = provider.images_api if images_api else provider.fields
+    if about:
+        fields = {path: fields[path] for path in _upwards(about) if path in fields}
     gif = _effective(provider, model, tool, "output_format") == "gif"
     found = []
     for path, field in fields.items():
@@ -152,6 +157,12 @@ def objections(
         elif value is not None:
             found.extend(_misfits(path, field, model, value, gif=gif))
     return (*found, *_breaches(provider, model, tool, fields))
+
+
+def _upwards(path: str) -> list[str]:
+    """Name the objects that a field stands in, and the field."""
+    steps = path.split(".")
+    return [".".join(steps[:end]) for end in range(1, len(steps) + 1)]
 
 
 def _misfits(
@@ -203,10 +214,12 @@ def _breaches(
     fields: Mapping[str, Field],
 ) -> Iterator[Objection]:
     for rule in provider.rules:
-        offender = _offender(provider, model, tool, rule.needs)
         for path in rule.fields:
-            value = _at(tool, path)
-            if offender is None or value is None or path not in fields:
+            value = _at(tool, path) if path in fields else None
+            if value is None:
+                continue
+            offender = _offender(provider, model, tool, rule.needs)
+            if offender is None:
                 continue
             if rule.when.matches(value):
                 omit = rule.when.always or _settled(fields[path].default)

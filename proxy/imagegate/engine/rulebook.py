@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import itertools
+from collections.abc import Iterator
 
 import msgspec
 
 from imagegate.engine.policy import (
+    LISTED,
     SETTINGS,
     Layers,
     Line,
@@ -44,6 +46,7 @@ class Rulebook:
         rules: The lines.
         always: The mode of what holds whatever the lines say; None where it does
             not act, because nothing does.
+        listed: The ids of prompts and agents that lines name.
     """
 
     def __init__(self, rules: Rules, *, always: Mode | None = "enforce") -> None:
@@ -52,6 +55,7 @@ class Rulebook:
         self.models = rules.at("models")
         self.default_model = most_particular(rules.at("models.default"))
         self.unknown_values = rules.stance("fields.unknown_values")
+        self.listed = frozenset(_listed(rules))
         self._own = {line.model for lines in rules.lines.values() for line in lines}
         self._settings: dict[tuple[str, ...], tuple[Ruled, ...]] = {}
 
@@ -137,6 +141,13 @@ def _page(policy: Policy, layers: Layers) -> Page:
         if observed
         else None,
     )
+
+
+def _listed(rules: Rules) -> Iterator[str]:
+    for path in LISTED:
+        for line in rules.at(path):
+            if isinstance(line.value, tuple):
+                yield from map(str, line.value)
 
 
 def count_of(value: Value) -> int:
