@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import Raw
+from narrow import narrow
 
-from imagegate.engine.hidden import is_plain, may_hide_tools, some_may_hide_tools
+from imagegate.engine.hidden import (
+    count_parts,
+    may_hide_tools,
+    opens,
+    some_may_hide_tools,
+)
 
 
 def ends(search: Generator[None, None, bool]) -> tuple[bool, int]:
@@ -56,27 +64,45 @@ def test_long_searches_give_way() -> None:
     assert ends(may_hide_tools(b'"%b"' % (b"x" * 2_000_000))) == (False, 0)
 
 
+@pytest.mark.parametrize("text", [b"{}", b"[1]"])
+def test_objects_and_arrays_open(text: bytes) -> None:
+    """And nothing else does."""
+    assert opens(text)
+    assert not opens(b'"%b"' % text)
+
+
 @pytest.mark.parametrize(
-    ("text", "plain"),
+    ("text", "parts"),
     [
-        (b'["x",null,[]]', True),
-        (
-            b'[[{"type":"input_text","text":"x"},{"annotations":[],"logprobs":[]}]]',
-            True,
-        ),
-        (b'[[{"type":"input_text","\\u0074ext":"x"}]]', True),
-        (b'[[{"tools":[]}]]', False),
-        (b'[[{"text":{"tools":[]}}]]', False),
-        (b'[[{"annotations":[{"tools":[]}]}]]', False),
-        (b'[[{"annotations":[null]}]]', False),
-        (b"[[[]]]", False),
-        (b"[1]", False),
-        (b"[", False),
+        (b"[]", 0),
+        (b"[[]]", 0),
+        (b'[[{"type":"input_text","text":"x"},{"annotations":[],"logprobs":[]}]]', 2),
+        (b'[[{"type":"input_text","\\u0074ext":"x"}],[{}]]', 2),
+        (b'[[{"tools":[]}]]', None),
+        (b'[[{"text":{"tools":[]}}]]', None),
+        (b'[[{"annotations":[{"tools":[]}]}]]', None),
+        (b'[[{"annotations":[null]}]]', None),
+        (b'["x"]', None),
+        (b"[[[]]]", None),
+        (b"[1]", None),
+        (b"[", None),
     ],
 )
-def test_parts_of_messages_are_plain(
-    text: bytes,
-    plain: bool,  # noqa: FBT001 - a table
-) -> None:
-    """When every member is known, and is a string."""
-    assert is_plain(text) is plain
+def test_parts_of_messages_are_counted(text: bytes, parts: int | None) -> None:
+    """When every member of each is known, and is a string."""
+    assert count_parts(text) == parts
+
+
+_spellings = st.sampled_from(
+    ['"tools"', '"TOOLS"', r'"\u0074ools"', r'"too\u006cs"', '"toolſ"', r'"tool\u017F"']
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_spellings, st.integers(0, 140), st.integers(0, 140), st.integers(20, 40))
+def test_no_window_ends_hide_a_key(key: str, before: int, gap: int, near: int) -> None:
+    """Wherever one ends: before the key, in it, or between it and its colon."""
+    for start in ('["%s",{' % ("x" * before), '[%s{"a":"b",' % (" " * before)):
+        text = (start + key + " " * gap + ":1}]").encode()
+        with narrow(near):
+            assert ends(may_hide_tools(text))[0]

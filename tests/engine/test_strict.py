@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
 
 from imagegate.engine import strict
 from imagegate.engine.errors import MalformedRequest
@@ -13,7 +19,6 @@ KNOWN = frozenset({"tools", "model"})
 
 def read(data: bytes) -> strict.Row:
     """Read the bytes of a body as far as this room does."""
-    list(strict.check_encoding(data))
     return strict.read_whole(data, known=KNOWN)
 
 
@@ -27,17 +32,6 @@ def refusal(data: bytes) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("data", "code", "place"),
     [
-        (b"", "empty_body", ""),
-        (b" \r\n", "empty_body", ""),
-        (b"\xef\xbb\xbf{}", "byte_order_mark", ""),
-        ('{"a":1}'.encode("utf-16"), "not_utf8", ""),
-        ('{"a":1}'.encode("utf-16-le"), "not_utf8", ""),
-        ('{"a":1}'.encode("utf-32-be"), "not_utf8", ""),
-        ('{"a":1}'.encode("cp037"), "not_utf8", "byte 0"),
-        (b'{"a":"\xff"}', "not_utf8", "byte 6"),
-        (b'{"a":["\xc1\xb4ools"]}', "not_utf8", "byte 7"),
-        (b'{"a":"\xed\xa0\x80"}', "not_utf8", "byte 6"),
-        (b'{"a\xff":1}', "not_utf8", "byte 3"),
         (rb'{"a":"\ud800"}', "lone_surrogate", "byte 6"),
         (rb'{"a":["\\\\", "\udc00x"]}', "lone_surrogate", "byte 15"),
         (rb'{"a":"\ud83d\ude00 \\ud800 \ud800"}', "lone_surrogate", "byte 27"),
@@ -75,6 +69,7 @@ def refusal(data: bytes) -> tuple[str, str]:
         (rb'{"x\ufdd0":1}', "invalid_key", ""),
         (b'{"' + b"k" * 1025 + b'":1}', "key_too_long", ""),
         (b'{"' + b"k" * 1025 + b'" :1}', "key_too_long", ""),
+        (rb'{"\u006b' + b"k" * 1025 + b'":1}', "key_too_long", ""),
         (b"{%b}" % b",".join(b'"%d":1' % n for n in range(1001)), "too_many_nodes", ""),
         (b'{%b"b":1}' % (b'"a":1,' * 20_000), "too_many_nodes", ""),
     ],
@@ -83,16 +78,6 @@ def refusal(data: bytes) -> tuple[str, str]:
 def test_two_readings_are_refused(data: bytes, code: str, place: str) -> None:
     """What two readers could take for two documents has a code and a place."""
     assert refusal(data) == (code, place)
-
-
-def test_utf8_is_checked_in_pieces_that_do_not_cut_characters() -> None:
-    """A character across two pieces is whole, and a bad byte is found in the last."""
-    text = b'{"a":"%b"}' % ("é" * 1_200_000).encode()
-    broken = text[:-2] + b'\xff"}'
-
-    assert len(list(strict.check_encoding(text))) == 3
-    assert refusal(broken) == ("not_utf8", f"byte {len(text) - 2}")
-    assert refusal(b"\xc3" + b"\x80" * 3_000_000)[0] == "not_utf8"
 
 
 def test_a_place_is_looked_for_only_so_long() -> None:
@@ -110,6 +95,7 @@ def test_an_object_keeps_its_spellings() -> None:
         ("b", b"1.10"),
         ("a", rb'["\u0041"]'),
     ]
+    assert list(read(b'{"tools":[],"model":""}')) == ["tools", "model"]
 
 
 def test_a_large_object_is_read_like_a_small_one() -> None:
@@ -136,7 +122,78 @@ def test_rows_say_whether_they_are_compact() -> None:
 
     assert [compact(b"[]"), compact(b'[{"a":1},{"b":"x","c":[]}]')] == [True, True]
     assert [compact(b'[{"a":1}, {"b":1}]'), compact(rb'[{"\u0061":1}]')] == [False] * 2
-    assert compact(b'[{"a":"%b"}]' % (b"x" * strict.SMALL))
+    assert not compact(b'[{"a":"%b"}]' % (b"x" * strict.SMALL))
+
+
+@pytest.mark.parametrize("space", [b" ", b"\n", b"\t \r\n"])
+def test_white_space_hides_no_duplicates(space: bytes) -> None:
+    """It makes a text longer, as a second member of a name makes it."""
+    text = b'{"a":1,"bb":2}'.replace(b":", b":" + space).replace(b"{", space + b"{")
+    twin = b'{"a":%b1,"a":2,"bb":3}%b' % (space, space)
+
+    assert list(read(text)) == ["a", "bb"]
+    assert strict.read_rows(b"[%b]" % text, pointer="", limit=0)[0] == [
+        {"a": Raw(b"1"), "bb": Raw(b"2")}
+    ]
+    assert refusal(twin) == ("duplicate_key", "/a")
+    with pytest.raises(MalformedRequest):
+        strict.read_rows(b"[%b]" % twin, pointer="", limit=9)
+
+
+_texts = st.text(st.sampled_from('ab\\"/\x1f\x7f,:[]{} é😀\u2028'), max_size=6)
+_flat = st.dictionaries(_texts, st.text(max_size=3) | st.integers(), max_size=4)
+
+
+@given(
+    _flat, st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t:")]), st.booleans()
+)
+def test_nothing_is_dropped_unseen(
+    members: dict[str, Any],
+    separators: tuple[str, str],
+    ascii_only: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """What is read is what any reader reads; twice the same is refused, however."""
+    text = json.dumps(members, separators=separators, ensure_ascii=ascii_only)
+    row = strict.read_row(text.encode(), pointer="")
+    assert {key: json.loads(bytes(raw)) for key, raw in row.items()} == members
+
+    comma = separators[0] if members else ""
+    for key in members:
+        more = json.dumps(key, ensure_ascii=not ascii_only) + separators[1] + "0"
+        with pytest.raises(MalformedRequest):
+            strict.read_row((text[:-1] + comma + more + "}").encode(), pointer="")
+
+
+@given(_texts, st.text(max_size=3))
+def test_nothing_is_longer_when_it_is_written_again(key: str, value: str) -> None:
+    """On that hangs the proof that nothing was dropped."""
+    for ascii_only in (True, False):
+        text = json.dumps({key: value}, ensure_ascii=ascii_only).encode()
+        row = msgspec.json.decode(text, type=strict.Row)
+        assert len(msgspec.json.encode(row)) <= len(text)
+        assert strict.spelled_length(row) <= len(text)
+        assert json.loads(strict.tighten(text)) == {key: value}
+
+
+def test_compact_objects_are_as_long_as_is_said() -> None:
+    """White space or an escape makes them longer."""
+
+    def gap(text: bytes) -> int:
+        row = msgspec.json.decode(text, type=strict.Row)
+        return len(text) - strict.spelled_length(row)
+
+    assert gap(b'{"a":1,"b":[1, 2]}') == 0
+    assert gap(b'{"a":1, "b":2}') == 1
+    assert gap(rb'{"\u0061":1}') == 5
+
+
+def test_walked_members_know_their_places() -> None:
+    """They are members like others besides."""
+    row = strict.Walked(b'{"a":1}')
+    row["a"], row.starts["a"] = Raw(b"1"), 5
+
+    assert row == {"a": Raw(b"1")}
+    assert row.text[5:6] == b"1"
 
 
 @pytest.mark.parametrize(
@@ -146,7 +203,7 @@ def test_rows_say_whether_they_are_compact() -> None:
         (b'[{"a":1},[]]', "wrong_shape", "/t/3"),
         (b'[{"a":1},{}]', "wrong_shape", "/t/3"),
         (b'{"a":1}', "wrong_shape", "/t"),
-        (b'[{"a":1, "b":1},{"a":1,"b":1}]', "too_many_nodes", "/t"),
+        (rb'[{"\u0061":1,"b":1},{"a":1,"b":1}]', "too_many_nodes", "/t"),
     ],
 )
 def test_rows_are_objects_with_members(data: bytes, code: str, place: str) -> None:
@@ -179,6 +236,7 @@ def test_elements_are_bounded() -> None:
 @pytest.mark.parametrize("spelling", [b"1e400", b"-1E999", b"9" * 400, b"0" * 1025])
 def test_numbers_that_overflow_are_refused(spelling: bytes) -> None:
     """Some readers turn them into infinity, and some of those write that."""
+    assert strict.may_overflow(spelling)
     with pytest.raises(MalformedRequest, match="too large"):
         strict.check_number(spelling, pointer="")
 
@@ -187,6 +245,16 @@ def test_numbers_that_do_not_overflow_pass() -> None:
     """Thirty digits are many, and exact."""
     for spelling in (b"1.10", b"-0", b"1e308", b"1e-400", b"9" * 30):
         strict.check_number(spelling, pointer="")
+    assert not strict.may_overflow(b"-1.10")
+
+
+def test_places_are_those_of_the_body() -> None:
+    """What is missing in a part is added."""
+    said = "JSON is malformed: invalid character (byte 5)"
+
+    assert strict.syntax_error(said, b"[1,2,@]").pointer == "byte 5"
+    gaps = [(0, 100), (3, 10), (5, 1_000), (6, 7)]
+    assert strict.syntax_error(said, b"[1,2,@]", gaps).pointer == "byte 1115"
 
 
 def test_folding_keeps_what_is_folded_already() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import Raw
 
 from imagegate.engine.errors import MalformedRequest
-from imagegate.engine.strict import read_rows
+from imagegate.engine.strict import Walked, read_rows
 from imagegate.engine.value import (
     DELETE,
     MAX_DEPTH,
@@ -127,6 +128,57 @@ def test_objects_of_an_array_can_be_taken_over() -> None:
     assert [child.pointer for child in value.elements()[0].children()] == ["/0/a"]
 
 
+def test_containers_are_what_can_be_opened() -> None:
+    """In order, of an object and of an array; a scalar has none."""
+    value = Value(b'{"a":[1,{},[]],"b":1,"c":{"d":[]}}')
+
+    assert (value.size, value.nests) == (0, False)
+    assert [child.pointer for child in value.containers()] == ["/a", "/c"]
+    assert (value.size, value.nests) == (3, True)
+    array = value.members()["a"]
+    assert [child.pointer for child in array.containers()] == ["/a/1", "/a/2"]
+    assert array.size == 3
+    assert Value(b"1").containers() == []
+    assert Value(b"{}").containers() == []
+
+
+def test_members_are_looked_at_without_being_made() -> None:
+    """What kind they are, and their text."""
+    value = Value(rb'{"a":"\u0078","b":1,"c":null}')
+
+    assert [value.text_at(key) for key in "abcd"] == ["x", None, None, None]
+    kinds = [value.kind_at(key) for key in "abcd"]
+    assert kinds == ["string", "number", "null", None]
+
+
+def test_values_of_a_long_text_know_where_they_stand() -> None:
+    """So that they can be read there, without a copy."""
+    text = b'{"a":1,"b":[2,{}]}'
+    row = Walked(text)
+    row["b"], row.starts["b"] = Raw(text[11:17]), 11
+    value = Value(b"{")
+    value.adopt(row)
+    array = value.get("b")
+
+    assert array is not None
+    assert array.where == (text, 11)
+    array.adopt_spans(text, [(12, 13)])
+    array.adopt_spans(text, [(14, 16)])
+    assert [child.where for child in array.elements()] == [(text, 12), (text, 14)]
+    assert [child.pointer for child in array.elements()] == ["/b/0", "/b/1"]
+    assert Value(b'{"a":1}').members()["a"].where is None
+
+
+def test_members_keep_their_order() -> None:
+    """Whichever were asked for first, and the same values all the time."""
+    value = Value(b'{"a":1,"b":2,"c":3}')
+    asked = value.get("c")
+
+    assert list(value.members()) == ["a", "b", "c"]
+    assert value.members()["c"] is value.get("c") is asked
+    assert value.members() is value.members()
+
+
 def test_a_value_knows_whether_it_was_opened() -> None:
     """Opening is what makes the difference, and only containers can be."""
     opened = [Value(text) for text in (b"{}", b"[]", b"1")]
@@ -143,8 +195,11 @@ def test_another_reading_can_stand_for_a_member() -> None:
     value.put("a", Value(b"2"))
     assert value.get("a") is not None
     value.put("a", Value(b"3"))
+    out: list[Piece] = []
+    value.write(out)
 
     assert value.plain() == {"a": 3}
+    assert bytes(Pieces(out)) == b'{"a":3}'
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class _Part(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     logprobs: _Nothing = None
 
 
-_PLAIN: Final = msgspec.json.Decoder(list[str | list[_Part] | None])
+_PLAIN: Final = msgspec.json.Decoder(list[list[_Part]])
 
 
 def may_hide_tools(raw: Slice) -> Generator[None, None, bool]:
@@ -55,12 +55,15 @@ def may_hide_tools(raw: Slice) -> Generator[None, None, bool]:
 
     Megabytes of base64 have no quotes, and are stepped over at memory speed.
     """
-    view = memoryview(raw)
-    if view[0] in _OPENING:
+    if opens(raw):
+        view = memoryview(raw)
         for at in range(0, len(view), _WINDOW):
             text = bytes(view[at : at + _WINDOW + _OVERLAP])
-            if text.find(b'"', 0, _WINDOW) >= 0 and _mentions(text):
-                return True
+            first = text.find(b'"', 0, _WINDOW)
+            if first >= 0:
+                last = text.rfind(b'"', 0, _WINDOW)
+                if _mentions(text[first : last + _OVERLAP]):
+                    return True
             if at % _PAUSE == _PAUSE - _WINDOW:
                 yield
     return False
@@ -68,19 +71,24 @@ def may_hide_tools(raw: Slice) -> Generator[None, None, bool]:
 
 def some_may_hide_tools(values: Iterable[Raw]) -> bool:
     """Whether one of many values that are not long may have such a key."""
-    return _mentions(b",".join(raw for raw in values if memoryview(raw)[0] in _OPENING))
+    return _mentions(b",".join(value for value in values if opens(value)))
 
 
-def is_plain(text: bytes) -> bool:
-    """Whether an array holds only strings, and the parts of messages with only such.
+def count_parts(text: bytes) -> int | None:
+    """Count the parts of messages in an array of lists of such.
 
-    Reading them into types is faster than a search.
+    It is None when there is anything else; the parts hold only strings. Reading them
+    into types is faster than a search.
     """
     try:
-        _PLAIN.decode(text)
+        return sum(map(len, _PLAIN.decode(text)))
     except msgspec.DecodeError:
-        return False
-    return True
+        return None
+
+
+def opens(raw: Slice) -> bool:
+    """Whether a value is an object or an array."""
+    return memoryview(raw)[0] in _OPENING
 
 
 def _mentions(text: bytes) -> bool:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain, count, islice
+from itertools import count, islice
 from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
@@ -37,13 +37,27 @@ MAX_ELEMENTS = 10_000
 _MAX_COMMAS = 200_000
 # Past this many digits a number is infinite, or zero, to every reader of doubles.
 _MAX_NUMBER = 1_024
+_SURELY_FINITE = 300
 _SHOWN = 64
-# Up to this size the plain decoder's memory is harmless whatever the bytes.
+# Up to this size the plain decoder's memory and time, a millisecond at worst, are
+# harmless whatever the bytes.
 SMALL = 1 << 16
-# Decoding this much needs no fresh memory, which would take longer than the text.
-_PIECE = 1 << 16
-# About a millisecond of pieces.
-_PIECES = 16
+
+
+class Walked(Row):
+    """Members of a long text, and where in it each stands.
+
+    Attributes:
+        text: The text.
+        starts: Where their values begin.
+    """
+
+    __slots__ = ("starts", "text")
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__()
+        self.text = text
+        self.starts: dict[str, int] = {}
 
 
 class _Key:
@@ -58,6 +72,7 @@ class _Key:
 _KeyedRow: TypeAlias = dict[_Key, Raw]
 
 _KEYED_ROWS = list[Annotated[_KeyedRow, Meta(min_length=1)]]
+_encode = msgspec.json.Encoder().encode
 _OBJECT = msgspec.json.Decoder(Row)
 _ARRAY = msgspec.json.Decoder(list[Raw])
 # `{}` would cost memory without costing a key, and no tool or item is empty;
@@ -81,82 +96,49 @@ _UNSEEN = ("C", "M")
 _BLANKS = "\u115f\u1160\u2800"
 
 
-def check_encoding(data: bytes) -> Iterator[None]:
-    """Refuse whatever is not UTF-8 without a byte order mark, piece by piece."""
-    if not data or data.isspace():
-        raise MalformedRequest("empty_body", "the body is empty, expected an object")
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise MalformedRequest(
-            "byte_order_mark", "the body begins with a byte order mark"
-        )
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in data[:4]:
-        raise MalformedRequest("not_utf8", "the body is UTF-16 or UTF-32, not UTF-8")
-    if not data.isascii():
-        yield from _check_utf8(data)
-
-
-def _check_utf8(data: bytes) -> Iterator[None]:
-    view, start, number = memoryview(data), 0, 0
-    while start < len(data):
-        number += 1
-        stop = _character_end(data, start + _PIECE)
-        try:
-            str(view[start:stop], "utf-8")
-        except UnicodeDecodeError as error:
-            raise MalformedRequest(
-                "not_utf8",
-                "the body is not UTF-8",
-                pointer=f"byte {start + error.start}",
-            ) from None
-        start = stop
-        if number % _PIECES == 0 or start >= len(data):
-            yield
-
-
-def _character_end(data: bytes, stop: int) -> int:
-    """Move a cut past the rest of a character: at most three bytes."""
-    for end in range(stop, stop + 4):
-        if end >= len(data) or data[end] & 0xC0 != 0x80:  # noqa: PLR2004 - RFC 3629
-            return end
-    return stop  # four continuation bytes: not UTF-8, wherever it is cut
-
-
-def read_whole(
-    data: bytes, *, known: AbstractSet[str], gaps: Sequence[tuple[int, int]] = ()
-) -> Row:
-    """Take the top level apart; this is where the whole body's syntax is checked.
-
-    Args:
-        data: The body, maybe without parts that were found to be good.
-        known: The keys that no other may merely resemble.
-        gaps: Where such parts are missing, and how long they are.
-    """
+def read_whole(data: bytes, *, known: AbstractSet[str]) -> Row:
+    """Take the top level apart; this is where a short body's syntax is checked."""
     try:
         return read_object(data, pointer="", known=known)
     except msgspec.ValidationError:
-        raise MalformedRequest(
-            "not_an_object", "the body is not a JSON object"
-        ) from None
+        raise not_an_object() from None
     except msgspec.DecodeError as error:
-        raise syntax_error(str(error), data, gaps) from None
+        raise syntax_error(str(error), data) from None
+
+
+def not_an_object() -> MalformedRequest:
+    """Say that the body is something else."""
+    return MalformedRequest("not_an_object", "the body is not a JSON object")
+
+
+def trailing_data(at: int) -> MalformedRequest:
+    """Say that the object is not all there is."""
+    return MalformedRequest(
+        "trailing_data", "something follows the object", pointer=f"byte {at}"
+    )
 
 
 def syntax_error(
-    text: str, data: bytes, gaps: Sequence[tuple[int, int]] = ()
+    said: str, data: bytes, gaps: Sequence[tuple[int, int]] = ()
 ) -> MalformedRequest:
-    """Say what is wrong, and where, from what the decoder said."""
-    found = _PLACE.search(text)
+    """Say what is wrong, and where, from what the decoder said.
+
+    Args:
+        said: What the decoder said.
+        data: What it was given, maybe a part of the body.
+        gaps: Where something is missing in that, and how long it is.
+    """
+    found = _PLACE.search(said)
     at = int(found[1]) if found else len(data)
     code, message = "invalid_json", "the body is not JSON"
-    if "surrogate" in text or "truncated" in text:
+    if "surrogate" in said or "truncated" in said:
         # The decoder says `truncated` for half a character before the quote.
         half = _lone_surrogate(data)
         if half is not None:
             at, code = half, "lone_surrogate"
             message = "an escape stands for half a character"
-    elif "trailing characters" in text:
-        at -= 1  # the decoder has stepped over it
-        code, message = "trailing_data", "something follows the object"
+    elif "trailing characters" in said:
+        return trailing_data(at - 1)  # the decoder has stepped over it
     elif data[at : at + 1] in (b"N", b"I"):
         code, message = "not_a_number", "NaN and Infinity are not JSON"
     at += sum(missing for place, missing in gaps if place <= at)
@@ -182,16 +164,14 @@ def read_object(
             one, a key that cannot be a name, or more than `limit` keys.
         msgspec.DecodeError: When it is no object.
     """
-    row, _ = read_row(data, pointer=pointer, limit=limit)
-    check_keys(row, pointer=pointer, known=known)
+    row = read_row(data, pointer=pointer, limit=limit)
+    if not row.keys() <= known:
+        check_keys(row, pointer=pointer, known=known)
     return row
 
 
-def read_row(data: Slice, *, pointer: str, limit: int = MAX_KEYS) -> tuple[Row, bool]:
+def read_row(data: Slice, *, pointer: str, limit: int = MAX_KEYS) -> Row:
     """Take one object apart without a look at its keys, but for equal ones.
-
-    Returns:
-        Its members, and whether it is written compactly.
 
     Raises:
         MalformedRequest: For two equal keys, or more than `limit` keys.
@@ -199,21 +179,39 @@ def read_row(data: Slice, *, pointer: str, limit: int = MAX_KEYS) -> tuple[Row, 
     """
     if len(data) <= SMALL:
         row = _OBJECT.decode(data)
-        if spelled_length(row) == len(data):
+        if is_whole(row, data) or _is_whole_but_for_space(data, _OBJECT):
             if len(row) > limit:
                 raise too_many(pointer)
-            return row, True
-    row = _distinct(_keyed(_KeyedRow, limit, pointer).decode(data), pointer)
-    return row, spelled_length(row) == len(data)
+            return row
+    return _distinct(_keyed(_KeyedRow, limit, pointer).decode(data), pointer)
+
+
+def is_whole(found: object, data: Slice) -> bool:
+    """Whether nothing was dropped from JSON text when it was decoded.
+
+    The decoder drops duplicates, white space and escapes in keys; each makes what
+    is written again shorter and nothing makes it longer. So it is as long as the
+    text if and only if nothing was dropped, which is the cheapest proof there is.
+    """
+    return len(_encode(found)) == len(data)
+
+
+def tighten(data: Slice) -> bytes:
+    """Leave out the white space around tokens, and nothing else.
+
+    Raises:
+        msgspec.DecodeError: When it is no JSON.
+    """
+    return msgspec.json.format(data, indent=-1)
+
+
+def _is_whole_but_for_space(data: Slice, decoder: msgspec.json.Decoder[_T]) -> bool:
+    tight = tighten(data)
+    return len(tight) < len(data) and is_whole(decoder.decode(tight), tight)
 
 
 def spelled_length(row: Row) -> int:
-    """How long the object is when it is written without white space.
-
-    The decoder drops duplicates, white space and escapes in keys; each makes the
-    object shorter and nothing makes it longer. So this length is that of the
-    text if and only if nothing was dropped, which is the cheapest proof there is.
-    """
+    """How long the object is when it is written without white space; see `is_whole`."""
     return 1 + 4 * len(row) + sum(map(len, row)) + sum(map(len, row.values()))
 
 
@@ -224,7 +222,7 @@ def _keyed(kind: type[_T], limit: int, pointer: str) -> msgspec.json.Decoder[_T]
 
     def key(_kind: type, text: str) -> _Key:
         if len(text) > MAX_KEY_LENGTH:
-            raise _long_key(pointer)
+            raise key_too_long(pointer)
         names.add(text)
         if next(seen) > limit or len(names) > MAX_KEYS:
             raise too_many(pointer)
@@ -233,7 +231,8 @@ def _keyed(kind: type[_T], limit: int, pointer: str) -> msgspec.json.Decoder[_T]
     return msgspec.json.Decoder(kind, dec_hook=key)
 
 
-def _long_key(pointer: str) -> MalformedRequest:
+def key_too_long(pointer: str) -> MalformedRequest:
+    """Say that no name is as long as a key."""
     return MalformedRequest("key_too_long", "a key is too long", pointer=pointer)
 
 
@@ -248,26 +247,30 @@ def _distinct(keyed: _KeyedRow, pointer: str) -> Row:
     row: Row = {}
     for key, value in keyed.items():
         if key.text in row:
-            raise MalformedRequest(
-                "duplicate_key",
-                "two members of one object have the same name",
-                pointer=_place(pointer, key.text),
-            )
+            raise duplicate_key(pointer, key.text)
         row[key.text] = value
     return row
 
 
+def duplicate_key(pointer: str, key: str) -> MalformedRequest:
+    """Say that an object has two members of one name."""
+    return MalformedRequest(
+        "duplicate_key",
+        "two members of one object have the same name",
+        pointer=_place(pointer, key),
+    )
+
+
 def read_rows(
-    data: Slice, *, pointer: str, limit: int, first: int = 0, plain: int = SMALL
+    data: Slice, *, pointer: str, limit: int, first: int = 0
 ) -> tuple[list[Row], bool]:
     """Take an array of objects apart, two levels at once; the keys are unchecked.
 
     Args:
         data: The array.
         pointer: Where it stands.
-        limit: How many keys there may be in all.
+        limit: How many keys there may be in all, when they are looked at closely.
         first: The index of its first element, when it is a part of an array.
-        plain: The length up to which memory is no concern.
 
     Returns:
         The objects, and whether the array is written compactly.
@@ -278,24 +281,18 @@ def read_rows(
         msgspec.DecodeError: When it is no JSON.
     """
     try:
-        if len(data) <= plain:
+        if len(data) <= SMALL:
             rows = _ROWS.decode(data)
-            if rows_length(rows) == len(data):
+            if is_whole(rows, data):
                 return rows, True
+            if _is_whole_but_for_space(data, _ROWS):
+                return rows, False
         keyed = _keyed(_KEYED_ROWS, limit, pointer).decode(data)
     except msgspec.ValidationError as error:
         place = _element(str(error), pointer, first)
         raise wrong_shape("an object with members", place) from None
     rows = [_distinct(row, f"{pointer}/{at}") for at, row in enumerate(keyed, first)]
-    return rows, rows_length(rows) == len(data)
-
-
-def rows_length(rows: Sequence[Row]) -> int:
-    """How long the array is without white space; see `spelled_length`."""
-    flat = chain.from_iterable
-    keys = sum(map(len, flat(rows)))
-    values = sum(map(len, flat(map(dict.values, rows))))
-    return 4 * sum(map(len, rows)) + keys + values + 2 * len(rows) + (not rows) + 1
+    return rows, False
 
 
 def _element(text: str, pointer: str, first: int) -> str:
@@ -316,6 +313,12 @@ def read_elements(data: Slice, *, pointer: str) -> list[Raw]:
     if len(elements) > MAX_ELEMENTS:
         raise too_many(pointer)
     return elements
+
+
+def may_overflow(spelling: Slice) -> bool:
+    """Whether a number needs a closer look: it is long, or has an exponent."""
+    text = bytes(spelling)
+    return len(text) > _SURELY_FINITE or b"e" in text or b"E" in text
 
 
 def check_number(spelling: bytes, *, pointer: str) -> None:
@@ -343,7 +346,7 @@ def is_doubtful(key: str) -> bool:
 
 def _check_key(key: str, pointer: str, known: AbstractSet[str]) -> None:
     if len(key) > MAX_KEY_LENGTH:
-        raise _long_key(pointer)
+        raise key_too_long(pointer)
     if any(map(_impossible, key)):
         raise MalformedRequest(
             "invalid_key", "a key contains a control character", pointer=pointer

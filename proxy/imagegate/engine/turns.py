@@ -1,20 +1,22 @@
 """Ordinary messages, recognised a hundred at a time.
 
 Most of a long conversation is messages of text. Reading them into these types,
-and seeing that what was read is as long as the text, proves that there is nothing
-else: no other member, no second one of a name, no white space. Where there is, the
-general reader finds out what it is.
+and seeing that nothing was dropped on the way, proves that there is nothing else: no
+other member, and no second one of a name. Where there is, the general reader finds
+out what it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final, Literal
 
 import msgspec
 from msgspec import Raw
+
+from imagegate.engine.strict import is_whole
 
 
 class _Text(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -24,20 +26,26 @@ class _Text(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     text: Raw
 
 
-class _Turn(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
+class _Turn(
+    msgspec.Struct,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    gc=False,
+    kw_only=True,
+):
     """What messages have in common."""
 
     role: Literal["user", "assistant", "system", "developer"]
     type: Literal["message"] | None = None
 
 
-class _Told(_Turn, forbid_unknown_fields=True, gc=False, kw_only=True):
+class _Told(_Turn, kw_only=True, gc=False):
     """A message that is one text."""
 
     content: Raw
 
 
-class _Listed(_Turn, forbid_unknown_fields=True, gc=False, kw_only=True):
+class _Listed(_Turn, kw_only=True, gc=False):
     """A message of several texts."""
 
     content: list[_Text]
@@ -45,11 +53,7 @@ class _Listed(_Turn, forbid_unknown_fields=True, gc=False, kw_only=True):
 
 _TOLD: Final = msgspec.json.Decoder(list[_Told])
 _LISTED: Final = msgspec.json.Decoder(list[_Listed])
-_QUOTE: Final = ord('"')
-# What is written around the values, with a comma.
-_BARE: Final = len('{"role":"","content":},')
-_NAME: Final = len('"type":"message",')
-_PART: Final = len('{"type":"","text":},')
+_STRINGS: Final = {ord('"')}
 
 
 def count_turns(text: bytes) -> tuple[int, int] | None:
@@ -61,13 +65,8 @@ def count_turns(text: bytes) -> tuple[int, int] | None:
         listed = _LISTED.decode(text)
     except msgspec.DecodeError:
         return _count_told(text)
-    contents = [turn.content for turn in listed]
-    parts = list(chain.from_iterable(contents))
-    texts = [part.text for part in parts]
-    kinds = sum(map(len, map(_type, parts)))
-    # Each list has its brackets, and one comma less than parts.
-    length = _length(listed) + len(listed) + _PART * len(parts) + kinds
-    plain = length + sum(map(len, texts)) == len(text) and _are_strings(texts)
+    parts = list(chain.from_iterable(map(_content, listed)))
+    plain = _are_strings(map(_text, parts)) and is_whole(listed, text)
     return (len(listed), len(parts)) if plain else None
 
 
@@ -76,24 +75,15 @@ def _count_told(text: bytes) -> tuple[int, int] | None:
         told = _TOLD.decode(text)
     except msgspec.DecodeError:
         return None
-    texts = [turn.content for turn in told]
-    plain = _length(told) + sum(map(len, texts)) == len(text) and _are_strings(texts)
+    plain = _are_strings(map(_content, told)) and is_whole(told, text)
     return (len(told), 0) if plain else None
 
 
-def _length(turns: Sequence[_Turn]) -> int:
-    """How long the array is without what the messages say.
-
-    `null` for a type is longer than no type; and an empty array, or list of parts,
-    than what is said here. So both are left to the general reader.
-    """
-    named = len(turns) - list(map(_type, turns)).count(None)
-    return 1 + _BARE * len(turns) + sum(map(len, map(_role, turns))) + _NAME * named
-
-
 def _are_strings(values: Iterable[Raw]) -> bool:
-    return all(memoryview(value)[0] == _QUOTE for value in values)
+    return {*map(_first, map(_view, values))} == _STRINGS
 
 
-_type = attrgetter("type")
-_role = attrgetter("role")
+_content = attrgetter("content")
+_text = attrgetter("text")
+_first = itemgetter(0)
+_view: Callable[[Raw], memoryview] = memoryview

@@ -8,33 +8,55 @@ looked at can mean something else to the next reader. It knows no API.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from enum import Enum
-from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import Raw
 
+from imagegate.engine.edits import (
+    DELETE,
+    Changes,
+    Delete,
+    Edit,
+    Piece,
+    Pieces,
+    spell_key,
+    split,
+)
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.strict import (
     Row,
     Slice,
+    Walked,
     check_number,
     join,
+    may_overflow,
     read_elements,
     read_object,
 )
 
+__all__ = [
+    "DELETE",
+    "MAX_DEPTH",
+    "Changes",
+    "Delete",
+    "Edit",
+    "Number",
+    "Piece",
+    "Pieces",
+    "Plain",
+    "Value",
+    "pointer_to_param",
+    "split",
+]
+
 Kind = Literal["object", "array", "string", "number", "boolean", "null"]
-Piece: TypeAlias = bytes | memoryview
 
 # Ordinary requests nest tools about ten deep; parsers upstream give up between
 # 200 and 1000, some by crashing.
 MAX_DEPTH: Final = 64
-# From here on, sending a view is cheaper than copying.
-_LARGE: Final = 1 << 16
 
 _KINDS: Final[Mapping[int, Kind]] = {
     ord("{"): "object",
@@ -44,7 +66,11 @@ _KINDS: Final[Mapping[int, Kind]] = {
     ord("f"): "boolean",
     ord("n"): "null",
 }
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_.$ -]*")
+_OPENING: Final = frozenset(b"[{")
+_HARMLESS: Final = frozenset(b'"tfn')
+_QUOTE: Final = ord('"')
+_STRING: Final = msgspec.json.Decoder(str)
+_SCALAR: Final = msgspec.json.Decoder(bool | str | None)
 _NO_KEYS: Final[frozenset[str]] = frozenset()
 
 
@@ -58,100 +84,28 @@ Path: TypeAlias = "tuple[()] | tuple[Path, str]"
 Plain: TypeAlias = "bool | int | str | Number | list[Plain] | dict[str, Plain] | None"
 
 
-class Delete(Enum):
-    """The edit that removes a member or an element."""
-
-    DELETE = "delete"
-
-
-DELETE: Final = Delete.DELETE
-# Where (a pointer into the body as it came), and the new JSON or `DELETE`.
-Edit: TypeAlias = tuple[str, bytes | Delete]
-
-
-class Changes:
-    """The edits below one place, by the next token of their pointers."""
-
-    __slots__ = ("below", "here")
-
-    def __init__(self) -> None:
-        self.here: bytes | Delete | None = None
-        self.below: dict[str, Changes] = {}
-
-    @classmethod
-    def of(cls, edits: Iterable[Edit]) -> Changes:
-        """Gather edits.
-
-        Of two at one place the later counts; of an edit at a place and one below
-        it, the upper.
-        """
-        root = cls()
-        for pointer, value in edits:
-            node = root
-            for token in split(pointer):
-                node = node.below.setdefault(token, cls())
-            node.here = value
-        return root
-
-    def created(self) -> bytes | None:
-        """The object that the edits make where there was none, if they make any."""
-        if self.here is not None:
-            return None if self.here is DELETE else self.here
-        made = ((key, changes.created()) for key, changes in self.below.items())
-        members = [spell_key(key) + value for key, value in made if value is not None]
-        return b"{" + b",".join(members) + b"}" if members else None
-
-
-class Pieces:
-    """A body in the pieces in which it is sent.
-
-    It is no iterable: its length is that of the body, and `list` would believe it.
-
-    Attributes:
-        parts: Their join is the body; large members are views of what came in.
-    """
-
-    __slots__ = ("parts",)
-
-    def __init__(self, out: Iterable[Piece]) -> None:
-        parts: list[Piece] = []
-        small: list[Piece] = []
-        for piece in out:
-            if len(piece) < _LARGE:
-                small.append(piece)
-            else:
-                parts += (b"".join(small), piece)
-                small.clear()
-        parts.append(b"".join(small))
-        self.parts: Sequence[Piece] = tuple(part for part in parts if len(part))
-
-    def __len__(self) -> int:
-        """How many bytes the body has, for `Content-Length`."""
-        return sum(map(len, self.parts))
-
-    def __bytes__(self) -> bytes:
-        return b"".join(self.parts)
-
-
 class Value:
     """One JSON value of the body.
 
     Attributes:
         kind: Which of the six kinds of JSON value it is.
-        depth: How many levels it stands below the body.
         path: Its pointer as a chain of tokens, the last outermost.
         raw: The bytes it came in; only the first of them when it was read opened.
         known: The keys that no member of this object may merely resemble.
+        where: The long text that it stands in, and where, as far as that is known.
     """
 
     __slots__ = (
+        "_asked",
         "_elements",
+        "_inner",
         "_members",
-        "depth",
+        "_row",
         "kind",
         "known",
         "path",
         "raw",
+        "where",
     )
 
     def __init__(
@@ -165,14 +119,16 @@ class Value:
         self.raw = raw
         self.kind: Kind = _KINDS.get(memoryview(raw)[0], "number")
         self.known = known
-        self.depth = 0
-        self.path: Path = ()
-        if parent is not None:
-            self.depth = parent.depth + 1
-            # No reference to the parent: a cycle would keep megabytes until the
-            # garbage collector comes by.
-            self.path = (parent.path, key)
-        self._members: dict[str, Value] | None = None
+        self.where: tuple[bytes, int] | None = None
+        # No reference to the parent: a cycle would keep megabytes until the
+        # garbage collector comes by.
+        self.path: Path = () if parent is None else (parent.path, key)
+        # Of an opened object, what it came with, the keys of objects and arrays in
+        # it, what somebody asked for, and all.
+        self._row: Row | None = None
+        self._inner: list[str] = _NOTHING
+        self._asked: dict[str, Value] = {}
+        self._members: Mapping[str, Value] | None = None
         self._elements: list[Value] | None = None
 
     @property
@@ -184,6 +140,11 @@ class Value:
     def key(self) -> str:
         """The last token of its pointer."""
         return self.path[1] if self.path else ""
+
+    @property
+    def depth(self) -> int:
+        """How many levels it stands below the body."""
+        return self.pointer.count("/")
 
     @property
     def spelling(self) -> bytes:
@@ -198,13 +159,11 @@ class Value:
     @property
     def opened(self) -> bool:
         """Whether it has been taken apart, and so is written compactly."""
-        return self._members is not None or self._elements is not None
+        return self._row is not None or self._elements is not None
 
     def text(self) -> str | None:
         """The string it stands for; None when it is no string."""
-        if self.kind != "string":
-            return None
-        return msgspec.json.decode(self.raw, type=str)
+        return _STRING.decode(self.raw) if self.kind == "string" else None
 
     def members(self) -> Mapping[str, Value]:
         """Open the object: its members in order; nothing when it is no object.
@@ -214,27 +173,60 @@ class Value:
                 of them, a number that overflows, or too great a depth.
         """
         if self._members is None:
+            row = self._open()
+            self._asked = self._members = {
+                key: self._member(key, raw) for key, raw in row.items()
+            }
+        return self._members
+
+    def _open(self) -> Row:
+        if self._row is None:
             if self.kind != "object":
                 return {}
             pointer = self.reach()
             self.adopt(read_object(self.raw, pointer=pointer, known=self.known))
-        return self._members or {}
+        return self._row or {}
+
+    def _member(self, key: str, raw: Raw) -> Value:
+        value = self._asked.get(key)
+        if value is None:
+            value = Value(raw, parent=self, key=key)
+            if isinstance(self._row, Walked):
+                value.where = (self._row.text, self._row.starts[key])
+        return value
 
     def adopt(self, row: Row) -> None:
         """Take members that have been read and checked already."""
-        self._members = {
-            key: Value(raw, parent=self, key=key) for key, raw in row.items()
-        }
-        _check_numbers(self._members.values())
+        self._row = row
+        inner = []
+        for key, raw in row.items():
+            first = memoryview(raw)[0]
+            if first in _OPENING:
+                inner.append(key)
+            elif first not in _HARMLESS and may_overflow(raw):
+                check_number(bytes(raw), pointer=join(self.pointer, key))
+        self._inner = inner
 
     def get(self, key: str) -> Value | None:
         """One member of the object; None when it has none of that name."""
-        return self.members().get(key)
+        value = self._asked.get(key)
+        if value is None:
+            raw = self._open().get(key)
+            if raw is not None:
+                value = self._asked[key] = self._member(key, raw)
+        return value
+
+    def text_at(self, key: str) -> str | None:
+        """The string that a member stands for; None when there is no such string."""
+        raw = self._open().get(key)
+        if raw is None or memoryview(raw)[0] != _QUOTE:
+            return None
+        return _STRING.decode(raw)
 
     def put(self, key: str, value: Value) -> None:
         """Let another reading of the same bytes stand for a member."""
-        if self._members is not None:
-            self._members[key] = value
+        if self._row is not None:
+            self._asked[key] = value
 
     def elements(self) -> Sequence[Value]:
         """Open the array: its elements in order; nothing when it is no array.
@@ -246,25 +238,65 @@ class Value:
         if self._elements is None:
             if self.kind != "array":
                 return ()
-            raws = read_elements(self.raw, pointer=self.reach())
-            self._elements = [
-                Value(raw, parent=self, key=str(index))
-                for index, raw in enumerate(raws)
-            ]
-            _check_numbers(self._elements)
-        return self._elements
+            self.adopt_elements(read_elements(self.raw, pointer=self.reach()))
+        return self._elements or ()
 
-    def adopt_rows(self, rows: Iterable[Row], *, known: AbstractSet[str]) -> None:
+    def adopt_elements(self, raws: Iterable[Raw]) -> None:
+        """Take elements that have been read already, after those taken before."""
+        if self._elements is None:
+            self._elements = []
+        for index, raw in enumerate(raws, len(self._elements)):
+            value = Value(raw, parent=self, key=str(index))
+            if value.kind == "number" and may_overflow(raw):
+                check_number(value.spelling, pointer=value.pointer)
+            self._elements.append(value)
+
+    def adopt_spans(self, text: bytes, spans: Sequence[tuple[int, int]]) -> None:
+        """Take elements of a long text, after those taken before."""
+        view, first = memoryview(text), self.size
+        self.adopt_elements(Raw(view[start:end]) for start, end in spans)
+        for value, (start, _) in zip(self.elements()[first:], spans, strict=True):
+            value.where = (text, start)
+
+    def adopt_rows(
+        self, rows: Iterable[Row], *, known: AbstractSet[str]
+    ) -> list[Value]:
         """Take the objects of the array, read and checked already."""
-        self._elements = []
+        elements: list[Value] = []
+        self._elements = elements
         for index, row in enumerate(rows):
             element = Value(b"{", parent=self, key=str(index), known=known)
             element.adopt(row)
-            self._elements.append(element)
+            elements.append(element)
+        return elements
+
+    @property
+    def nests(self) -> bool:
+        """Whether an opened object has an object or array in it."""
+        return bool(self._inner)
 
     def children(self) -> Iterable[Value]:
         """Open the object or array: what stands directly in it."""
         return self.members().values() if self.kind == "object" else self.elements()
+
+    @property
+    def size(self) -> int:
+        """How many members or elements it has; none before it was opened."""
+        return len(self._row or self._elements or ())
+
+    def kind_at(self, key: str) -> Kind | None:
+        """Which kind of value a member is; None when there is no such member."""
+        raw = self._open().get(key)
+        return None if raw is None else _KINDS.get(memoryview(raw)[0], "number")
+
+    def containers(self) -> list[Value]:
+        """Open it, and give what in it can be opened, in order."""
+        if self.kind != "object":
+            return [value for value in self.elements() if value.kind in _CONTAINERS]
+        self._open()
+        if not self._inner:
+            return []
+        return [value for value in map(self.get, self._inner) if value is not None]
 
     def plain(self) -> Plain:
         """Decode it all the way down, each level as strictly as the first."""
@@ -276,13 +308,13 @@ class Value:
             case "number":
                 return _number(self.spelling)
             case _:
-                scalar: bool | str | None = msgspec.json.decode(self.raw)
+                scalar: bool | str | None = _SCALAR.decode(self.raw)
                 return scalar
 
     def reach(self) -> str:
         """Say where it stands, or refuse to open it when that is too deep."""
         pointer = self.pointer
-        if self.depth >= MAX_DEPTH:
+        if pointer.count("/") >= MAX_DEPTH:
             raise MalformedRequest(
                 "too_deep", f"nested more than {MAX_DEPTH} deep", pointer=pointer
             )
@@ -290,18 +322,49 @@ class Value:
 
     def write(self, out: list[Piece], changes: Changes | None = None) -> None:
         """Append what is to be sent in its place."""
-        if changes is not None and isinstance(changes.here, bytes):
+        if changes is None:
+            if not self.opened:
+                out.append(self.raw)
+                return
+            changes = _UNCHANGED
+        if isinstance(changes.here, bytes):
             out.append(changes.here)
-        elif changes is not None and changes.below and self.kind not in _CONTAINERS:
-            out.append(changes.created() or memoryview(self.raw))
-        elif changes is None and not self.opened:
-            out.append(memoryview(self.raw))
         elif self.kind == "object":
-            _write_members(self.members(), changes or _UNCHANGED, out)
+            self._write_members(out, changes)
+        elif self.kind == "array":
+            _write_elements(self.elements(), changes, out)
         else:
-            _write_elements(self.elements(), changes or _UNCHANGED, out)
+            out.append(changes.created() or self.raw)
+
+    def _write_members(self, out: list[Piece], changes: Changes) -> None:
+        row, below = self._open(), changes.below
+        begins = len(out)
+        apart = {
+            key
+            for key, value in self._asked.items()
+            if value.opened or value.raw is not row[key]
+        }
+        apart.update(below)
+        for key, raw in row.items():
+            if key not in apart:
+                out += (spell_key(key), raw)
+                continue
+            change = below.get(key)
+            if change is None or change.here is not DELETE:
+                out.append(spell_key(key))
+                self._member(key, raw).write(out, change)
+        for key, change in below.items():
+            made = None if key in row else change.created()
+            if made is not None:
+                out += (spell_key(key), made)
+        if len(out) == begins:
+            out.append(b"{}")
+        else:
+            out[begins] = b"{" + bytes(out[begins])[1:]
+            out.append(b"}")
 
 
+_NOTHING: Final[list[str]] = []
 _CONTAINERS: Final = ("object", "array")
 _UNCHANGED: Final = Changes()
 
@@ -311,64 +374,26 @@ def spell_path(path: Path) -> str:
     return join(spell_path(path[0]), path[1]) if path else ""
 
 
-def _check_numbers(values: Iterable[Value]) -> None:
-    for value in values:
-        if value.kind == "number":
-            check_number(value.spelling, pointer=value.pointer)
-
-
 def _number(spelling: bytes) -> int | Number:
     text = spelling.decode()
     return int(text) if text.lstrip("-").isdigit() else Number(text)
 
 
-def _write_members(
-    members: Mapping[str, Value], changes: Changes, out: list[Piece]
-) -> None:
-    separator = b"{"
-    for key, value in members.items():
-        change = changes.below.get(key)
-        if change is not None and change.here is DELETE:
-            continue
-        out.append(separator + spell_key(key))
-        value.write(out, change)
-        separator = b","
-    for key, change in changes.below.items():
-        made = None if key in members else change.created()
-        if made is not None:
-            out.append(separator + spell_key(key) + made)
-            separator = b","
-    out.append(b"}" if separator == b"," else b"{}")
-
-
 def _write_elements(
     elements: Sequence[Value], changes: Changes, out: list[Piece]
 ) -> None:
-    if not changes.below.keys() <= set(map(str, range(len(elements)))):
+    below = changes.below
+    if below and not below.keys() <= set(map(str, range(len(elements)))):
         raise LookupError("an edit points at an element that is not there")
     separator = b"["
     for index, value in enumerate(elements):
-        change = changes.below.get(str(index))
+        change = below.get(str(index)) if below else None
         if change is not None and change.here is DELETE:
             continue
         out.append(separator)
         value.write(out, change)
         separator = b","
     out.append(b"]" if separator == b"," else b"[]")
-
-
-@lru_cache(1_000)
-def spell_key(key: str) -> bytes:
-    """Write a member's name and its colon."""
-    if _BARE_KEY.fullmatch(key):
-        return b'"%b":' % key.encode()
-    return msgspec.json.encode(key) + b":"
-
-
-def split(pointer: str) -> list[str]:
-    """Take a JSON pointer apart into its tokens."""
-    tokens = pointer.split("/")[1:]
-    return [token.replace("~1", "/").replace("~0", "~") for token in tokens]
 
 
 def pointer_to_param(pointer: str) -> str:
