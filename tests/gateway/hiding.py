@@ -24,6 +24,7 @@ VALUES: Mapping[str, list[Any]] = {
     "model": [
         "gpt-image-2", "gpt-image-2.6-sunburst", "gpt-image-1.5", f"gpt-{CANARY}", None,
         " gpt-image-1-mini", "gpt-image-1-mini ", "GPT-IMAGE-1-MINI", True,
+        ["gpt-image-2"], {"id": "gpt-image-2"},
         "gpt-image-1-mini", "img-mini-prod", "img-dear",
         "gpt-image-2-2026-04-21", "dall-e-3", "chatgpt-image-latest", "",
     ],

@@ -8,7 +8,10 @@ import io
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,3 +153,54 @@ def without(reason: str) -> NoReturn:
     if os.environ.get("REQUIRED_CLIENTS"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A gateway in a process of its own, as an operator starts it."""
+
+    url: str
+    running: subprocess.Popen[bytes]
+    log: Path
+    records: Path
+
+    def reset_peak(self) -> None:
+        """Forget how much memory was held at most."""
+        Path(f"/proc/{self.running.pid}/clear_refs").write_text("5")
+
+    def memory(self, name: str = "VmHWM") -> int:
+        """Return how many bytes it holds (`VmRSS`), or held at most (`VmHWM`)."""
+        status = Path(f"/proc/{self.running.pid}/status").read_text()
+        line = next(row for row in status.splitlines() if row.startswith(name))
+        return int(line.split()[1]) * 1024
+
+
+@contextlib.contextmanager
+def process(provider: str, folder: Path, **environment: str) -> Iterator[Process]:
+    """Run `imagegate serve`, with its records and its log in files."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    log, records = folder / "log", folder / "records"
+    command = [sys.executable, "-m", "imagegate", "serve", "--policy", "standard"]
+    command += ["--upstream", provider, "--port", str(port), "--grace", "1"]
+    with log.open("wb") as errors, records.open("wb") as out:
+        running = subprocess.Popen(
+            command, stdout=out, stderr=errors, env={**os.environ, **environment}
+        )
+    try:
+        _wait_for(port, running)
+        url = f"http://127.0.0.1:{port}"
+        yield Process(url=url, running=running, log=log, records=records)
+    finally:
+        running.terminate()
+        running.wait(BOUND)
+
+
+def _wait_for(port: int, running: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 2 * BOUND
+    while time.monotonic() < deadline and running.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        time.sleep(0.05)
+    raise AssertionError("the gateway did not start")

@@ -196,18 +196,16 @@ def _odd_choice(choice: Any) -> Iterator[str]:
 
 def _deployments(policy: Mapping[str, Any], seen: Seen, body: Any) -> Iterator[str]:
     """A deployment is listed, and body and header name the same."""
-    models = set(policy.get("models", {})) - {"default", "otherwise"}
-    known = set(policy.get("deployments", models))
-    named = seen.values(HEADER)
-    if "deployments" in policy and not set(named) <= known:
+    known, named = policy.get("deployments"), seen.values(HEADER)
+    if known is not None and not set(named) <= set(known):
         yield f"the deployments {named}"
-    for _, tool in image_tools(body) if known else ():
+    for _, tool in image_tools(body):
         if tool.get("model") is None and named:
             continue  # the header names it
-        if tool.get("model") not in known:
+        if known is not None and tool.get("model") not in list(known):
             yield f"the deployment {tool.get('model')!r}"
-        elif named not in ([], [tool["model"]]) and _CREATE.fullmatch(seen.path):
-            yield f"{named} against {tool['model']!r}"
+        elif named not in ([], [tool.get("model")]) and _CREATE.fullmatch(seen.path):
+            yield f"{named} against {tool.get('model')!r}"
 
 
 def _undeployed(policy: Mapping[str, Any], value: Any, named: str | None) -> Any:
