@@ -6,11 +6,12 @@ import pytest
 from asking import CATALOGUE, TODAY, policy
 
 from imagegate.engine.decision import Block, Forward, Reason, Rewrite, Violation
-from imagegate.engine.judge import Asked, judge_tool
+from imagegate.engine.judge import judge_tool
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import ANONYMOUS, Mode
 from imagegate.engine.rulebook import Book, Rulebook
 from imagegate.engine.scene import Scene, reason_of, vocabulary
+from imagegate.engine.sheet import Asked
 from imagegate.engine.value import DELETE
 
 RULES = "settings: { quality: { max: low, default: low, otherwise: lower } }"

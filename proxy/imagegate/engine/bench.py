@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from imagegate.engine.body import Tool
-from imagegate.engine.judge import Asked, Verdict, judge_tool
+from imagegate.engine.judge import Verdict, judge_tool
 from imagegate.engine.scene import Scene
+from imagegate.engine.sheet import Asked
 from imagegate.engine.value import Piece
 
 MAX_VERDICTS = 1_024

@@ -26,12 +26,13 @@ from imagegate.engine.decision import (
 )
 from imagegate.engine.deployment import header_of, judge_header, judge_path
 from imagegate.engine.errors import MalformedRequest
-from imagegate.engine.judge import Asked, judge_tool
+from imagegate.engine.judge import judge_tool
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Mode, Policy
 from imagegate.engine.request import MESSAGES, Request
 from imagegate.engine.rulebook import Book, Rulebook
 from imagegate.engine.scene import PATHS, Scene, Vocabulary, fold, vocabulary
+from imagegate.engine.sheet import Asked
 from imagegate.engine.state import judge_state
 from imagegate.engine.surface import GROUPS, Door, Match, stance_of
 from imagegate.engine.toolset import judge_tools, refuse_tool

@@ -17,11 +17,10 @@ from imagegate.engine.catalogue import Field, Unstated
 from imagegate.engine.decision import (
     Change,
     JudgedTool,
-    Reason,
     Shown,
     Violation,
 )
-from imagegate.engine.models import Choice, choose_model, listed_models, row_of
+from imagegate.engine.models import Choice, choose_model, listed_models
 from imagegate.engine.objections import (
     Objection,
     applies,
@@ -30,30 +29,14 @@ from imagegate.engine.objections import (
     legal_words,
     objections,
 )
-from imagegate.engine.paths import Path, copy, get, put, remove
+from imagegate.engine.paths import Path, copy, get, put
 from imagegate.engine.policy import Line, Setting, Use, most_particular
 from imagegate.engine.rulebook import Ruled
-from imagegate.engine.scene import PATHS, Scene, fold, name_of, reason_of
+from imagegate.engine.scene import PATHS, Scene, fold, name_of
 from imagegate.engine.settle import Scalar, because, breaks, nearest, settle, spell
+from imagegate.engine.sheet import Asked, Sheet
 from imagegate.engine.sizes import Size, parse_size, refit
-from imagegate.engine.strict import join
-from imagegate.engine.value import DELETE, Edit
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """An image tool as it came.
-
-    Attributes:
-        pointer: Where it is; empty when the body itself is the request.
-        carrier: What kind of place that is.
-        values: Its members, decoded.
-        deployment: The deployment that a header names, on Azure.
-    """
-
-    pointer: str
-    carrier: str
-    values: Mapping[str, Any]
-    deployment: str | None = None
+from imagegate.engine.value import Edit
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,12 +59,12 @@ def judge_tool(scene: Scene, tool: Asked) -> Verdict:
     judging = _Judging(scene, tool)
     judging.run()
     return Verdict(
-        tool=judging.report(),
+        tool=judging.sheet.report(),
         choice=judging.choice,
-        model=judging.final.get("model"),
-        changes=tuple(judging.changes.values()),
-        violations=tuple(judging.violations),
-        edits=tuple(judging.edits.values()),
+        model=judging.sheet.final.get("model"),
+        changes=tuple(judging.sheet.changes.values()),
+        violations=tuple(judging.sheet.violations),
+        edits=tuple(judging.sheet.edits.values()),
     )
 
 
@@ -90,18 +73,8 @@ class _Judging:
 
     def __init__(self, scene: Scene, tool: Asked) -> None:
         self.scene = scene
-        self.tool = tool
-        self.final: dict[str, Any] = copy(tool.values)
-        asked = tool.values.get("model")
-        self.asked_model = tool.deployment if asked is None else asked
-        self.choice = choose_model(scene, self.asked_model)
-        self.changes: dict[str, Change] = {}
-        self.violations: list[Violation] = []
-        self.edits: dict[str, Edit] = {}
-        self.written: dict[str, Line] = {}
-        self.deprecated: list[str] = []
-        self.unknown = 0
-        self.unverified: list[str] = []
+        self.sheet = Sheet(scene, tool)
+        self.choice = choose_model(scene, self.sheet.asked_model)
 
     def _cause(self, name: str, value: Scalar) -> Line | None:
         """Find the line because of which a setting no longer fits, if one is.
@@ -110,20 +83,20 @@ class _Judging:
         client itself put together wrongly is left to the provider to refuse.
         """
         faults = self._faults(name, value)
-        if not faults or not self.changes:
+        if not faults or not self.sheet.changes:
             return None
         own = any(fault.rule.startswith(("cell.", "size.")) for fault in faults)
         if own:
             return self.choice.by if self.choice.outcome == "written" else None
-        return self.written.get("output_format")
+        return self.sheet.written.get("output_format")
 
     def run(self) -> None:
-        for path, value in _members(self.tool.values, self.scene):
+        for path, value in _members(self.sheet.tool.values, self.scene):
             self._judge_member(path, value)
         self._judge_model()
         for ruled in self.scene.book.settings(self.choice.entries):
             self._judge_setting(ruled)
-        if self.changes and not self.violations:
+        if self.sheet.changes and not self.sheet.violations:
             self._judge_again()
 
     # -- members ----------------------------------------------------------------
@@ -133,15 +106,15 @@ class _Judging:
         words = self.scene.vocabulary
         name = name_of(path)
         if path not in words.known and (*path[:-1], fold(path[-1])) in words.folds:
-            self.unknown += 1
+            self.sheet.unknown += 1
             said = f"`{name}` is not the exact name of a field"
-            self._refuse(path, value, None, said)
+            self.sheet.refuse(path, value, None, said)
         elif path not in words.known:
-            self.unknown += 1
+            self.sheet.unknown += 1
             said = f"`{name}` is not a field that this policy knows"
             self._judge_stance(path, value, "fields.unknown", said)
         elif path in words.deprecated:
-            self.deprecated.append(name)
+            self.sheet.deprecated.append(name)
             said = f"`{name}` is deprecated"
             self._judge_stance(path, value, "fields.deprecated", said)
         elif path == ("input_image_mask",) and value is not None:
@@ -151,31 +124,31 @@ class _Judging:
     def _judge_stance(self, path: Path, value: object, stance: str, said: str) -> None:
         word, line = self.scene.book.rules.stance(stance)
         if word == "strip" and line is not None:
-            self._write(path, None, line, f"{said} and is left out")
+            self.sheet.write(path, None, line, f"{said} and is left out")
         elif word == "block":
             fix = f"leave out `{name_of(path)}`"
-            self._refuse(path, value, line, said, fix=fix)
+            self.sheet.refuse(path, value, line, said, fix=fix)
 
     # -- the model --------------------------------------------------------------
 
     def _judge_model(self) -> None:
         """Do what was decided about the model."""
-        choice, path = self.choice, ("model",)
+        choice, path, asked = self.choice, ("model",), self.sheet.asked_model
         allowed = listed_models(self.scene)
         match choice.outcome:
             case "disguised":
                 said = "`model` is not the exact name of an image model"
-                self._refuse(path, self.asked_model, choice.by, said, allowed=allowed)
+                self.sheet.refuse(path, asked, choice.by, said, allowed=allowed)
             case "refused":
-                named = self.asked_model is not None
+                named = asked is not None
                 said = "this image model is not allowed"
                 said = said if named else "no image model is named"
-                self._refuse(path, self.asked_model, choice.by, said, allowed=allowed)
+                self.sheet.refuse(path, asked, choice.by, said, allowed=allowed)
             case "unknown":
-                self._judge_unknown(path, self.asked_model)
+                self._judge_unknown(path, asked)
             case "written" if choice.by is not None:
                 said = f"the image model is {choice.written}"
-                self._write(path, choice.written, choice.by, said)
+                self.sheet.write(path, choice.written, choice.by, said)
             case _:
                 pass  # it is kept
 
@@ -184,7 +157,7 @@ class _Judging:
     def _judge_setting(self, ruled: Ruled) -> None:
         """Decide one setting."""
         setting = ruled.setting
-        raw = get(self.final, PATHS[setting.name])
+        raw = get(self.sheet.final, PATHS[setting.name])
         if raw is None or (setting.auto and raw == "auto"):
             self._judge_open(ruled, raw)
             return
@@ -204,7 +177,7 @@ class _Judging:
         """Decide a setting that leaves the choice to the provider."""
         held = ruled.ruled and not ruled.allow_auto and self._has_place(ruled)
         if held and raw is None and self._in_doubt(ruled):
-            self.unverified.append(ruled.setting.name)
+            self.sheet.unverified.append(ruled.setting.name)
         elif held and (raw is not None or not self._may_be_left_out(ruled)):
             self._fill(ruled)
         elif raw is not None:
@@ -246,7 +219,7 @@ class _Judging:
         word, line = self.scene.book.unknown_values
         if word == "block":
             name = name_of(path)
-            self._refuse(
+            self.sheet.refuse(
                 path,
                 raw,
                 line,
@@ -267,7 +240,7 @@ class _Judging:
 
     def _faults(self, name: str, value: Scalar) -> tuple[Objection, ...]:
         """List what is known to be wrong with a value of one setting."""
-        probe = copy(self.final)
+        probe = copy(self.sheet.final)
         put(probe, PATHS[name], spell(value))
         return objections(
             self.scene.provider,
@@ -288,13 +261,13 @@ class _Judging:
             self.scene.provider,
             self.choice.row,
             ruled.setting.name,
-            self.final,
+            self.sheet.final,
             value=default.value if default else None,
         )
 
     @property
     def _gif(self) -> bool:
-        return self.final.get("output_format") == "gif"
+        return self.sheet.final.get("output_format") == "gif"
 
     def _settle(self, ruled: Ruled, value: Scalar) -> None:
         """Hold a value that was asked for against the lines that limit it."""
@@ -319,7 +292,7 @@ class _Judging:
             return
         becomes = "is left out" if after is None else f"becomes {spell(after)}"
         said = f"`{setting.name}` {becomes}: {because(settled.by)}"
-        self._write(PATHS[setting.name], after, settled.by, said)
+        self.sheet.write(PATHS[setting.name], after, settled.by, said)
 
     def _may_be_left_out(self, ruled: Ruled) -> bool:
         """Tell whether a line strips a setting, and that satisfies all of them."""
@@ -354,7 +327,7 @@ class _Judging:
         becomes = "is left out" if value is None else f"becomes {spell(value)}"
         leads = "the format" if cause.subject == "output_format" else "the image model"
         said = f"`{name}` {becomes}, following {leads}"
-        self._write(PATHS[name], value, cause, said)
+        self.sheet.write(PATHS[name], value, cause, said)
 
     def _fit(self, ruled: Ruled, value: Scalar) -> Scalar | None:
         """Find the allowed and legal value next to another, if there is one."""
@@ -385,7 +358,7 @@ class _Judging:
             self._refuse_value(ruled, None, line)
             return
         said = f"`{setting.name}` was not chosen; it is {spell(value)}"
-        self._write(PATHS[setting.name], value, line, said)
+        self.sheet.write(PATHS[setting.name], value, line, said)
 
     def _meant(self, ruled: Ruled) -> tuple[Line | None, Scalar | None]:
         """Find what an open setting means: the policy's word, or the provider's."""
@@ -412,61 +385,11 @@ class _Judging:
         found = objections(
             self.scene.provider,
             self.choice.row,
-            self.final,
+            self.sheet.final,
             images_api=self.scene.images_api,
         )
         for objection in found:
-            path = tuple(objection.field.split("."))
-            fix = "ask for a combination that this model takes"
-            if objection.remedy == "omit":
-                fix = f"leave out `{objection.field}`"
-            self.violations.append(
-                Violation(
-                    pointer=self._shown_pointer(path),
-                    field=objection.field,
-                    before=self._shown(get(self.tool.values, path)),
-                    by=Reason(rule=f"catalogue.{objection.rule}"),
-                    message=f"{objection.message}, as the policy leaves it",
-                    fix=fix,
-                )
-            )
-
-    def _write(
-        self, path: Path, value: Scalar | None, line: Line, message: str
-    ) -> None:
-        """Note a change: the value goes into the tool, or the member goes."""
-        if value is None:
-            remove(self.final, path)
-        else:
-            put(self.final, path, spell(value))
-        pointer = self._pointer(path)
-        self.written[name_of(path)] = line
-        above = next(filter(self._is_odd, _above(path)), None)
-        if above is None:
-            encoded = DELETE if value is None else msgspec.json.encode(spell(value))
-            self.edits[pointer] = (pointer, encoded)
-        else:
-            # A list where an object belongs cannot take a member: it goes as well.
-            place = self._pointer(above)
-            encoded = msgspec.json.encode(get(self.final, above))
-            self.edits[place] = (place, encoded)
-        self.changes[pointer] = Change(
-            pointer=self._shown_pointer(path),
-            field=name_of(path),
-            before=self._shown(get(self.tool.values, path)),
-            after=self._shown(value),
-            by=reason_of(line),
-            message=message,
-        )
-
-    def _pointer(self, path: Path) -> str:
-        pointer = self.tool.pointer
-        for step in path:
-            pointer = join(pointer, step)
-        return pointer
-
-    def _is_odd(self, path: Path) -> bool:
-        return not isinstance(get(self.tool.values, path), Mapping | None)
+            self.sheet.object(objection)
 
     def _refuse_value(
         self, ruled: Ruled, value: Scalar | None, line: Line | None
@@ -474,11 +397,11 @@ class _Judging:
         setting = ruled.setting
         what = "must be chosen"
         if value is not None:
-            what = f"is {self._shown(value)}, which is not allowed"
+            what = f"is {self.scene.shown(value)}, which is not allowed"
         why = f": {because(line)}" if line else ""
         start = value if value is not None else _start(setting)
         fit = None if start is None else self._fit(ruled, start)
-        self._refuse(
+        self.sheet.refuse(
             PATHS[setting.name],
             value,
             line,
@@ -491,72 +414,8 @@ class _Judging:
         """List the values that would pass, where they can be listed."""
         lists = [line.value for line in ruled.lines if isinstance(line.value, tuple)]
         values: Iterable[Scalar] = lists[0] if lists else ruled.setting.order
-        return tuple(self._shown(value) for value in values if self._fits(ruled, value))
-
-    def _refuse(  # noqa: PLR0913 - what a refusal says
-        self,
-        path: Path,
-        value: object,
-        line: Line | None,
-        message: str,
-        *,
-        fix: str = "",
-        allowed: tuple[Shown, ...] = (),
-    ) -> None:
-        by = self.scene.reason(line)
-        if by is None:
-            return
-        if not fix and allowed:
-            fix = f"set `{name_of(path)}` to {allowed[0]}"
-        self.violations.append(
-            Violation(
-                pointer=self._shown_pointer(path),
-                field=name_of(path),
-                before=self._shown(value),
-                by=by,
-                message=message,
-                fix=fix,
-                allowed=allowed,
-            )
-        )
-
-    def _shown(self, value: object) -> Shown:
-        return self.scene.shown(value)
-
-    def _shown_pointer(self, path: Path) -> str:
-        return f"{self.tool.pointer}/{name_of(path).replace('.', '/')}"
-
-    def report(self) -> JudgedTool:
-        """Say what was asked, what that meant, and what is sent."""
-        asked = self.asked_model
-        asked_row = row_of(self.scene, asked) if isinstance(asked, str) else None
-        requested: dict[str, Shown] = {}
-        effective: dict[str, Shown] = {}
-        enforced: dict[str, Shown] = {}
-        for name, path in PATHS.items():
-            was, sent = get(self.tool.values, path), get(self.final, path)
-            if name == "model":
-                # A header can name it as well.
-                was, sent = asked, self.final.get("model", self.tool.deployment)
-            if was is not None:
-                requested[name] = effective[name] = self._shown(was)
-            else:
-                known = default_of(self.scene.provider, asked_row, name)
-                if known is not None and not isinstance(known, Unstated):
-                    effective[name] = self._shown(known)
-            if sent is not None:
-                enforced[name] = self._shown(sent)
-        return JudgedTool(
-            pointer=self.tool.pointer,
-            carrier=self.tool.carrier,
-            requested=requested,
-            effective=effective,
-            enforced=enforced,
-            deprecated=tuple(self.deprecated),
-            unknown=self.unknown,
-            unverified=tuple(self.unverified),
-            mask=self.tool.values.get("input_image_mask") is not None,
-        )
+        fitting = (value for value in values if self._fits(ruled, value))
+        return tuple(map(self.scene.shown, fitting))
 
 
 def _members(
@@ -570,10 +429,6 @@ def _members(
         steps = path in words.known and path not in words.deprecated
         if steps and isinstance(value, Mapping):
             yield from _members(value, scene, path)
-
-
-def _above(path: Path) -> Iterator[Path]:
-    return (path[:end] for end in range(1, len(path)))
 
 
 def _in_range(field: Field, value: int) -> bool:
