@@ -23,8 +23,8 @@ from stage import Process, process
 from imagegate.simulator import Simulator
 
 MB = 1_000_000
-PEAK = 150 * MB
-"""More than an idle gateway: the limit of a body, twice."""
+PEAK = 250 * MB
+"""More than an idle gateway: the limit of a body, a few times."""
 
 
 @pytest.fixture(scope="module")
