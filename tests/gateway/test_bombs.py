@@ -23,8 +23,8 @@ from stage import Process, process
 from imagegate.simulator import Simulator
 
 MB = 1_000_000
-PEAK = 250 * MB
-"""More than an idle gateway: the limit of a body, a few times."""
+PEAK = 100 * MB
+"""More than an idle gateway; a body may be 72 MB long, and its pieces a few more."""
 
 
 @pytest.fixture(scope="module")
