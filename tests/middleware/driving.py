@@ -7,7 +7,6 @@ fast it reads. Every wait has a bound.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import json
 from collections.abc import Awaitable, Callable, Iterable
@@ -208,8 +207,9 @@ class Call:
         assert self.task is not None
         over = self.task.done()
         self.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await self.task
+        await asyncio.wait([self.task])
+        if not self.task.cancelled():
+            self.task.exception()
         assert over or error is not None, "the application is still running"
 
     async def _run(self) -> None:

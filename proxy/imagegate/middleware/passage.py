@@ -59,27 +59,26 @@ class Passage:
             closing = self._exchange.close("shutdown" if hurried else how)
             await self._journal.close(closing.records, hurried=hurried)
 
-    async def go(
-        self, scope: Scope, body: bytes | None, receive: Receive, send: Send
-    ) -> None:
+    async def go(self, scope: Scope, line: Line, send: Send) -> None:
         """Let a request go on, and see its answer through.
-
-        Args:
-            scope: As the application is to see it.
-            body: What it is given to read; None for what the client sends.
-            receive: The server's.
-            send: The server's.
 
         Raises:
             BrokenOff: When the answer had to be broken off.
             BaseException: What the application raised of its own accord.
         """
         scope, outcome = extended(scope)
-        line = Line(receive, self._limits.grace, body)
         limit = self._limits.answer
         relay = Relay(self._exchange, self._journal, line, send, limit=limit)
         failure = await self._run(scope, line, relay)
-        how = _ended(failure, line, relay, outcome.get("ended"))
+        try:
+            how = _ended(failure, line, relay, outcome.get("ended"))
+            await self._close(how, scope, relay)
+            self._end(failure, line, relay)
+        finally:
+            del failure  # it would hold on to this frame, and by it to itself
+
+    async def _close(self, how: Ended, scope: Scope, relay: Relay) -> None:
+        """Write the last records, and end what goes on in the background."""
         closing = self._exchange.close(how)
         *others, completion = closing.records
         records = [*others, _filled(cast("CompletionRecord", completion), relay)]
@@ -88,7 +87,6 @@ class Passage:
         if cancel is not None:
             decision_id = self._journal.decision_id
             await cancel_response(self._app, scope, cancel, decision_id)
-        self._end(failure, line, relay)
 
     async def _run(
         self, scope: Scope, line: Line, relay: Relay
@@ -107,7 +105,10 @@ class Passage:
         if failure is not None and (
             not stopped or isinstance(failure, asyncio.CancelledError)
         ):
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # as above
         if failure is not None and not _ours(failure):
             log.warning(
                 "imagegate.application_failed_when_stopped",

@@ -29,6 +29,7 @@ from imagegate.middleware.denial import (
 from imagegate.middleware.headers import describing, pairs, without_overrides
 from imagegate.middleware.intake import Gone
 from imagegate.middleware.journal import Journal
+from imagegate.middleware.line import Line
 from imagegate.middleware.passage import Passage
 from imagegate.middleware.paths import retold
 from imagegate.middleware.setup import Setup
@@ -58,45 +59,53 @@ class Responder:
         self._send = send
         self._journal = Journal(setup.audit, uuid.uuid4().hex)
         self._taking = Taking(setup, asked, receive)
+        self._data: bytes | None = None  # the body that goes on, if it was judged
 
     async def respond(self) -> None:
-        """Judge the request, and see its answer through."""
-        body: Body | None = None
-        fault: MalformedRequest | None = None
+        """Judge the request, and see its answer through.
+
+        While an image is made, for minutes, no frame here holds the body: it is kept
+        in one place, and given away from there.
+        """
         try:
-            body = await self._taking.take()
-        except MalformedRequest as error:
-            fault = error
-        except Gone:
-            fault = CLIENT_LEFT
+            exchange, ruling, how = await self._judged()
         except asyncio.CancelledError:
             await self._close_unread(SHUTDOWN)
             raise
-        except Exception as error:  # noqa: BLE001 - fails closed, whatever it was
-            fault = self._failed(error)
-        await self._go_on(body, fault)
-
-    # -- deciding ---------------------------------------------------------------
-
-    async def _go_on(self, body: Body | None, fault: MalformedRequest | None) -> None:
-        exchange = self._exchange()
-        ruling, data = None, b""
-        if fault is None:
-            try:
-                ruling = exchange.request(body, pairs(self._asked.head))
-                data = _written(ruling, body)
-            except MalformedRequest as error:
-                fault = error
-            except Exception as error:  # noqa: BLE001 - fails closed, whatever it was
-                fault = self._failed(error)
-        if ruling is None or fault is not None:
-            exchange = self._exchange()
-            ruling = exchange.malformed(fault or FAILED)
         if ruling.refusal is None:
-            await self._forward(exchange, ruling, data, read=body is not None)
-            return
-        gone = fault is CLIENT_LEFT
-        await self._refuse(exchange, ruling, "client_left" if gone else "refused")
+            await self._forward(exchange, ruling)
+        else:
+            await self._refuse(exchange, ruling, how)
+
+    # -- judging ----------------------------------------------------------------
+
+    async def _judged(self) -> tuple[Exchange, Ruling, Ended]:
+        """Take the request and decide on it; whatever goes wrong is a refusal."""
+        fault = FAILED
+        how: Ended = "refused"
+        try:
+            return *self._decided(await self._taking.take()), how
+        except MalformedRequest as error:
+            # A new one: what was raised holds on to the body by its traceback.
+            fault = MalformedRequest(
+                error.code, error.message, pointer=error.pointer, status=error.status
+            )
+        except Gone:
+            fault, how = CLIENT_LEFT, "client_left"
+        except Exception as error:  # noqa: BLE001 - fails closed, whatever it was
+            self._log_failure(error)
+        exchange = self._exchange()
+        return exchange, exchange.malformed(fault), how
+
+    def _decided(self, body: Body | None) -> tuple[Exchange, Ruling]:
+        """Decide, and write the body that goes on."""
+        exchange = self._exchange()
+        ruling = exchange.request(body, pairs(self._asked.head))
+        if body is not None and ruling.refusal is None:
+            decision = ruling.decision
+            edits = decision.edits if isinstance(decision, Rewrite) else ()
+            self._data = bytes(body.rewritten(edits))
+        return exchange, ruling
 
     def _exchange(self) -> Exchange:
         trace = trace_of(self._asked.head)
@@ -112,14 +121,13 @@ class Responder:
         )
         return Exchange(self._setup.gate, context)
 
-    def _failed(self, error: Exception) -> MalformedRequest:
+    def _log_failure(self, error: Exception) -> None:
         """Say in the program's log what is wrong with the program."""
         log.error(
             "imagegate.request_failed",
             decision_id=self._journal.decision_id,
             **log.place_of(error),
         )
-        return FAILED
 
     # -- acting -----------------------------------------------------------------
 
@@ -134,13 +142,11 @@ class Responder:
         if how == "refused":
             await self._deny(refusal)
 
-    async def _forward(
-        self, exchange: Exchange, ruling: Ruling, data: bytes, *, read: bool
-    ) -> None:
+    async def _forward(self, exchange: Exchange, ruling: Ruling) -> None:
         """Record the decision, and then let the request go on."""
         record = ruling.record
-        if read:
-            record = msgspec.structs.replace(record, bytes_out=len(data))
+        if self._data is not None:
+            record = msgspec.structs.replace(record, bytes_out=len(self._data))
         try:
             await self._journal.write([record])
         except AuditUnavailableError:
@@ -150,25 +156,33 @@ class Responder:
             await self._journal.close(exchange.close("shutdown").records, hurried=True)
             raise
         seen = not isinstance(ruling.decision, Forward) or ruling.decision.inspected
+        scope = self._told(ruling) if seen else self._untold()
         passage = Passage(self._setup, exchange, self._journal)
-        scope = self._told(ruling, len(data), seen=seen, json=read)
         if scope["type"] == "websocket":
             await passage.unseen(scope, self._receive, self._send)
             return
-        # A door that takes no body gets none: nobody would have judged it.
-        await passage.go(scope, data if seen else None, self._receive, self._send)
+        line = Line(self._receive, self._setup.limits.grace, self._given(seen=seen))
+        await passage.go(scope, line, self._send)
 
-    def _told(self, ruling: Ruling, size: int, *, seen: bool, json: bool) -> Scope:
-        """Return what the application is told of the request."""
-        scope = retold(self._scope, self._asked.path)
-        headers = self._scope["headers"]
-        if not seen:
-            return {**scope, "headers": without_overrides(headers)}
-        rewrite = ruling.decision
+    def _given(self, *, seen: bool) -> bytes | None:
+        """Give the body away; None for the one that the client sends."""
+        data, self._data = self._data, None
+        # A door that takes no body gets none: nobody would have judged it.
+        return data or b"" if seen else None
+
+    def _told(self, ruling: Ruling) -> Scope:
+        """Return what the application is told of a request that was judged."""
+        rewrite, read = ruling.decision, self._data is not None
         extra = rewrite.headers if isinstance(rewrite, Rewrite) else {}
-        none = not size and scope["method"] in _BODILESS
-        told = describing(headers, None if none else size, extra, json=json)
-        return {**scope, "headers": told}
+        bodiless = not read and self._scope["method"] in _BODILESS
+        size = None if bodiless else len(self._data or b"")
+        headers = describing(self._scope["headers"], size, extra, json=read)
+        return {**retold(self._scope, self._asked.path), "headers": headers}
+
+    def _untold(self) -> Scope:
+        """Return what the application is told of a request that was not."""
+        headers = without_overrides(self._scope["headers"])
+        return {**retold(self._scope, self._asked.path), "headers": headers}
 
     async def _deny(self, refusal: Refusal) -> None:
         whole = self._taking.whole
@@ -180,12 +194,3 @@ class Responder:
         record = exchange.malformed(fault).record
         closing = exchange.close("shutdown")
         await self._journal.close([record, *closing.records], hurried=True)
-
-
-def _written(ruling: Ruling, body: Body | None) -> bytes:
-    """Write the body that goes on."""
-    if body is None or ruling.refusal is not None:
-        return b""
-    decision = ruling.decision
-    edits = decision.edits if isinstance(decision, Rewrite) else ()
-    return bytes(body.rewritten(edits))
