@@ -90,3 +90,24 @@ def test_a_disguised_type_is_pointed_at(name: str) -> None:
     assert alone.disguised == (f"{AT}/type",)
     assert among.disguised == (f"{AT}/tools/1/type",)
     assert not alone.names_image
+
+
+@pytest.mark.parametrize(
+    ("choice", "places"),
+    [
+        ({"type": "image_generation"}, ()),
+        ({"type": "image_generation", "model": "x"}, (f"{AT}/model",)),
+        (
+            {"type": "allowed_tools", "mode": "auto", "tools": [
+                {"type": "image_generation", "quality": "high"},
+                {"type": "function", "name": "f"},
+            ]},
+            (f"{AT}/tools/0/quality",),
+        ),
+    ],
+)  # fmt: skip
+def test_settings_in_a_choice_are_pointed_at(
+    choice: dict[str, object], places: tuple[str, ...]
+) -> None:
+    """They would be judged by nobody."""
+    assert repair(choice, stripped=False).settings == places

@@ -311,6 +311,18 @@ def test_a_choice_of_the_tool_is_no_definition_of_it() -> None:
     assert ask(CAP, request(LOW, tool_choice=IMAGE)).word == "forward"
 
 
+def test_settings_in_a_choice_are_refused_unless_it_goes() -> None:
+    """No policy looks there."""
+    choice = {"type": "image_generation", "quality": "high"}
+
+    kept = ask(CAP, {**request(LOW), "tool_choice": choice})
+    gone = ask("tool: strip\n", {**request(LOW), "tool_choice": choice})
+
+    assert kept.rules == ["always.choice_settings"]
+    assert kept.pointers == ["/tool_choice/quality"]
+    assert "tool_choice" not in gone.json
+
+
 def test_a_disguised_choice_is_refused() -> None:
     """Like a disguised tool."""
     answer = ask(CAP, request(LOW, tool_choice={"type": "Image_Generation"}))

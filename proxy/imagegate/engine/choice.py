@@ -19,11 +19,14 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         names_image: It names the image tool.
         disguised: Pointers of types that somebody may take for the image tool's.
+        settings: Pointers of what is said of the image tool besides its type, where
+            no settings belong and none would be judged.
         edits: What makes it fit the tools that are left.
     """
 
     names_image: bool = False
     disguised: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
 
 
@@ -44,12 +47,20 @@ def repair_choice(body: Body, pointer: str, *, stripped: bool, left: int) -> Rep
         f"{entry.pointer}/type" for entry, kind in entries if _looks_alike(kind)
     )
     images = [entry for entry, kind in entries if kind == IMAGE_TOOL]
+    settings = tuple(
+        member.pointer
+        for image in images
+        for name, member in image.members().items()
+        if name != "type"
+    )
     edits: tuple[Edit, ...] = ()
     if stripped and choice.text() == "required" and not left:
         edits = ((pointer, DELETE),)
     elif stripped and images:
         edits = _without(choice, pointer, images, len(entries))
-    return Repair(names_image=bool(images), disguised=disguised, edits=edits)
+    return Repair(
+        names_image=bool(images), disguised=disguised, settings=settings, edits=edits
+    )
 
 
 def _entries(choice: Value) -> list[tuple[Value, str]]:

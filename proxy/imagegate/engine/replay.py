@@ -45,6 +45,7 @@ _NOT_REBUILT: Final = frozenset(
     {
         "always",
         "always.agent_kind",
+        "always.choice_settings",
         "always.header",
         "always.image_model",
         "always.message_type",

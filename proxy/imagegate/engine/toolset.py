@@ -123,6 +123,9 @@ class _Judging:
         for place in repair.disguised:
             said = "this type is not exactly a known one"
             self.notes.refuse_always(place, "type", "tool_type", said)
+        for place in () if repair.edits else repair.settings:
+            said = "a choice names the image tool by its type and nothing else"
+            self.notes.refuse_always(place, "tool_choice", "choice_settings", said)
         if repair.names_image and self.word == "block" and not found:
             refuse_tool(self.notes, pointer, self.line)
         if self.line is not None:
