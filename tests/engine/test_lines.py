@@ -68,20 +68,23 @@ def test_each_end_of_a_line_is_found_once() -> None:
     assert text.line_end(7) == 7
 
 
-def test_a_line_feed_behind_a_carriage_return_is_its_own() -> None:
+@pytest.mark.parametrize(
+    ("pieces", "told"),
+    [
+        ((b"data: 1\r", b"", b"\n", b"\n"), [False, False, False, True]),
+        ((b"data: 1\r", b"\n\n"), [False, True]),
+        ((b"data: 1\r", b"\r"), [False, True]),
+        ((b"data: 1\r", b"id", b"\n", b"\n"), [False, False, False, True]),
+        ((b"data: 1\r\r", b"\n", b"\n", b"data: 2\n\n"), [True, False, False, True]),
+    ],
+)
+def test_a_line_feed_behind_a_carriage_return_is_its_own(
+    pieces: tuple[bytes, ...], told: list[bool]
+) -> None:
     """It may come in a later chunk, and is no blank line."""
     lines = Lines()
-    lines.read(Text(b"data: 1\r"), 0)
 
-    assert [lines.rest(data, 0) for data in (b"", b"\n\n", b"\n")] == [0, 1, 0]
-
-
-def test_a_carriage_return_alone_ends_a_line() -> None:
-    """What comes next belongs to the next one."""
-    lines = Lines()
-    lines.read(Text(b"data: 1\r"), 0)
-
-    assert [lines.rest(data, 0) for data in (b"x", b"\n")] == [0, 0]
+    assert [lines.read(Text(piece), 0)[1] is not None for piece in pieces] == told
 
 
 @pytest.mark.parametrize(

@@ -57,15 +57,12 @@ class Plain:
         newline: How lines end.
         late: Bytes at the end of an event that may come later than the event.
         head: How a delta begins in this stream; empty before there was one.
-        alone: There was one, and deltas may be stepped over without a look at
-            what follows: where lines end in CR an LF may, and ends nothing.
     """
 
     def __init__(self, newline: bytes) -> None:
         self.newline = newline
         self.late = 1 if newline == _CRLF else 0
         self.head = b""
-        self.alone = False
         self._match = _PLAIN[newline].match
         self._blank = newline * 2
         self._first = newline[:1]
@@ -97,7 +94,6 @@ class Plain:
         self.head = self.head[:shared] if shared >= size else text
         self._seam = self._blank + self.head
         self._ends = self._seam.count(self.newline)
-        self.alone = self.newline != _CR
         return True
 
     def skip(self, text: bytes, pos: int) -> int:

@@ -43,17 +43,15 @@ class Lines:
     """Reads events from pieces of a stream.
 
     Attributes:
-        ended: The last `read` stopped behind a blank line.
-        after_cr: The last byte was a CR: an LF would still belong to it.
         fresh: Nothing has been read since a blank line.
         inside: What was read ends inside a long string of an event's data.
     """
 
     def __init__(self) -> None:
-        self.ended = False
-        self.after_cr = False
         self.fresh = True
         self.inside = False
+        self._ended = False  # the last line was blank
+        self._after_cr = False  # an LF would still belong to the last line
         self._name = b""  # the line's first bytes, up to `data: `
         self._is_data: bool | None = None  # of the line, once `_name` tells
         self._data: Collector | None = None
@@ -69,19 +67,19 @@ class Lines:
         Returns:
             Where it stopped, and the event's data if it had any.
         """
-        self.ended = self.inside = False
-        pos = self.rest(text.data, pos)
+        self._ended = self.inside = False
+        pos = self._rest(text.data, pos)
         while pos < len(text.data):
             pos = self._piece(text, pos)
-            if self.ended:
+            if self._ended:
                 return pos, self._dispatch()
-            pos = self.rest(text.data, pos)
+            pos = self._rest(text.data, pos)
         return pos, None
 
-    def rest(self, data: bytes, pos: int) -> int:
+    def _rest(self, data: bytes, pos: int) -> int:
         """Step over the LF of a CRLF."""
-        if self.after_cr and pos < len(data):
-            self.after_cr = False
+        if self._after_cr and pos < len(data):
+            self._after_cr = False
             return pos + (data[pos] == _LF)
         return pos
 
@@ -97,7 +95,7 @@ class Lines:
         self._take(text.data, pos, stop)
         if stop == len(text.data):
             return stop
-        self.after_cr = text.data[stop] == _CR
+        self._after_cr = text.data[stop] == _CR
         self._end_line()
         return stop + 1
 
@@ -121,7 +119,7 @@ class Lines:
     def _end_line(self) -> None:
         self.inside = False
         if self._is_data is None:
-            self.ended = not self._name
+            self._ended = not self._name
             if self._name in {b"data", b"data:"}:
                 self._begin_data(b"")
         self._name, self._is_data = b"", None

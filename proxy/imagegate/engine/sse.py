@@ -26,7 +26,6 @@ _SMALL: Final = 8 * 1024
 _PENDING: Final = 16 * 1024
 _TEXT: Final = re.compile(rb"[^\r\n]")
 _BACKSLASH: Final = 0x5C
-_CR: Final = 0x0D
 
 
 class SseScanner:
@@ -114,21 +113,18 @@ class SseScanner:
     def _scan(self, data: bytes, pos: int) -> int:
         """Read events; return where an incomplete one begins that can wait."""
         lines, plain, text = self._lines, None, None
-        pos = lines.rest(data, pos)
         while pos < len(data):
             if lines.fresh:
-                if data[pos] in b"\r\n":
-                    pos = self._blanks(data, pos)
+                pos = _text_at(data, pos)
                 plain = plain or self._plain_in(data, pos)
                 pos = self._quick(plain, data, pos)
                 rest = len(data) - pos
                 if not rest or (rest <= _CARRY and plain.waits(data, pos)):
                     break
             text = text or Text(data)
-            pos = lines.rest(data, self._slow(text, pos))
+            pos = self._slow(text, pos)
         self._inside = lines.inside
-        between = lines.fresh and not lines.after_cr
-        self._ready = plain if between and plain and plain.alone else None
+        self._ready = plain if lines.fresh and plain and plain.head else None
         return pos
 
     def _plain_in(self, data: bytes, pos: int) -> Plain:
@@ -136,13 +132,6 @@ class SseScanner:
         if newline not in self._plain:
             self._plain[newline] = Plain(newline)
         return self._plain[newline]
-
-    def _blanks(self, data: bytes, pos: int) -> int:
-        """Step over blank lines between two events, which may be many."""
-        text = _TEXT.search(data, pos)
-        stop = text.start() if text is not None else len(data)
-        self._lines.after_cr = stop == len(data) and data[-1] == _CR
-        return stop
 
     def _quick(self, plain: Plain, data: bytes, pos: int) -> int:
         """Read plain small events; return where something else begins."""
@@ -154,9 +143,6 @@ class SseScanner:
                 end = self._base + pos - plain.late
                 message = Message(text=event[1], length=len(event[1]))
                 self._report(message, end, incomplete=False)
-        # An LF that begins the next chunk would still belong to the last line.
-        if pos == len(data) and plain.newline == b"\r":
-            self._lines.after_cr = True
         return pos
 
     def _slow(self, text: Text, pos: int) -> int:
@@ -175,3 +161,14 @@ def _begin(text: bytes) -> int:
     A part of the mark is no event, so it waits until the rest is there.
     """
     return len(_BOM) if text.startswith(_BOM) else 0
+
+
+def _text_at(data: bytes, pos: int) -> int:
+    """Step over blank lines between two events, which may be many.
+
+    An LF that belongs to the CR that ended the event is one of them.
+    """
+    if data[pos] not in b"\r\n":
+        return pos
+    text = _TEXT.search(data, pos)
+    return text.start() if text is not None else len(data)
