@@ -11,7 +11,7 @@ import jiter
 import orjson
 import pytest
 from bodies import BODIES, compact, read, refusal, sent
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from narrow import Pairs
 
@@ -280,7 +280,6 @@ def _get(document: Pairs, key: str) -> list[Any]:
     return found if type(found) is list else []
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 @example(b'{"a":"\xed\xa0\x80"}')
 @example(b'{"' + b"a" * 2_000 + b'":1}')
@@ -290,7 +289,6 @@ def test_any_bytes_give_a_body_or_a_refusal(data: bytes) -> None:
     read(b'{"tools":[{"type":"x","y":"%b"}],"input":[{"%b":1}]}' % (data, data))
 
 
-@settings(max_examples=150, deadline=None)
 @given(BODIES)
 @example('{"input":[{"type":"x","svg":{"tools":[{"type":"namespace","tools":[]}]}}]}')
 @example('{"input":[{"x":1},{"x":1,"model":[{"tools":[1],"tools":[2]}]}]}')
@@ -330,7 +328,6 @@ def _images(value: Any, pointer: str = "") -> Iterator[str]:
         yield from _images(entry, f"{pointer}/{index}")
 
 
-@settings(max_examples=150, deadline=None)
 @given(BODIES)
 @example('{"x":[{"tools":[{"type":"image_generation"}]}]}')
 @example('{"input":[{"x":[{"\\u0074ools":[{"type":"image_generation"}]}]}]}')
@@ -389,7 +386,6 @@ _requests = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(_requests)
 def test_compact_bodies_leave_byte_for_byte(document: Any) -> None:
     """What a client wrote without white space is sent as it was written."""
@@ -399,7 +395,6 @@ def test_compact_bodies_leave_byte_for_byte(document: Any) -> None:
         assert sent(text.encode()) == text.encode()
 
 
-@settings(max_examples=60, deadline=None)
 @given(_requests, st.booleans(), st.data())
 def test_nothing_outside_an_edit_moves(document: Any, spaced: bool, data: Any) -> None:  # noqa: FBT001 - drawn
     """The body sent is the old one with the change made by an obvious program."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 from narrow import narrow
@@ -18,8 +16,9 @@ from imagegate.engine.hidden import (
 )
 
 
-def ends(search: Generator[None, None, bool]) -> tuple[bool, int]:
-    """Run a search: what it found, and how often it gave way."""
+def ends(text: bytes) -> tuple[bool, int]:
+    """Search a value that stands in a text: what is found, with how many pauses."""
+    search = may_hide_tools(b'"tools":' + text + b',"tools":1', 8, 8 + len(text))
     pauses = 0
     while True:
         try:
@@ -45,7 +44,7 @@ def ends(search: Generator[None, None, bool]) -> tuple[bool, int]:
 )
 def test_keys_are_found(text: bytes) -> None:
     """Wherever they stand, and however far the colon is away."""
-    assert ends(may_hide_tools(text))[0]
+    assert ends(text)[0]
     assert some_may_hide_tools([Raw(b'"x"'), Raw(text)])
 
 
@@ -54,14 +53,15 @@ def test_keys_are_found(text: bytes) -> None:
 )
 def test_text_is_no_key(text: bytes) -> None:
     """What only speaks of tools is not opened."""
-    assert not ends(may_hide_tools(text))[0]
+    assert not ends(text)[0]
     assert not some_may_hide_tools([Raw(text)])
 
 
 def test_long_searches_give_way() -> None:
     """Every half megabyte."""
-    assert ends(may_hide_tools(b'["%b"]' % (b"x" * 2_000_000))) == (False, 3)
-    assert ends(may_hide_tools(b'"%b"' % (b"x" * 2_000_000))) == (False, 0)
+    assert ends(b'["%b"]' % (b'","' * 700_000)) == (False, 4)
+    assert ends(b'["%b"]' % (b"x" * 2_000_000)) == (False, 1)
+    assert ends(b'"%b"' % (b'","' * 700_000)) == (False, 0)
 
 
 @pytest.mark.parametrize("text", [b"{}", b"[1]"])
@@ -98,11 +98,10 @@ _spellings = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(_spellings, st.integers(0, 140), st.integers(0, 140), st.integers(20, 40))
 def test_no_window_ends_hide_a_key(key: str, before: int, gap: int, near: int) -> None:
     """Wherever one ends: before the key, in it, or between it and its colon."""
     for start in ('["%s",{' % ("x" * before), '[%s{"a":"b",' % (" " * before)):
         text = (start + key + " " * gap + ":1}]").encode()
         with narrow(near):
-            assert ends(may_hide_tools(text))[0]
+            assert ends(text)[0]

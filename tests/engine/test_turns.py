@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagegate.engine.turns import count_turns
@@ -74,7 +74,6 @@ _turns = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(_turns, st.lists(_parts, min_size=1, max_size=3)), min_size=1),
     st.booleans(),

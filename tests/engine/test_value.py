@@ -115,6 +115,11 @@ def test_opened_levels_are_written_compactly() -> None:
     value.write(out)
     assert bytes(Pieces(out)) == rb'{"a":{ "b": 1 },"a\"b/":[ 1 ]}'
 
+    out.clear()
+    value.members()["a"].members()
+    value.write(out)
+    assert bytes(Pieces(out)) == rb'{"a":{"b":1},"a\"b/":[ 1 ]}'
+
 
 def test_objects_of_an_array_can_be_taken_over() -> None:
     """A reader of two levels at once hands over both."""

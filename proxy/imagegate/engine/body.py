@@ -17,7 +17,7 @@ from typing import Final
 from imagegate.engine.encoding import check_encoding
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.items import Item
-from imagegate.engine.reading import Reading
+from imagegate.engine.reading import Reading, Way
 from imagegate.engine.tools import CHOICE_KEYS, IMAGE_TOOL, TOOL_KEYS, Carrier, Tool
 from imagegate.engine.value import Changes, Edit, Piece, Pieces, Value, split
 
@@ -49,7 +49,7 @@ TOP_KEYS: Final = frozenset({
 # fmt: on
 # Known members that may have a `tools` key which means something else: the schema
 # of an answer, a caller's own notes. None of them leads to a tool.
-_INNOCENT: Final = frozenset({"metadata", "prompt", "structured_inputs", "text"})
+_INNOCENT: Final = TOP_KEYS - {"tools", "input", "items"}
 RESPONSES: Final = ("/tools", "/input/*/tools")
 
 
@@ -145,6 +145,7 @@ def read_body(
         reading = Reading(data, known=keys, innocent=_INNOCENT)
         yield from reading.begin(data, ways)
         yield from reading.read(ways)
+        yield from reading.search()
     except RecursionError:
         raise MalformedRequest("too_deep", "nested too deep") from None
     return Body(reading.top, tuple(reading.toolbox.carriers.values()), reading.items)
@@ -153,7 +154,7 @@ def read_body(
 @lru_cache(100)
 def _plan(
     places: tuple[str, ...], known: frozenset[str]
-) -> tuple[list[tuple[str, ...]], frozenset[str]]:
+) -> tuple[list[Way], frozenset[str]]:
     """Take the places apart, and gather the keys that none may resemble."""
-    ways = [tuple(split(place)) for place in places]
-    return ways, known.union(*ways, {"tool_choice"})
+    tokens = [split(place) for place in places]
+    return [Way.to(place) for place in places], known.union(*tokens, {"tool_choice"})

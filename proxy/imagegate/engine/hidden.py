@@ -50,22 +50,21 @@ class _Part(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _PLAIN: Final = msgspec.json.Decoder(list[list[_Part]])
 
 
-def may_hide_tools(raw: Slice) -> Generator[None, None, bool]:
-    """Whether a value may have such a key, at any length.
+def may_hide_tools(text: bytes, start: int, stop: int) -> Generator[None, None, bool]:
+    """Whether a value in a text may have such a key, at any length.
 
     Megabytes of base64 have no quotes, and are stepped over at memory speed.
     """
-    if opens(raw):
-        view = memoryview(raw)
-        for at in range(0, len(view), _WINDOW):
-            text = bytes(view[at : at + _WINDOW + _OVERLAP])
-            first = text.find(b'"', 0, _WINDOW)
-            if first >= 0:
-                last = text.rfind(b'"', 0, _WINDOW)
-                if _mentions(text[first : last + _OVERLAP]):
-                    return True
-            if at % _PAUSE == _PAUSE - _WINDOW:
-                yield
+    paused = at = start if text[start] in _OPENING else stop
+    while (at := text.find(b'"', at, stop)) >= 0:
+        # The key begins with a quote, so what follows the last one matters no more.
+        last = text.rfind(b'"', at, min(at + _WINDOW, stop))
+        if _mentions(text[at : min(last + _OVERLAP, stop)]):
+            return True
+        at += _WINDOW
+        if at - paused >= _PAUSE:
+            paused = at
+            yield
     return False
 
 

@@ -47,10 +47,11 @@ class Items(Value):
         notable: What policy may want to know about, in order.
     """
 
-    __slots__ = ("_kept", "_runs", "notable", "special")
+    __slots__ = ("_kept", "_pointer", "_runs", "notable", "special")
 
     def __init__(self, *, parent: Value, key: str) -> None:
         super().__init__(b"[", parent=parent, key=key)
+        self._pointer = self.pointer
         self.special: dict[str, Value] = {}
         self.notable: list[Item] = []
         self._runs: list[list[Piece] | Value] = []
@@ -64,7 +65,22 @@ class Items(Value):
 
     def note(self, index: int, row: Row) -> None:
         """Mention an item that is more than a plain message."""
-        self.notable.append(_item(row, f"{self.pointer}/{index}"))
+        kind = self._name(row.get("type"), index, "type")
+        refers = kind is None or kind == "item_reference"
+        name = self._name(row.get("id"), index, "id") if refers else None
+        self.notable.append(
+            Item(pointer=f"{self._pointer}/{index}", type=kind, id=name)
+        )
+
+    def _name(self, raw: Raw | None, index: int, key: str) -> str | None:
+        if raw is None:
+            return None
+        if len(raw) <= _MAX_NAME:
+            try:
+                return _TEXT.decode(raw)
+            except msgspec.ValidationError:
+                pass
+        raise wrong_shape("a short string", f"{self._pointer}/{index}/{key}")
 
     def keep(self, text: bytes, start: int, stop: int) -> None:
         """Add a run that is written as it came; what follows another prolongs it."""
@@ -133,21 +149,3 @@ def _spelled(row: Row) -> list[Piece]:
         pieces += (spell_key(key), raw)
     pieces[1] = spell_key(next(iter(row)))[1:]
     return [*pieces, b"}"]
-
-
-def _item(row: Row, pointer: str) -> Item:
-    kind = _text(row.get("type"), f"{pointer}/type")
-    refers = kind in (None, "item_reference")
-    name = _text(row.get("id"), f"{pointer}/id") if refers else None
-    return Item(pointer=pointer, type=kind, id=name)
-
-
-def _text(raw: Raw | None, pointer: str) -> str | None:
-    if raw is None:
-        return None
-    if len(raw) <= _MAX_NAME:
-        try:
-            return _TEXT.decode(raw)
-        except msgspec.ValidationError:
-            pass
-    raise wrong_shape("a short string", pointer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Final, NamedTuple
 
 from imagegate.engine.conversation import Conversation
 from imagegate.engine.encoding import empty_body
@@ -18,24 +18,47 @@ from imagegate.engine.opening import Opener
 from imagegate.engine.outline import Budget
 from imagegate.engine.strict import (
     check_keys,
-    join,
     not_an_object,
     read_whole,
     trailing_data,
     wrong_shape,
 )
 from imagegate.engine.tools import CarrierKind, Toolbox
-from imagegate.engine.value import Value
+from imagegate.engine.value import Value, split
 from imagegate.engine.walk import Reader, Walk
 
 _ITEM_KINDS: Final[Mapping[str, CarrierKind]] = {
     "additional_tools": "additional_tools",
     "tool_search_output": "tool_search_output",
 }
-_NO_ITEMS: Final = (None, "null", "string")
+# What is no array of items, and no object that chooses a tool.
+_PLAIN: Final = (None, "null", "string")
+_ARRAY: Final = (None, "null", "array")
 _NO_OBJECT: Final = frozenset(b'["tfn-0123456789')
 # Up to this size a second look at the items costs less than a first at each member.
 _SHORT: Final = 1 << 13
+
+
+class Way(NamedTuple):
+    """The way to a place with tools.
+
+    Attributes:
+        path: The objects that lead to it.
+        key: The member that holds them, or items that do.
+        items: Whether it holds items.
+    """
+
+    path: tuple[str, ...]
+    key: str
+    items: bool
+
+    @classmethod
+    def to(cls, place: str) -> Way:
+        """Read a place: `/tools`, `/input/*/tools`."""
+        *path, last = split(place)
+        if path and path[-1] == "*":
+            return cls(tuple(path[:-2]), path[-2], items=True)
+        return cls(tuple(path), last, items=False)
 
 
 class Reading:
@@ -75,21 +98,21 @@ class Reading:
         """The items that are more than plain messages."""
         return [item for items in self._items for item in items.notable]
 
-    def begin(self, data: bytes, ways: Sequence[Sequence[str]]) -> Iterator[None]:
+    def begin(self, data: bytes, ways: Sequence[Way]) -> Iterator[None]:
         """Read the top level, and of a long body the conversation with it."""
         if len(data) <= _SHORT:
             self.top.adopt(read_whole(data, known=self.top.known))
         else:
             yield from self._begin(data, ways)
 
-    def _begin(self, data: bytes, ways: Sequence[Sequence[str]]) -> Iterator[None]:
+    def _begin(self, data: bytes, ways: Sequence[Way]) -> Iterator[None]:
         walk = Walk(data, self._opener.budget)
         found: dict[str, Items] = {}
         readers: dict[str, Reader] = {}
         for way in ways:
-            if len(way) == 3 and way[1] == "*":  # noqa: PLR2004 - a key, `*`, `tools`
-                items = found[way[0]] = Items(parent=self.top, key=way[0])
-                readers[way[0]] = Conversation(walk, items).read
+            if way.items and not way.path:
+                items = found[way.key] = Items(parent=self.top, key=way.key)
+                readers[way.key] = Conversation(walk, items).read
         at = yield from walk.space(0)
         if at == len(data):
             raise empty_body()
@@ -107,17 +130,30 @@ class Reading:
                 items.raw = row[key]
                 self.top.put(key, items)
 
-    def read(self, ways: Sequence[Sequence[str]]) -> Iterator[None]:
-        """Read the tools, the choice of one, and whatever may hide more."""
-        for *path, last in ways:
-            if path and path[-1] == "*":
-                yield from self._read_items(path[:-2], path[-2])
-                continue
+    def read(self, ways: Sequence[Way]) -> Iterator[None]:
+        """Read the tools and the choice of one, where they are known to stand."""
+        for path, key, items in ways:
             holder = (yield from self._holder(path)) if path else self.top
-            if holder is not None:
-                yield from self._read_holder(holder, last)
+            if holder is None:
+                continue
+            if items:
+                if holder.kind_at(key) not in _PLAIN:
+                    yield from self._read_items(holder, key)
+                continue
+            tools = holder.get(key)
+            if tools is not None and not tools.is_null:
+                yield from self.toolbox.read(tools, "tools")
+            if holder.kind_at("tool_choice") not in _PLAIN:
+                yield from self._read_choice(holder)
+
+    def search(self) -> Iterator[None]:
+        """Look for tools where no place is known to have them."""
         for holder in self._holders.values():
-            yield from self._search(holder)
+            if holder.kind_at("tools") not in _ARRAY:
+                raise wrong_shape("an array", holder.members()["tools"].pointer)
+            for value in holder.containers():
+                if not value.opened and value.key not in self._innocent:
+                    yield from self._search(value)
 
     def _holder(self, path: Sequence[str]) -> Generator[None, None, Value | None]:
         """Go down named objects; None when the way ends before."""
@@ -133,22 +169,15 @@ class Reading:
             value = self._holders.setdefault(member.pointer, member)
         return value
 
-    def _search(self, holder: Value) -> Iterator[None]:
-        """Look for tools where no place is known to have them."""
-        tools = holder.get("tools")
-        if tools is not None and not tools.opened and not tools.is_null:
-            yield from self.toolbox.read_unknown(tools)
-            yield from self.toolbox.search(tools)
-        for value in holder.containers():
-            if value.opened or value.key in self._innocent:
-                continue
-            if (yield from may_hide_tools(value.raw)):
-                yield from self.toolbox.search(value)
+    def _search(self, value: Value) -> Iterator[None]:
+        """Look for tools in a stranger."""
+        if value.key == "tools":
+            yield from self.toolbox.read_unknown(value)
+            yield from self.toolbox.search(value)
+        elif (yield from _may_hide_tools(value)):
+            yield from self.toolbox.search(value)
 
-    def _read_items(self, path: Sequence[str], key: str) -> Iterator[None]:
-        holder = (yield from self._holder(path)) if path else self.top
-        if holder is None or holder.kind_at(key) in _NO_ITEMS:
-            return
+    def _read_items(self, holder: Value, key: str) -> Iterator[None]:
         value = holder.members()[key]
         if value.kind != "array":
             raise wrong_shape("a string or an array of objects", value.pointer)
@@ -177,17 +206,17 @@ class Reading:
             else:
                 yield from self.toolbox.read(tools, carrier)
         for value in item.containers():
-            if value is not tools and (yield from may_hide_tools(value.raw)):
+            if value is not tools and (yield from _may_hide_tools(value)):
                 yield from self.toolbox.search(value)
         yield from self._opener.pause()
 
-    def _read_holder(self, holder: Value, last: str) -> Iterator[None]:
-        tools = holder.get(last)
-        if tools is not None and not tools.is_null:
-            yield from self.toolbox.read(tools, "tools")
-        kind = holder.kind_at("tool_choice")
-        if kind == "object":
-            yield from self.toolbox.read_choice(holder.members()["tool_choice"])
-        elif kind not in (None, "string", "null"):
-            place = join(holder.pointer, "tool_choice")
-            raise wrong_shape("a string or an object", place)
+    def _read_choice(self, holder: Value) -> Iterator[None]:
+        choice = holder.members()["tool_choice"]
+        if choice.kind != "object":
+            raise wrong_shape("a string or an object", choice.pointer)
+        yield from self.toolbox.read_choice(choice)
+
+
+def _may_hide_tools(value: Value) -> Generator[None, None, bool]:
+    text, at = value.where or (value.spelling, 0)
+    return (yield from may_hide_tools(text, at, at + len(value.raw)))

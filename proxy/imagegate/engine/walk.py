@@ -104,19 +104,20 @@ class Walk:
                 end = yield from self._container(at)
             else:
                 raise self._refuse_scalar(at)
-        elif first in (b"[", b"{"):
+        elif not self.budget.proved and first in (b"[", b"{"):
             yield from self.budget.spend(structure(self.text[at:end]))
         return end
 
-    def near_end(self, at: int) -> int | None:
+    def near_end(self, at: int, *, near: int = 0) -> int | None:
         """What follows a value; None when that is far, or what stands there is none."""
+        near = near or NEAR
         try:
-            length = decoded_end(self._view[at : at + NEAR])
+            length = decoded_end(self._view[at : at + near])
         except msgspec.DecodeError:
             return None
         if length is not None:
             return self._trim(at + length)
-        end = min(at + NEAR, len(self.text))
+        end = min(at + near, len(self.text))
         # A number may go on.
         ended = end == len(self.text) or self.text[end - 1] in _SPACE
         return self._trim(end) if ended else None
