@@ -212,11 +212,16 @@ def try_cases(
 @app.command()
 def demo(
     policy: Annotated[str, typer.Argument(metavar="POLICY")] = "standard",
+    *,
+    audit: Annotated[
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Keep the records in chained files."),
+    ] = None,
 ) -> None:
     """Show the gateway at work, with no key and no network."""
     from imagegate.cli import demo as command  # noqa: PLC0415 - lazy by design
 
-    raise typer.Exit(command.run(policy))
+    raise typer.Exit(command.run(policy, trail=audit))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from pathlib import Path
 
 from imagegate.cli.demo.scenes import SCENES
 from imagegate.cli.demo.telling import Teller
@@ -18,7 +19,7 @@ from imagegate.cli.screen import complain, console
 from imagegate.engine.policy import Policy
 
 
-def run(policy_name: str) -> Exit:
+def run(policy_name: str, *, trail: Path | None = None) -> Exit:
     """Show four requests, then stay up if somebody is watching."""
     try:
         import openai  # noqa: F401, PLC0415 - only the demo needs a client
@@ -26,14 +27,14 @@ def run(policy_name: str) -> Exit:
         complain("the demo needs the OpenAI SDK: pip install openai")
         return Exit.USAGE
     with contextlib.suppress(KeyboardInterrupt):
-        _show(usable_policy(policy_name))
+        _show(usable_policy(policy_name), trail)
     return Exit.FINE
 
 
-def _show(policy: Policy) -> None:
+def _show(policy: Policy, trail: Path | None) -> None:
     from imagegate.cli.demo.stage import Stage  # noqa: PLC0415 - needs openai
 
-    with Stage.of(policy) as stage:
+    with Stage.of(policy, trail) as stage:
         teller = Teller(console())
         teller.open(policy, stage.sdk)
         for number, scene in enumerate(SCENES, 1):

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -16,6 +17,9 @@ import openai
 from imagegate import shipped
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
+from imagegate.audit.journal import Journal
+from imagegate.audit.sink import Sink
+from imagegate.audit.tee import Tee
 from imagegate.cli.demo.scenes import Event, Played, Record, Scene, Tool, Watch
 from imagegate.engine.gate import Gate
 from imagegate.engine.policy import Policy
@@ -44,17 +48,25 @@ class Stage:
 
     @classmethod
     @contextlib.contextmanager
-    def of(cls, policy: Policy) -> Iterator[Stage]:
-        """Start everything on loopback, and end it afterwards."""
+    def of(cls, policy: Policy, trail: Path | None = None) -> Iterator[Stage]:
+        """Start everything on loopback, and end it afterwards.
+
+        Args:
+            policy: What the gateway holds requests against.
+            trail: Where records are kept in files as well, if anywhere.
+        """
         log, simulator = io.BytesIO(), create_simulator()
+        audit: Sink = StreamAudit(log)
+        if trail is not None:
+            audit = Tee(Journal.open(trail), audit)
         quick = Listener(port=0, grace=1)
         with contextlib.ExitStack() as running:
             provider = running.enter_context(_serving(server_for(simulator, quick)))
             gateway = create_app(
-                Gate(policy, shipped.catalogue()),
+                Gate(policy, shipped.catalogue(), prices=shipped.prices()),
                 {"": Upstream(name="simulator", base=provider)},
                 client=Httpx2Client(),
-                audit=StreamAudit(log),
+                audit=audit,
             )
             url = running.enter_context(_serving(server_for(gateway, quick)))
             stage = cls(url, simulator, log)
