@@ -217,3 +217,38 @@ def test_arrays_of_strangers_are_searched_with_pauses() -> None:
 
     assert carried(body) == [("/x/tools", "unknown", ["image_generation"])]
     assert sum(1 for _ in read_body(text)) >= 6
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("kind", [{}, {"type": None}, {"type": "future"}])
+def test_arrays_in_an_array_of_strangers_are_searched_too(
+    depth: int, kind: dict[str, object]
+) -> None:
+    """A lenient reader may flatten them."""
+    tools: object = {"type": "image_generation"}
+    for _ in range(depth):
+        tools = [tools]
+    body = read_body_now(
+        compact({"input": [{**kind, "role": "developer", "tools": tools}]})
+    )
+
+    place = "/input/0/tools" + "/0" * depth
+    assert [t.pointer for c in body.carriers for t in c.tools] == [place]
+
+
+@pytest.mark.parametrize(
+    "member", ["reasoning", "stream_options", "context_management", "extra_body"]
+)
+def test_members_that_have_no_tools_are_searched(member: str) -> None:
+    """Known or not: whoever finds tools in them may use them."""
+    body = read_body_now(compact({member: {"tools": [{"type": "image_generation"}]}}))
+
+    assert [t.pointer for c in body.carriers for t in c.tools] == [f"/{member}/tools/0"]
+
+
+def test_a_schema_may_speak_of_tools() -> None:
+    """And so may a caller's own notes."""
+    schema = {"format": {"schema": {"properties": {"tools": {"type": "array"}}}}}
+    body = read_body_now(compact({"text": schema, "metadata": {"tools": "a, b"}}))
+
+    assert body.carriers == ()

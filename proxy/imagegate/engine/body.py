@@ -49,7 +49,7 @@ TOP_KEYS: Final = frozenset({
 # fmt: on
 # Known members that may have a `tools` key which means something else: the schema
 # of an answer, a caller's own notes. None of them leads to a tool.
-_INNOCENT: Final = TOP_KEYS - {"tools", "input", "items"}
+_INNOCENT: Final = frozenset({"metadata", "prompt", "structured_inputs", "text"})
 RESPONSES: Final = ("/tools", "/input/*/tools")
 
 

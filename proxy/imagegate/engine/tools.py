@@ -186,6 +186,9 @@ class Toolbox:
         yield from self._opener.level(value)
         tools = []
         for element in self._opener.containers(value):
+            if element.kind == "array":
+                yield from self.read_unknown(element)
+                continue
             element.known = TOOL_KEYS
             yield from self._opener.level(element)
             kind = _type(element)
