@@ -110,7 +110,9 @@ def _some_tools(draft: Draft) -> list[Any]:
     if draft.maybe(0.3):
         tools.append(dict(FUNCTION))
     if draft.maybe(0.05):
-        tools = draft.pick([tools[:1] * 2, [*tools, "image_generation"]], "list")
+        tools = draft.pick(
+            [tools[:1] * 2, [tools], [*tools, "image_generation"]], "list"
+        )
     draft.random.shuffle(tools)
     return tools
 
@@ -187,7 +189,7 @@ def _in_choice(draft: Draft, body: Pairs) -> None:
         {
             "type": "allowed_tools",
             "mode": "required",
-            "tools": [{"type": "image_generation"}],
+            "tools": [image_tool(draft)],
         },
         {"type": "image_generation"},
         {"type": draft.random.choice(TYPES)},
@@ -236,6 +238,9 @@ def _in_foreign_member(draft: Draft, body: Pairs) -> None:
         Pairs([("body", {"tools": tools})]),
         Pairs([("items", [{"type": "additional_tools", "tools": tools}])]),
         Pairs([("extra_body", {"tools": tools})]),
+        Pairs([("reasoning", {"tools": tools})]),
+        Pairs([("stream_options", {"tools": tools})]),
+        Pairs([("context_management", [{"type": "compaction", "tools": tools}])]),
     ]
     body += draft.pick(members, "member")
 

@@ -89,7 +89,9 @@ def _faults(
         "version": version != "HTTP/1.1",
         "bare line end": b"\n" in head.replace(b"\r\n", b"")
         or b"\r" in head.replace(b"\r\n", b""),
-        "control characters": any(byte < 32 for byte in head.replace(b"\r\n", b"")),
+        "control characters": any(
+            byte < 32 for byte in head.replace(b"\r\n", b"").replace(b"\t", b"")
+        ),
         "several lengths": len(lengths) > 1,
         "odd length": not all(each.isascii() and each.isdigit() for each in lengths),
         "transfer-encoding": "transfer-encoding" in names,

@@ -196,7 +196,9 @@ def _odd_choice(choice: Any) -> Iterator[str]:
 
 def _deployments(policy: Mapping[str, Any], seen: Seen, body: Any) -> Iterator[str]:
     """A deployment is listed, and body and header name the same."""
-    known, named = policy.get("deployments"), seen.values(HEADER)
+    known = policy.get("deployments")
+    # Where an agent is only registered, nothing reads the header.
+    named = seen.values(HEADER) if _CREATE.fullmatch(seen.path) else []
     if known is not None and not set(named) <= set(known):
         yield f"the deployments {named}"
     for _, tool in image_tools(body):
@@ -204,7 +206,7 @@ def _deployments(policy: Mapping[str, Any], seen: Seen, body: Any) -> Iterator[s
             continue  # the header names it
         if known is not None and tool.get("model") not in list(known):
             yield f"the deployment {tool.get('model')!r}"
-        elif named not in ([], [tool.get("model")]) and _CREATE.fullmatch(seen.path):
+        elif named not in ([], [tool.get("model")]):
             yield f"{named} against {tool.get('model')!r}"
 
 
