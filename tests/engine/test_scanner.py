@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -68,6 +69,39 @@ def test_a_json_answer_is_told_at_its_end(size: int) -> None:
         ),
     ]
     assert scanner.close() == []
+
+
+@pytest.mark.parametrize("size", [1400, 64 * 1024])
+@pytest.mark.parametrize("unit", [b"A", b'"a":1,', b"["])
+def test_an_answer_of_any_length_takes_bounded_memory(unit: bytes, size: int) -> None:
+    """An image of 45 MB is ordinary; anything else is given up in time."""
+    scanner, piece = JsonScanner(), unit * (size // len(unit))
+    scanner.feed(b'{"object":"response","output":[{"result":"')
+    tracemalloc.start()
+    for _ in range((45_000_000 if size > 1400 else 4_000_000) // size):
+        scanner.feed(piece)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1_500_000
+
+
+def test_a_string_goes_on_behind_an_escaped_quote() -> None:
+    """Wherever the chunks are cut, and however long it is."""
+    scanner = JsonScanner()
+    chunks = [
+        b'{"object":"response","id":"r","output":[{"type":"image_generation_call",'
+        b'"result":"' + b"A" * 20_000,
+        *[b"A" * 999 + b"\\", b'"'] * 3,
+        b"A" * 1000,
+        b'"}]}',
+    ]
+    for chunk in chunks:
+        scanner.feed(chunk)
+
+    item, _ = scanner.close()
+    assert isinstance(item, FinishedItem)
+    assert item.image == Payload(length=20_000 + 3 * 1001 + 1000)
 
 
 def test_an_answer_that_broke_off_is_told() -> None:
