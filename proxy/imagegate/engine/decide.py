@@ -200,6 +200,7 @@ def _judged(bench: Bench, request: Request, body: Body) -> Notes:
             notes.violations += judge_state(bench.scene, request, body)
             _judge_top_model(notes, body)
             judge_tools(notes, bench, request, body)
+            _judge_shared_headers(notes, request)
     return notes
 
 
@@ -208,6 +209,13 @@ def _judge_message(notes: Notes, request: Request) -> None:
     if request.is_message and request.message_type not in MESSAGES:
         said = "this gateway does not know messages of this type"
         notes.refuse_always("/type", "type", "message_type", said, unreadable=True)
+
+
+def _judge_shared_headers(notes: Notes, request: Request) -> None:
+    """Refuse what would need another header: a socket's were sent when it opened."""
+    for name in notes.headers if request.is_message else ():
+        said = f"open the connection with a header {name} that agrees with the tools"
+        notes.refuse_always("", name, "header", said)
 
 
 def _judge_top_model(notes: Notes, body: Body) -> None:

@@ -97,9 +97,14 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exchange:
-    """One request and its response; one use."""
+    """One request and its response; one use.
+
+    Attributes:
+        sent: The image tools that the response has, as far as is known.
+    """
 
     def __init__(self, gate: Gate, context: Context) -> None:
+        self.sent: tuple[JudgedTool, ...] = ()
         self._gate = gate
         self._context = context
         self._answer = Answer(gate.base(context))
@@ -112,6 +117,11 @@ class Exchange:
         self._cut = False
         self._closed = False
 
+    @property
+    def lane(self) -> str | None:
+        """The lane of a WebSocket that it is on."""
+        return self._context.stream_id
+
     # -- the request ------------------------------------------------------------
 
     def request(
@@ -120,6 +130,7 @@ class Exchange:
         headers: tuple[tuple[str, str], ...] = (),
         seen: frozenset[str] = frozenset(),
         fingerprints: Fingerprints = _NO_FINGERPRINTS,
+        inherited: tuple[JudgedTool, ...] = (),
     ) -> Ruling:
         """Decide on the request.
 
@@ -128,6 +139,7 @@ class Exchange:
             headers: Those that matter, in lower case, duplicates kept.
             seen: The ids of state that this gateway has judged for this principal.
             fingerprints: What `Gate.fingerprint` gave, where it was asked for.
+            inherited: The image tools that hold without being said again.
         """
         context = self._context
         if isinstance(context.door, Lost):
@@ -160,7 +172,8 @@ class Exchange:
             written = decision.headers if isinstance(decision, Rewrite) else {}
             sent = {**dict(headers), **written}
             by_header = sent.get(IMAGE_DEPLOYMENT_HEADER) is not None
-            self._expect(context.door, decision.tools, by_header=by_header)
+            self.sent = decision.tools or inherited
+            self._expect(context.door, self.sent, by_header=by_header)
         return Ruling(record=record, decision=decision, refusal=self._refusal)
 
     def malformed(self, error: MalformedRequest) -> Ruling:
@@ -265,13 +278,22 @@ class Exchange:
         self._relayed = max(end, before)
         return msgspec.structs.replace(fed, relay=chunk[: self._relayed - before])
 
-    def message(self, data: bytes) -> Fed:
-        """Take one message of a WebSocket; it goes on whole."""
+    def message(self, data: bytes, events: Sequence[Event] | None = None) -> Fed:
+        """Take one message of a WebSocket; it goes on whole.
+
+        Args:
+            data: The message.
+            events: What it says, if it was read already.
+        """
         if self._cut or self._closed:
             return Fed()
         self._relayed += len(data)
-        fed, _ = self._take(read_message(data))
+        fed, _ = self._take(read_message(data) if events is None else events)
         return msgspec.structs.replace(fed, relay=data)
+
+    def answered(self, outcome: Outcome) -> None:
+        """Take word of the end that came by another way than the answer's own."""
+        self._answer.outcome = self._answer.outcome or outcome
 
     def close(self, how: Ended = "ended") -> Fed:
         """End the exchange; the first call alone gives the completion record."""
