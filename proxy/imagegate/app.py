@@ -26,9 +26,16 @@ from imagegate.engine.gate import Gate
 from imagegate.middleware import Identify, Limits, PolicyMiddleware, anonymous
 from imagegate.upstream.client import Client, UpstreamError
 from imagegate.upstream.forwarder import Deadlines, Forwarder, Upstream
+from imagegate.upstream.sockets import SocketClient
 
 _HEALTH = (b"/livez", b"/readyz")
 _DECISION = b"x-imagegate-decision"
+_BEGINNINGS = (
+    "http.response.start",
+    "websocket.accept",
+    "websocket.close",
+    "websocket.http.response.start",
+)
 _LAST_SECONDS = 5.0
 """What an exchange that was cut short gets to write down how it ended, and what a
 client gets to take the answer that something failed.
@@ -44,6 +51,7 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
     identify: Identify = anonymous,
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
+    sockets: SocketClient | None = None,
 ) -> ASGIApp:
     """Build the gateway.
 
@@ -55,10 +63,11 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
         identify: Says who asks.
         limits: How much of a request is taken.
         deadlines: How long each wait may take.
+        sockets: Opens WebSockets.
     """
     governed: dict[str, ASGIApp] = {
         prefix: PolicyMiddleware(
-            Forwarder(client, upstream, deadlines=deadlines),
+            Forwarder(client, upstream, deadlines=deadlines, sockets=sockets),
             gate=gate,
             audit=audit,
             identify=identify,
@@ -96,7 +105,7 @@ class _Gateway:
         task = cast(asyncio.Task[Any], asyncio.current_task())  # servers run tasks
         self._exchanges.add(task)
         task.add_done_callback(self._exchanges.discard)
-        await _Edge(send).run(self._route(scope), scope, receive)
+        await _Edge(scope, send).run(self._route(scope), scope, receive)
 
     def _route(self, scope: Scope) -> ASGIApp:
         """Find the application for a path, as it stands in the request line.
@@ -113,12 +122,13 @@ class _Gateway:
 
     async def _no_upstream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say which prefixes there are."""
-        del scope, receive
+        del receive
         known = ", ".join(f"`{prefix}`" for prefix, _ in self._governed)
         message = (
             f"no provider is served here; the paths of providers begin with {known}"
         )
-        await _answer(send, 404, "invalid_request_error", "no_such_upstream", message)
+        error = 404, "invalid_request_error", "no_such_upstream", message
+        await _answer(scope, send, *error)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Answer the server's start and stop."""
@@ -172,7 +182,8 @@ def _report(status: int, said: Mapping[str, str]) -> Response:
 class _Edge:
     """The outermost edge of one exchange: here it fails closed, and is told."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
         self._send = send
         self._started = False
         self._decision: str | None = None
@@ -197,10 +208,11 @@ class _Edge:
         message = "the gateway failed, and so nothing was passed on"
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
-                await _answer(self._send, 500, "server_error", "gateway_error", message)
+                said = 500, "server_error", "gateway_error", message
+                await _answer(self._scope, self._send, *said)
 
     async def _sending(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in _BEGINNINGS:
             self._started = True
             found = [v for k, v in message.get("headers", ()) if k == _DECISION]
             self._decision = found[0].decode("ascii") if found else None
@@ -210,7 +222,9 @@ class _Edge:
         say(event, decision_id=self._decision, **fields)
 
 
-async def _answer(send: Send, status: int, kind: str, code: str, message: str) -> None:
+async def _answer(  # noqa: PLR0913, PLR0917 - whom, and what an error has
+    scope: Scope, send: Send, status: int, kind: str, code: str, message: str
+) -> None:
     """Answer as the provider would, so that SDKs raise their own exception."""
     error = {"message": message, "type": kind, "param": None, "code": code}
     body = msgspec.json.encode({"error": error})
@@ -219,5 +233,8 @@ async def _answer(send: Send, status: int, kind: str, code: str, message: str) -
         (b"content-length", b"%d" % len(body)),
         (b"x-should-retry", b"false"),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    prefix = "websocket." if scope["type"] == "websocket" else ""
+    start = f"{prefix}http.response.start"
+    await send({"type": start, "status": status, "headers": headers})
+    last = f"{prefix}http.response.body"
+    await send({"type": last, "body": body, "more_body": False})

@@ -34,7 +34,11 @@ def simulator() -> Simulator:
 @pytest.fixture(scope="session")
 def provider(simulator: Simulator) -> Iterator[str]:
     config = uvicorn.Config(
-        simulator, ws="none", log_level="critical", timeout_graceful_shutdown=1
+        simulator,
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024 * 1024,
+        log_level="critical",
+        timeout_graceful_shutdown=1,
     )
     with serving(uvicorn.Server(config)) as url:
         yield url

@@ -255,7 +255,7 @@ def test_a_door_that_takes_no_body_gets_none(
     assert simulator.received[-1].body == b""
 
 
-def test_an_offer_of_a_websocket_is_answered_426(gateway: Start) -> None:
+def test_where_websockets_are_closed_an_offer_is_answered_426(gateway: Start) -> None:
     headers = {
         "connection": "upgrade",
         "upgrade": "websocket",
@@ -263,9 +263,10 @@ def test_an_offer_of_a_websocket_is_answered_426(gateway: Start) -> None:
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
 
-    answer = httpx2.get(f"{gateway('standard')}/v1/responses", headers=headers)
+    answer = httpx2.get(f"{gateway('regulated')}/v1/responses", headers=headers)
 
     assert answer.status_code == 426
+    assert answer.json()["error"]["rule"] == "surface.websocket"
 
 
 def test_the_tool_is_stripped_and_the_text_still_comes(

@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 pytestmark = pytest.mark.anyio
 OFFERED: dict[str, Any] = {"websocket.http.response": {}}
 OPEN = gate("surface: { realtime: pass }")
+CLOSED = gate("surface: { websocket: refuse }")
 
 
 def socket(path: str = "/v1/responses", **more: Any) -> Scope:
@@ -29,8 +30,8 @@ async def connect(app: Any, scope: Scope, *then: Message) -> Call:
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
-        ("/v1/responses", 426, "upgrade_required"),
-        ("/openai/v1/responses", 426, "upgrade_required"),
+        ("/v1/responses", 426, "route_not_allowed"),
+        ("/openai/v1/responses", 426, "route_not_allowed"),
         ("/v1/images/generations", 405, "method_not_allowed"),
         ("/v1/realtime", 403, "route_not_allowed"),
         ("/v1/unheard-of", 404, "route_not_allowed"),
@@ -44,7 +45,7 @@ async def test_a_websocket_is_refused_and_on_record(
     inner = Inner()
     scope = socket(path, extensions=OFFERED if offered else None)
 
-    call = await connect(governed(inner, audit), scope)
+    call = await connect(governed(inner, audit, by=CLOSED), scope)
 
     assert inner.scopes == []
     if offered:
@@ -67,7 +68,8 @@ async def test_a_websocket_is_refused_and_on_record(
 async def test_one_that_left_before_it_was_refused_is_on_record(
     audit: Notebook,
 ) -> None:
-    call = Call(governed(Inner(), audit), socket(extensions=OFFERED), body=None)
+    app = governed(Inner(), audit, by=CLOSED)
+    call = Call(app, socket(extensions=OFFERED), body=None)
     call.put({"type": "websocket.disconnect", "code": 1006})
 
     await call.whole()

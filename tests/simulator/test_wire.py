@@ -324,8 +324,8 @@ def test_what_was_received_is_shown_on_request_only(serve: Serve, url: str) -> N
 
 
 @pytest.mark.anyio
-async def test_a_websocket_is_refused() -> None:
+async def test_a_websocket_is_taken() -> None:
     simulator, sent = await alone({"type": "websocket.connect"}, kind="websocket")
 
-    assert sent == [{"type": "websocket.close", "code": 1008}]
+    assert sent == [{"type": "websocket.accept"}]
     assert not simulator.received

@@ -222,12 +222,12 @@ async def test_a_body_that_is_too_long_is_refused(connect: Connect) -> None:
     assert upstream.connections == 0
 
 
-async def test_only_requests_over_http_are_forwarded(connect: Connect) -> None:
+async def test_only_what_comes_from_clients_is_forwarded(connect: Connect) -> None:
     async with provider(keeping) as upstream:
         app = forwarding(connect, upstream)
 
-        with pytest.raises(ValueError, match="websocket"):
-            await app({"type": "websocket"}, None, None)  # type: ignore[arg-type] # never called
+        with pytest.raises(ValueError, match="lifespan"):
+            await app({"type": "lifespan"}, None, None)  # type: ignore[arg-type] # never called
 
 
 # -- the environment ------------------------------------------------------------

@@ -22,6 +22,7 @@ from imagegate.engine.prices import read_prices
 from imagegate.gates import read_gate
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Limits
+from imagegate.server.socket import SocketLimits
 from imagegate.settings import AuditSettings, Settings, UpstreamSettings
 from imagegate.settings.checks import read_hash_key
 from imagegate.settings.credential import FromEnvironment, FromFile, Pass
@@ -34,6 +35,7 @@ from imagegate.upstream.credentials import (
 from imagegate.upstream.entra import FOUNDRY_SCOPE, OPENAI_SCOPE, EntraId
 from imagegate.upstream.forwarder import Upstream
 from imagegate.upstream.httpx2_client import Httpx2Client
+from imagegate.upstream.sockets import SocketClient
 
 _FOUNDRY = ".services.ai.azure.com"
 
@@ -83,6 +85,7 @@ def assemble(
         audit=sink if metrics is None else Counted(sink, metrics),
         limits=limits_of(settings),
         deadlines=settings.deadlines,
+        sockets=SocketClient(settings.sockets, authorities=settings.pool.authorities),
     )
 
 
@@ -126,6 +129,16 @@ def limits_of(settings: Settings) -> Limits:
     """Return how much of a request is taken; of its head, what the guard takes."""
     head = settings.head
     return msgspec.structs.replace(settings.limits, headers=head.count, head=head.size)
+
+
+def socket_limits_of(settings: Settings) -> SocketLimits:
+    """Return what holds for WebSockets at the client's end."""
+    both = settings.sockets
+    return SocketLimits(
+        message=both.message,
+        ping_seconds=both.ping_seconds,
+        pong_seconds=both.pong_seconds,
+    )
 
 
 def client_of(settings: Settings) -> Httpx2Client:

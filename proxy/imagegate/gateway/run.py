@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from imagegate import log
-from imagegate.gateway.assemble import Plan, assemble, gate_of
+from imagegate.gateway.assemble import Plan, assemble, gate_of, socket_limits_of
 from imagegate.gateway.measure import measured_here, measured_in_workers
 from imagegate.metrics import Metrics
 from imagegate.server.listener import bind, url_of
@@ -53,7 +53,7 @@ def serve_here(
     """Serve in this process."""
     settings = plan.settings
     app = assemble(plan, os.environ, metrics)
-    server = server_for(app, settings.listen, settings.head)
+    server = server_for(app, settings.listen, settings.head, socket_limits_of(settings))
     server.on_started = on_started
     server.run_until_told(listening)
 

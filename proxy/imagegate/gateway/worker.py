@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import BinaryIO
 
-from imagegate.gateway.assemble import Plan, assemble
+from imagegate.gateway.assemble import Plan, assemble, socket_limits_of
 from imagegate.gateway.measure import metrics_of_worker
 from imagegate.server.run import Server, server_for
 
@@ -22,7 +22,7 @@ def run(plans: BinaryIO, listening: int, status: int) -> None:
     plan = Plan.decode(plans.readline())
     settings = plan.settings
     app = assemble(plan, os.environ, metrics_of_worker(settings.metrics))
-    server = server_for(app, settings.listen, settings.head)
+    server = server_for(app, settings.listen, settings.head, socket_limits_of(settings))
 
     def started() -> None:
         os.write(status, b"1")

@@ -11,7 +11,7 @@ from imagegate.engine.refusal import Refusal
 
 NO_WEBSOCKET = MalformedRequest(
     "upgrade_required",
-    "websocket mode is not served here; use POST on the same path",
+    "this is no WebSocket handshake of HTTP/1.1; use POST on the same path",
     status=426,
 )
 FAILED = MalformedRequest(
@@ -23,6 +23,10 @@ CLIENT_LEFT = MalformedRequest(
 )
 SHUTDOWN = MalformedRequest(
     "shutdown", "the server stopped before the request was whole", status=503
+)
+
+STOPPING = MalformedRequest(
+    "shutting_down", "this server stops; connect anew and ask again", status=503
 )
 
 _UNAVAILABLE = 503

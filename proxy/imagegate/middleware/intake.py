@@ -93,9 +93,9 @@ async def read(data: bytes, head: Head, door: Door, limits: Limits) -> Body:
     _check_type(tokens(head, "content-type"))
     coding = coding_of(tokens(head, "content-encoding"))
     if coding is not None:
-        data = await _stepwise(decode(data, coding, limit=limits.body))
+        data = await stepwise(decode(data, coding, limit=limits.body))
     places = door.places if door.reading != "none" else RESPONSES
-    return await _stepwise(read_body(data, places=places, known=TOP_KEYS))
+    return await stepwise(read_body(data, places=places, known=TOP_KEYS))
 
 
 def _check_type(values: list[str]) -> None:
@@ -109,7 +109,7 @@ def _check_type(values: list[str]) -> None:
     )
 
 
-async def _stepwise(steps: Generator[None, None, _T]) -> _T:
+async def stepwise(steps: Generator[None, None, _T]) -> _T:
     """Run a generator to its end, giving way at each of its yields."""
     while True:
         try:

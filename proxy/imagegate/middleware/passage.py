@@ -21,7 +21,7 @@ from imagegate.middleware.setup import Setup
 OUTCOME: Final = "imagegate.outcome"
 """The extension in which an application may say that it answered in the provider's
 place, and why: `scope["extensions"]["imagegate.outcome"]["ended"] = "timeout"`."""
-_SAYABLE: Final = frozenset({"timeout", "upstream_error", "client_left"})
+SAYABLE: Final = frozenset({"timeout", "upstream_error", "client_left"})
 _WITHHELD: Final = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
 
@@ -109,7 +109,7 @@ class Passage:
                 raise failure
             finally:
                 del failure  # as above
-        if failure is not None and not _ours(failure):
+        if failure is not None and not is_ours(failure):
             log.warning(
                 "imagegate.application_failed_when_stopped",
                 decision_id=self._journal.decision_id,
@@ -130,7 +130,7 @@ def _ended(
         how = "client_left"
     elif relay.cut:
         how = "cut"
-    elif isinstance(said, str) and said in _SAYABLE:
+    elif isinstance(said, str) and said in SAYABLE:
         how = cast("Ended", said)
     elif failure is not None:
         how = "upstream_error"
@@ -147,8 +147,8 @@ def _filled(record: CompletionRecord, relay: Relay) -> CompletionRecord:
     )
 
 
-def _ours(error: BaseException) -> bool:
-    """Whether an exception, or one that led to it, was raised here to stop it."""
+def is_ours(error: BaseException) -> bool:
+    """Tell whether an exception, or one that led to it, was raised here to stop it."""
     return any(isinstance(each, Unwanted) for each in _chain(error))
 
 

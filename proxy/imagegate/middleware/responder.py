@@ -19,6 +19,7 @@ from imagegate.engine.exchange import Ended, Exchange, Ruling
 from imagegate.engine.gate import Context
 from imagegate.engine.refusal import Refusal
 from imagegate.middleware.asked import Asked
+from imagegate.middleware.conversation import Conversation
 from imagegate.middleware.denial import (
     CLIENT_LEFT,
     FAILED,
@@ -108,8 +109,11 @@ class Responder:
         return exchange, ruling
 
     def _exchange(self) -> Exchange:
+        return Exchange(self._setup.gate, self._context())
+
+    def _context(self) -> Context:
         trace = trace_of(self._asked.head)
-        context = Context(
+        return Context(
             decision_id=self._journal.decision_id,
             door=self._asked.door,
             date=datetime.datetime.now(tz=datetime.UTC).date(),
@@ -119,7 +123,6 @@ class Responder:
             span_id=trace.span_id,
             bytes_in=self._taking.size,
         )
-        return Exchange(self._setup.gate, context)
 
     def _log_failure(self, error: Exception) -> None:
         """Say in the program's log what is wrong with the program."""
@@ -158,11 +161,20 @@ class Responder:
         seen = not isinstance(ruling.decision, Forward) or ruling.decision.inspected
         scope = self._told(ruling) if seen else self._untold()
         passage = Passage(self._setup, exchange, self._journal)
+        if scope["type"] == "websocket" and seen:
+            await self._converse(exchange, scope)
+            return
         if scope["type"] == "websocket":
             await passage.unseen(scope, self._receive, self._send)
             return
         line = Line(self._receive, self._setup.limits.grace, self._given(seen=seen))
         await passage.go(scope, line, self._send)
+
+    async def _converse(self, exchange: Exchange, scope: Scope) -> None:
+        """Let a WebSocket go on whose messages are judged one by one."""
+        head = pairs(self._asked.head)
+        talk = Conversation(self._setup, exchange, self._journal, self._context(), head)
+        await talk.hold(scope, self._receive, self._send)
 
     def _given(self, *, seen: bool) -> bytes | None:
         """Give the body away; None for the one that the client sends."""
@@ -174,7 +186,7 @@ class Responder:
         """Return what the application is told of a request that was judged."""
         rewrite, read = ruling.decision, self._data is not None
         extra = rewrite.headers if isinstance(rewrite, Rewrite) else {}
-        bodiless = not read and self._scope["method"] in _BODILESS
+        bodiless = not read and self._scope.get("method", "GET") in _BODILESS
         size = None if bodiless else len(self._data or b"")
         headers = describing(self._scope["headers"], size, extra, json=read)
         return {**retold(self._scope, self._asked.path), "headers": headers}

@@ -26,6 +26,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         head: Bytes of all headers; nginx's default is 32 KB too.
         answer: Bytes of an encoded answer, decoded to be observed; five images at
             their largest. It bounds what a bomb costs: what is relayed has no limit.
+        waiting: Bytes of a WebSocket's messages that wait for their turn.
         grace: Seconds in which an application that knows that its client left, or
             that its answer was cut, may stop by itself before it is cancelled.
     """
@@ -35,6 +36,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     headers: int = 100
     head: int = 32 * 1024
     answer: int = 256 * 1024 * 1024
+    waiting: int = 96 * 1024 * 1024
     grace: float = 1.0
 
 

@@ -48,7 +48,7 @@ class Taking:
         self.principal = await self._setup.identify(asked.scope)
         if isinstance(asked.door, Lost):
             return None
-        if self._is_unserved(asked.door):
+        if self._is_unserved():
             raise NO_WEBSOCKET
         if not self._is_judged(asked.door):
             return None
@@ -56,15 +56,13 @@ class Taking:
         self.size = len(data)
         return await read(data, asked.head, asked.door.door, limits)
 
-    def _is_unserved(self, match: Match) -> bool:
-        """Whether a WebSocket is asked for that is not served here.
-
-        What is opened unseen is, if the server has made it one.
-        """
-        made = self._asked.scope["type"] == "websocket"
-        unseen = made and match.door.method != "WEBSOCKET"
-        return self._asked.for_websocket and not unseen
+    def _is_unserved(self) -> bool:
+        """Whether a WebSocket is asked for that the server has not made one."""
+        asked = self._asked
+        return asked.for_websocket and asked.scope["type"] != "websocket"
 
     def _is_judged(self, match: Match) -> bool:
         judged = self._setup.gate.decider.stance(match.door) == "enforce"
-        return judged and match.door.reading != "none"
+        # Of a WebSocket the messages are judged, each on its own.
+        bodied = match.door.reading != "none" and match.door.method != "WEBSOCKET"
+        return judged and bodied

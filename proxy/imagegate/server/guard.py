@@ -22,6 +22,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from imagegate.server.socket import is_handshake, is_too_long
+
 WRITE_BUFFER = 128 * 1024
 """How much waits for a slow reader before the reading upstream stops."""
 LINGER_BYTES = 16 * 1024 * 1024
@@ -123,9 +125,25 @@ class GuardedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._go_on_without_upgrade(data[upgrade.args[0] :])
+            self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(400, "malformed_http")
+
+    def _upgrade(self, rest: bytes) -> None:
+        """Leave HTTP, for a WebSocket that is asked for alone and properly."""
+        version = self.parser.get_http_version()
+        asked = is_handshake(self.parser.get_method(), version, self.headers)
+        if not (asked and self._idle()) or self._refused:
+            self._go_on_without_upgrade(rest)
+        elif rest:
+            # Whoever speaks before the answer speaks to somebody else.
+            self._refuse(400, "bytes_behind_handshake")
+        elif is_too_long(self.url, self.headers):
+            self._refuse(431, "head_too_large")
+        else:
+            self.scope["method"] = "GET"
+            self._unset_keepalive_if_required()
+            self.handle_websocket_upgrade()
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Read a request as if it had not offered to leave HTTP/1.1.

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from imagegate import log
 from imagegate.server.guard import HeadLimits, guarded
 from imagegate.server.listener import Listener
+from imagegate.server.socket import GuardedSocket, SocketLimits
 
 __all__ = ["Listener", "Server", "server_for"]
 
@@ -41,16 +42,24 @@ class Server(uvicorn.Server):
 
 
 def server_for(
-    app: ASGIApp, listener: Listener, limits: HeadLimits | None = None
+    app: ASGIApp,
+    listener: Listener,
+    limits: HeadLimits | None = None,
+    sockets: SocketLimits | None = None,
 ) -> Server:
     """Make a server for an application."""
+    sockets = sockets or SocketLimits()
     config = uvicorn.Config(
         app,
         host=listener.host,
         port=listener.port,
         http=guarded(limits or HeadLimits()),
-        # An offer of a WebSocket then arrives as a request, to be answered 426.
-        ws="none",
+        ws=GuardedSocket,
+        ws_max_size=sockets.message,
+        ws_ping_interval=sockets.ping_seconds,
+        ws_ping_timeout=sockets.pong_seconds,
+        # What is compressed costs more time than it saves, and images do not shrink.
+        ws_per_message_deflate=False,
         lifespan="on",
         access_log=False,
         log_config=None,

@@ -14,6 +14,7 @@ from imagegate.server.guard import HeadLimits
 from imagegate.server.listener import Listener
 from imagegate.settings.credential import CredentialSource, Pass
 from imagegate.upstream.forwarder import Deadlines
+from imagegate.upstream.sockets import Sockets
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         head: How much may come before a body.
         deadlines: How long each wait for a provider or a client may take.
         pool: The connections to the providers.
+        sockets: What holds for WebSockets, at both ends.
         audit: Where records go.
         metrics: Where Prometheus finds the metrics.
     """
@@ -110,5 +112,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     head: HeadLimits = msgspec.field(default_factory=HeadLimits)
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     pool: Pool = msgspec.field(default_factory=Pool)
+    sockets: Sockets = msgspec.field(default_factory=Sockets)
     audit: AuditSettings = msgspec.field(default_factory=AuditSettings)
     metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)

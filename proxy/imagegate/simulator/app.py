@@ -24,6 +24,7 @@ from imagegate.simulator.received import Received, text_headers
 from imagegate.simulator.refusal import Refusal
 from imagegate.simulator.request import read_json
 from imagegate.simulator.responses import Responses
+from imagegate.simulator.socket import Conversation, deny
 from imagegate.simulator.wire import Answer, deliver, json_answer
 
 Handler = Callable[[Call], Answer]
@@ -55,7 +56,7 @@ class Simulator:
         self._usual = read_behaviour(behaviour)
         self._expose_requests = expose_requests
         self._counter = Counter(seed)
-        responses = Responses(
+        self._responses = responses = Responses(
             self._counter,
             deployments=deployments,
             stored_tools=stored_tools,
@@ -88,18 +89,28 @@ class Simulator:
             case "http":
                 await self._http(scope, receive, send)
             case "websocket":
-                await receive()
-                await send({"type": "websocket.close", "code": 1008})
+                await self._websocket(scope, receive, send)
             case _:
                 await _lifespan(receive, send)
 
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received = _received("WEBSOCKET", scope)
+        place = place_of(received.path)
+        await receive()
+        try:
+            _check_credentials(received, place.dialect)
+            if _misplaced(received, place) or place.route != "/responses":
+                raise no_such_url(received, place.dialect)
+        except Refusal as refusal:
+            answer = json_answer(refusal.body, status=refusal.status)
+            await deny(answer, send)
+            return
+        await Conversation(
+            self._responses, received, place, self._behaviour, self.received, send
+        ).hold(receive)
+
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = Received(
-            method=scope["method"],
-            path=scope["path"],
-            query=scope["query_string"].decode("latin-1"),
-            headers=list(text_headers(scope["headers"])),
-        )
+        received = _received(scope["method"], scope)
         shown = self._expose_requests and received.path == _REQUESTS
         if not shown:
             self.received.append(received)
@@ -206,6 +217,15 @@ def _misplaced(received: Received, place: Place) -> bool:
     deployed = place.deployment is not None
     return "api-version=" not in received.query or deployed != (
         place.route in _DEPLOYED
+    )
+
+
+def _received(method: str, scope: Scope) -> Received:
+    return Received(
+        method=method,
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        headers=list(text_headers(scope["headers"])),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from imagegate.simulator import request
@@ -46,11 +47,16 @@ class Responses:
         self._keep = keep
         self._runs: dict[str, Run] = {}
 
-    def create(self, call: Call) -> Answer:
-        """Answer whole, as a stream, or by and by."""
+    def begin(self, call: Call) -> Run:
+        """Begin a response, if it is asked for as it must be."""
         run = self._begun(call)
         if run.body.get("store") is not False:
             self._remember(run)
+        return run
+
+    def create(self, call: Call) -> Answer:
+        """Answer whole, as a stream, or by and by."""
+        run = self.begin(call)
         if run.body.get("stream"):
             return stream_answer(_told(run))
         if not run.background:
@@ -191,6 +197,12 @@ class Responses:
 
 
 def _told(run: Run, *, after: int = -1) -> Iterator[bytes]:
+    """Yield the events as a stream frames them."""
+    with contextlib.closing(told(run, after=after)) as events:
+        yield from map(framed, events)
+
+
+def told(run: Run, *, after: int = -1) -> Generator[Event, None, None]:
     """Yield the events after a number; a client that leaves ends what is not stored."""
     try:
         for event in story(run):
@@ -198,7 +210,7 @@ def _told(run: Run, *, after: int = -1) -> Iterator[bytes]:
                 return
             _advance(run, event)
             if event["sequence_number"] > after:
-                yield framed(event)
+                yield event
     finally:
         if not (run.over or run.background):
             run.status = "cancelled"

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Literal
 
-import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from imagegate.upstream.client import (
@@ -27,12 +25,12 @@ from imagegate.upstream.deadlines import (
     Watchdog,
 )
 from imagegate.upstream.headers import check_answer, to_client, to_upstream
+from imagegate.upstream.outcome import OUTCOME, instead, note
 from imagegate.upstream.provider import Upstream, path_of, query_of
+from imagegate.upstream.sockets import SocketClient
+from imagegate.upstream.websocket import SocketForwarder
 
-__all__ = ["Deadlines", "Forwarder", "Upstream"]
-
-OUTCOME = "imagegate.outcome"
-"""The extension in which the middleware, if there is one, learns of an early end."""
+__all__ = ["OUTCOME", "Deadlines", "Forwarder", "Upstream"]
 
 _NEVER_FORWARDED = ("CONNECT", "TRACE")
 _WITH_BODY = ("POST", "PUT", "PATCH")
@@ -48,6 +46,7 @@ class Forwarder:
         *,
         deadlines: Deadlines | None = None,
         body_limit: int = 128 * 1024 * 1024,
+        sockets: SocketClient | None = None,
     ) -> None:
         """Make a forwarder.
 
@@ -57,6 +56,7 @@ class Forwarder:
             deadlines: How long each wait may take.
             body_limit: How many bytes a request that nobody has read before us
                 may have; it is held in memory until it is sent.
+            sockets: Opens WebSockets.
         """
         self.client = client
         self.upstream = upstream
@@ -64,6 +64,9 @@ class Forwarder:
         self.body_limit = body_limit
         self._origin = upstream.origin
         self._path = upstream.path
+        self._sockets = SocketForwarder(
+            sockets or SocketClient(), upstream, seconds=self.deadlines.total
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request.
@@ -72,6 +75,9 @@ class Forwarder:
             UpstreamError: The answer ended too early, after its head was sent: the
                 server must not end it as if it were complete.
         """
+        if scope["type"] == "websocket":
+            await self._sockets(scope, receive, send)
+            return
         if scope["type"] != "http":
             raise ValueError(f"cannot forward a scope of type {scope['type']!r}")
         started = False
@@ -85,13 +91,13 @@ class Forwarder:
             with Watchdog(self.deadlines) as watchdog:
                 await self._forward(scope, receive, sending, watchdog)
         except ClientStalled:
-            _note(scope, "client_left")
+            note(scope, "client_left")
             raise UpstreamError("client_stalled", status=504) from None
         except ClientLeft:
-            _note(scope, "client_left")
+            note(scope, "client_left")
         except UpstreamError as error:
             late = error.code.endswith("_timeout")
-            _note(scope, "timeout" if late else "upstream_error")
+            note(scope, "timeout" if late else "upstream_error")
             if started:
                 raise
             await self._answer(send, error)
@@ -153,7 +159,7 @@ class Forwarder:
         """Answer in the provider's place; who does not even read that has left."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.deadlines.stall):
-                for message in _instead(error):
+                for message in instead(error):
                     await send(message)
 
 
@@ -203,39 +209,3 @@ async def _ended_by_leaving(
         yield
     finally:
         listener.cancel()
-
-
-def _note(
-    scope: Scope, ended: Literal["client_left", "timeout", "upstream_error"]
-) -> None:
-    """Tell whoever asked why the exchange ended early."""
-    outcome = scope.get("extensions", {}).get(OUTCOME)
-    if outcome is not None:
-        outcome["ended"] = ended
-
-
-def _instead(error: UpstreamError) -> tuple[Message, Message]:
-    """Say what is wrong; a client may try again only if that is safe."""
-    ours = error.status >= 500  # noqa: PLR2004 - not the client's fault
-    said = "the provider did not answer" if ours else "the request cannot be forwarded"
-    body = msgspec.json.encode(
-        {
-            "error": {
-                "message": f"{said} ({error.code})",
-                "type": "server_error" if ours else "invalid_request_error",
-                "param": None,
-                "code": error.code,
-            }
-        }
-    )
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-should-retry", b"true" if error.resendable else b"false"),
-    ]
-    if error.status == 503:  # noqa: PLR2004 - Service Unavailable
-        headers.append((b"retry-after", b"1"))
-    return (
-        {"type": "http.response.start", "status": error.status, "headers": headers},
-        {"type": "http.response.body", "body": body, "more_body": False},
-    )

@@ -7,15 +7,14 @@ users share, read proxies from the environment and follow redirects.
 from __future__ import annotations
 
 import contextlib
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpcore2
-import httpx2
 
 from imagegate.upstream.client import Headers, Origin, UpstreamError, UpstreamRequest
 from imagegate.upstream.network import Network
+from imagegate.upstream.trust import trusting
 from imagegate.upstream.wire import UntrustedError, Wire
 
 
@@ -71,7 +70,7 @@ class Httpx2Client:
             "write": write_seconds,
         }
         # A file that cannot be read is found now; the system's take their time.
-        self._tls = None if authorities is None else _trusting(authorities)
+        self._tls = None if authorities is None else trusting(authorities)
         self._pools: dict[Origin, _Pool] = {}
 
     async def send(self, request: UpstreamRequest) -> Httpx2Answer:
@@ -104,7 +103,7 @@ class Httpx2Client:
         pool = self._pools.get(origin)
         if pool is None:
             if self._tls is None and origin.scheme == "https":
-                self._tls = _trusting(None)
+                self._tls = trusting(None)
             pool = _Pool(
                 ssl_context=self._tls,
                 max_connections=self._connections,
@@ -113,14 +112,6 @@ class Httpx2Client:
             )
             self._pools[origin] = pool
         return pool
-
-
-def _trusting(authorities: Path | None) -> ssl.SSLContext:
-    """Trust the system's certificates, and those in a file."""
-    context = httpx2.create_ssl_context(trust_env=False)
-    if authorities is not None:
-        context.load_verify_locations(authorities)
-    return context
 
 
 class _Pool(httpcore2.AsyncConnectionPool):

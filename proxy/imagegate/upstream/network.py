@@ -37,14 +37,14 @@ class Network(httpcore2.AsyncNetworkBackend):
         try:
             async with asyncio.timeout_at(by):
                 _, wire = await loop.create_connection(
-                    partial(Wire, by), sock=await _socket_to(host, port)
+                    partial(Wire, by), sock=await socket_to(host, port)
                 )
         except OSError as error:
             raise connecting_error(error) from None
         return wire
 
 
-async def _socket_to(host: str, port: int) -> socket.socket:
+async def socket_to(host: str, port: int) -> socket.socket:
     """Return a connected socket; uvloop's loop has no happy eyeballs of its own."""
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)

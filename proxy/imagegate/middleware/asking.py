@@ -1,0 +1,135 @@
+"""The client's messages on a WebSocket: each is judged, recorded, and goes on.
+
+What is refused is answered on its lane, and the connection stays open.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+import msgspec
+from starlette.types import Message
+
+from imagegate import log
+from imagegate.audit import AuditUnavailableError
+from imagegate.engine.connection import Judged
+from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.frames import Sent, lane_of, read_sent
+from imagegate.engine.gate import Context
+from imagegate.middleware.denial import FAILED, STOPPING, not_recorded
+from imagegate.middleware.intake import stepwise
+from imagegate.middleware.journal import Journal
+from imagegate.middleware.talk import Entry, Talk
+
+
+class Asking:
+    """Judges what one client sends; one use.
+
+    Args:
+        talk: The WebSocket.
+        context: Of its handshake.
+    """
+
+    def __init__(self, talk: Talk, context: Context) -> None:
+        self._talk = talk
+        self._context = context
+
+    async def judged(self, message: Message) -> Message | None:
+        """Return what goes on of a message; None when it was refused.
+
+        Raises:
+            Unwanted: When the client has left.
+        """
+        journal = Journal(self._talk.setup.audit, uuid.uuid4().hex)
+        data = _bytes_of(message)
+        judged = await self._judge(data, journal)
+        if judged.ruling.refusal is not None:
+            await self._refuse(judged, journal, lane_of(data or b""))
+            return None
+        if not await self._recorded(judged, journal):
+            return None
+        self._talk.connection.sent(judged.exchange)
+        if message.get("text") is not None:
+            return {"type": "websocket.receive", "text": judged.data.decode()}
+        return {"type": "websocket.receive", "bytes": judged.data}
+
+    async def _judge(self, data: bytes | None, journal: Journal) -> Judged:
+        """Judge a message; whatever goes wrong is a refusal."""
+        fault = FAILED
+        context = self._at(journal, len(data or b""))
+        connection, gate = self._talk.connection, self._talk.setup.gate
+        try:
+            if self._talk.closing:
+                raise STOPPING
+            sent = await self._read(data)
+            lane = connection.lane_of(sent)
+            context = msgspec.structs.replace(context, stream_id=lane)
+            prints = await stepwise(gate.fingerprint(context, sent.body))
+            return connection.judge(context, sent, prints)
+        except MalformedRequest as error:
+            fault = MalformedRequest(
+                error.code, error.message, pointer=error.pointer, status=error.status
+            )
+        except Exception as error:  # noqa: BLE001 - fails closed, whatever it was
+            decision_id = journal.decision_id
+            log.error(
+                "imagegate.request_failed",
+                decision_id=decision_id,
+                **log.place_of(error),
+            )
+        return connection.malformed(context, fault)
+
+    async def _read(self, data: bytes | None) -> Sent:
+        limit, match = self._talk.setup.limits.body, self._context.match
+        if data is None or match is None:
+            raise MalformedRequest("not_utf8", "the message is no text")
+        if len(data) > limit:
+            said = f"the message has over {limit} bytes"
+            raise MalformedRequest("body_too_large", said, status=413)
+        return await stepwise(read_sent(data, match.door))
+
+    def _at(self, journal: Journal, size: int) -> Context:
+        return msgspec.structs.replace(
+            self._context,
+            decision_id=journal.decision_id,
+            date=datetime.datetime.now(tz=datetime.UTC).date(),
+            bytes_in=size,
+        )
+
+    async def _refuse(self, judged: Judged, journal: Journal, lane: str | None) -> None:
+        """Record a refusal, and answer with it where the client waits for it."""
+        refusal = judged.ruling.refusal or not_recorded(journal.decision_id)
+        closing = judged.exchange.close("refused")
+        try:
+            await journal.write([judged.ruling.record, *closing.records])
+        except AuditUnavailableError:
+            refusal = not_recorded(journal.decision_id)
+        await self._talk.client.say_text(refusal.message(judged.exchange.lane or lane))
+
+    async def _recorded(self, judged: Judged, journal: Journal) -> bool:
+        """Record that a message goes on; if that cannot be, it does not."""
+        size = len(judged.data)
+        record = msgspec.structs.replace(judged.ruling.record, bytes_out=size)
+        # From here on it owes a completion, whatever interrupts.
+        self._talk.entries[judged.exchange] = Entry(journal)
+        try:
+            await journal.write([record])
+        except AuditUnavailableError:
+            del self._talk.entries[judged.exchange]
+            self._talk.connection.unsent(judged.exchange)
+            refusal = not_recorded(journal.decision_id)
+            await self._talk.client.say_text(refusal.message(judged.exchange.lane))
+            return False
+        return True
+
+
+def _bytes_of(message: Message) -> bytes | None:
+    """Return the bytes of a message; None when it is text that is none."""
+    text: str | None = message.get("text")
+    if text is None:
+        return message.get("bytes") or b""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None

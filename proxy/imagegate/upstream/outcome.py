@@ -1,0 +1,53 @@
+"""What becomes of an exchange that the provider did not see through.
+
+The client gets an answer in the provider's place; the middleware, if there is one,
+learns why.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from starlette.types import Message, Scope
+
+from imagegate.upstream.client import UpstreamError
+
+OUTCOME = "imagegate.outcome"
+"""The extension in which the middleware learns of an early end."""
+
+
+def note(
+    scope: Scope, ended: Literal["client_left", "timeout", "upstream_error"]
+) -> None:
+    """Tell whoever asked why the exchange ended early."""
+    outcome = scope.get("extensions", {}).get(OUTCOME)
+    if outcome is not None:
+        outcome["ended"] = ended
+
+
+def instead(error: UpstreamError) -> tuple[Message, Message]:
+    """Say what is wrong; a client may try again only if that is safe."""
+    ours = error.status >= 500  # noqa: PLR2004 - not the client's fault
+    said = "the provider did not answer" if ours else "the request cannot be forwarded"
+    body = msgspec.json.encode(
+        {
+            "error": {
+                "message": f"{said} ({error.code})",
+                "type": "server_error" if ours else "invalid_request_error",
+                "param": None,
+                "code": error.code,
+            }
+        }
+    )
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-should-retry", b"true" if error.resendable else b"false"),
+    ]
+    if error.status == 503:  # noqa: PLR2004 - Service Unavailable
+        headers.append((b"retry-after", b"1"))
+    return (
+        {"type": "http.response.start", "status": error.status, "headers": headers},
+        {"type": "http.response.body", "body": body, "more_body": False},
+    )

@@ -1,0 +1,19 @@
+"""Whom to believe that they are the provider."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import httpx2
+
+
+def trusting(authorities: Path | None) -> ssl.SSLContext:
+    """Trust the system's certificates, and those in a file.
+
+    The environment (`SSL_CERT_FILE`) has no say.
+    """
+    context = httpx2.create_ssl_context(trust_env=False)
+    if authorities is not None:
+        context.load_verify_locations(authorities)
+    return context
