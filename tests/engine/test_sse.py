@@ -369,10 +369,10 @@ def test_an_event_with_too_many_members_is_told_and_passed() -> None:
     ]
 
 
-def peak(chunks: Iterable[bytes]) -> int:
-    """Feed the inside of a string, and say how much memory that took."""
+def peak(chunks: Iterable[bytes], *, begun: bytes = b'data: {"x":"') -> int:
+    """Feed what follows such a beginning, and say how much memory that took."""
     scanner = SseScanner()
-    scanner.feed(b'data: {"x":"')
+    scanner.feed(begun)
     tracemalloc.start()
     for chunk in chunks:
         scanner.feed(chunk)
@@ -396,6 +396,13 @@ def test_a_line_without_end_takes_bounded_memory(unit: bytes) -> None:
     unit *= 1200 // len(unit)
 
     assert peak(repeat(unit, 2000 if unit[0] == unit[-1] else 40)) < 1_500_000
+
+
+def test_a_delta_without_end_takes_bounded_memory() -> None:
+    """It is not kept to be stepped over when its end comes."""
+    begun = sse(delta("a"), delta("b"), delta("c"))[:-4]
+
+    assert peak(repeat(b"A" * 1000, 3000), begun=begun) < 200_000
 
 
 def test_three_hundred_events_in_one_chunk() -> None:

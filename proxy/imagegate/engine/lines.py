@@ -67,7 +67,7 @@ class Lines:
         Returns:
             Where it stopped, and the event's data if it had any.
         """
-        self._ended = self.inside = False
+        self._ended = False
         pos = self._rest(text.data, pos)
         while pos < len(text.data):
             pos = self._piece(text, pos)
