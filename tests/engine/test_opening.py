@@ -11,7 +11,7 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.opening import MAX_NODES, Opener
 from imagegate.engine.outline import Budget
 from imagegate.engine.strict import SMALL, Walked
-from imagegate.engine.value import Value
+from imagegate.engine.value import Changes, Piece, Pieces, Value
 
 PAD = b"x" * SMALL
 
@@ -51,8 +51,8 @@ def test_a_long_value_is_read_where_it_stands() -> None:
     value.where = (text, 5)
     opener = Opener(Budget(text))
     list(opener.level(value))
-    list(opener.all(value))
     member = value.members()["b"]
+    list(opener.level(member))
 
     assert value.members()["a"].where == (text, text.index(b'"xxx'))
     assert member.where == (text, text.index(b"[["))
@@ -81,7 +81,7 @@ def test_empty_arrays_are_open_too() -> None:
         (b"[" * 66 + b"]" * 66, "too_deep", "/0" * 64),
         (b"[[%b1],1]" % (b"1," * 10_000), "too_many_nodes", "/0"),
         (b'[["%b",%b1],1]' % (PAD, b"1," * 10_000), "too_many_nodes", "/0"),
-        (b"[%b[]]" % (b"[%b0]," % (b"0," * 999) * 101), "too_many_nodes", "/1"),
+        (b"[%b[]]" % (b"[%b0]," % (b"0," * 999) * 51), "too_many_nodes", "/1"),
     ],
     ids=lambda value: ascii(value)[:20],
 )
@@ -107,6 +107,36 @@ def test_opening_gives_way() -> None:
     assert opened(b"[%b1]" % (b"[1,1]," * 2_000))[1] >= 12
     assert opened(b'[%b"%b"]' % (b"1," * 9_000, PAD))[1] >= 30
     assert opened(b"[[1],[2]]")[1] == 0
+
+
+@pytest.mark.parametrize("space", [b"", b" ", b"\n  "])
+def test_what_is_open_all_the_way_down_is_spelled_and_forgotten(space: bytes) -> None:
+    """So that it is written at once; who looks again opens it again."""
+    text = b'{"a":[1,{"b":[]}],"c":{}}'.replace(b":", b":" + space)
+    value, opener = Value(b'{"x":%b}' % text).members()["x"], Opener(Budget(text))
+    list(opener.level(value))
+    value.members()
+    list(opener.all(value))
+    out: list[Piece] = []
+    value.write(out)
+
+    assert (value.frozen, value.opened, value.size) == (True, True, 0)
+    assert out == [b'{"a":[1,{"b":[]}],"c":{}}']
+    assert value.members()["a"].plain() == [1, {"b": []}]
+    out.clear()
+    value.write(out, Changes.of([("/a/1/b", b"2")]))
+    assert bytes(Pieces(out)) == b'{"a":[1,{"b":2}],"c":{}}'
+
+
+def test_what_is_long_is_not_copied() -> None:
+    """It is written as it stands, and what is short beside it was spelled before."""
+    long = b'"%b"' % (b"x" * 300_000)
+    value, _ = opened(b'{"a":{ "b":[ 1 ] },"c":%b}' % long)
+    out: list[Piece] = []
+    value.write(out)
+
+    assert not value.frozen
+    assert list(map(bytes, out)) == [b'{"a":', b'{"b":[1]}', b',"c":', long, b"}"]
 
 
 def test_each_level_is_shown_once_it_is_open() -> None:

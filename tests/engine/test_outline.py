@@ -51,6 +51,9 @@ def test_escapes_are_hidden_and_nothing_moves() -> None:
         (b'["a","b"', 4, b"[", False),
         (b'"', 0, b"", True),
         (rb',"\",",1', 6, b",", False),
+        (b',"a","","b""c"', 7, b",,", False),
+        (b',"a"' + b'""' * 9, 0, b"", False),
+        (b'"a",1', 3, b"", False),
     ],
 )
 def test_the_last_comma_is_found(

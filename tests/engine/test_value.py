@@ -121,6 +121,20 @@ def test_opened_levels_are_written_compactly() -> None:
     assert bytes(Pieces(out)) == rb'{"a":{"b":1},"a\"b/":[ 1 ]}'
 
 
+def test_what_was_opened_can_be_frozen_if_it_is_short() -> None:
+    """As it is to be written."""
+    for size, frozen in ((1, True), (300_000, False)):
+        text = b'{ "a":[ "%b"] }' % (b"x" * size)
+        value = Value(text)
+        value.members()["a"].elements()
+        value.freeze()
+        out: list[Piece] = []
+        value.write(out)
+
+        assert value.frozen is frozen
+        assert bytes(Pieces(out)) == text.replace(b" ", b"")
+
+
 def test_objects_of_an_array_can_be_taken_over() -> None:
     """A reader of two levels at once hands over both."""
     value = Value(b'[ {"a": 1} ]')

@@ -136,7 +136,10 @@ class Fragment:
         try:
             return decode(data)
         except msgspec.DecodeError as error:
-            raise syntax_error(str(error), data, self._gaps) from None
+            raise self._misfit(error, data) from None
+
+    def _misfit(self, error: msgspec.DecodeError, data: bytes) -> MalformedRequest:
+        return syntax_error(str(error), data, self._gaps)
 
     def keep(self) -> int:
         """Leave out the long string or white space at its end, if there is one.
@@ -145,11 +148,19 @@ class Fragment:
             Where that begins.
 
         Raises:
-            MalformedRequest: When it goes on for too long without a comma.
+            MalformedRequest: When it does not fit so far, or goes on for too long
+                without a comma.
         """
         begins = len(self._text.rstrip(_SPACE)) if self.quote < 0 else self.quote
+        try:
+            _ANY.decode(self._prefix + self._text)
+        except msgspec.DecodeError as error:
+            if "truncated" not in str(error):
+                raise self._misfit(error, self._prefix + self._text) from None
         if begins > _LONGEST * WINDOW:
-            raise self._endless()
+            if self._text[-1] in _DIGITS:
+                raise number_too_long()
+            raise MalformedRequest("too_deep", "nested too deep")
         return begins
 
     def skip(self, begins: int, missing: int) -> None:
@@ -158,18 +169,6 @@ class Fragment:
         self._kept = self._text[:begins] + stands
         place = len(self._prefix) + len(self._kept)
         self._gaps.append((place, missing - len(stands)))
-
-    def _endless(self) -> MalformedRequest:
-        """Say what goes on for so long without a comma."""
-        data = self._prefix + self._text
-        try:
-            _ANY.decode(data)
-        except msgspec.DecodeError as error:
-            if "truncated" not in str(error):
-                return syntax_error(str(error), data, self._gaps)
-        if self._text[-1] in _DIGITS:
-            return number_too_long()
-        return MalformedRequest("too_deep", "nested too deep")
 
 
 def number_too_long() -> MalformedRequest:

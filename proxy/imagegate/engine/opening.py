@@ -11,8 +11,9 @@ from imagegate.engine.strict import SMALL, check_keys, read_elements, too_many
 from imagegate.engine.value import Value
 from imagegate.engine.walk import Walk
 
-# Opened values below the levels above: some 50 MB of memory, and a second.
-MAX_NODES: Final = 100_000
+# Values opened all the way down: half a second. The lists of a hundred tools of an
+# MCP server have some ten thousand.
+MAX_NODES: Final = 50_000
 # How often a body may be gone through for long values in long values. A picture
 # that is a member of a member of a tool takes four times.
 MAX_PASSES: Final = 16
@@ -86,14 +87,18 @@ class Opener:
         Raises:
             MalformedRequest: For too many values, and what opening one finds.
         """
-        stack = [value]
+        stack = [(value, False)]
         while stack:
-            node = stack.pop()
+            node, done = stack.pop()
+            if done:
+                node.freeze()
+                continue
             if known is not None:
                 node.known = known
             if not node.opened:
                 yield from self.level(node)
-            stack += self.containers(node)
+            stack.append((node, True))
+            stack += [(child, False) for child in self.containers(node)]
             if look is not None:
                 yield from look(node)
             if self._work >= _STRIDE:

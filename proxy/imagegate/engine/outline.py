@@ -7,7 +7,9 @@ JSON; what is found in it then means nothing, and no decoder accepts it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final
 
 from imagegate.engine.errors import MalformedRequest
@@ -67,18 +69,16 @@ class Outline:
             Where it stands, 0 when there is none after the first byte; and what
             stands outside strings before it.
         """
-        parts, at, last = self._parts, self._length, len(self._parts) - 1
-        if self.open:
-            at -= len(parts[last]) + 1
-            last -= 1
-        while last >= 0:
-            at -= len(parts[last])
-            comma = parts[last].rfind(b",")
-            if comma >= 0:
-                return at + comma, b"".join((*parts[:last:2], parts[last][:comma]))
-            at -= len(parts[last - 1]) + 2
-            last -= 2
-        return 0, b""
+        # What is in strings, with their quotes, moves what is outside.
+        last = len(self._parts) - self.open
+        outside = self._parts[:last:2]
+        joined = b"".join(outside)
+        comma = joined.rfind(b",")
+        if comma < 0:
+            return 0, b""
+        before = bisect_right(list(accumulate(map(len, outside))), comma)
+        moved = sum(map(len, self._parts[1 : 2 * before : 2])) + 2 * before
+        return comma + moved, joined[:comma]
 
 
 def structure(outside: bytes) -> int:

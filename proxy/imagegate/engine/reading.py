@@ -33,6 +33,8 @@ _ITEM_KINDS: Final[Mapping[str, CarrierKind]] = {
 }
 # What is no array of items, and no object that chooses a tool.
 _PLAIN: Final = (None, "null", "string")
+# A special item costs as much time as some opened values.
+_ITEM: Final = 5
 _ARRAY: Final = (None, "null", "array")
 _NO_OBJECT: Final = frozenset(b'["tfn-0123456789')
 # Up to this size a second look at the items costs less than a first at each member.
@@ -208,7 +210,8 @@ class Reading:
         for value in item.containers():
             if value is not tools and (yield from _may_hide_tools(value)):
                 yield from self.toolbox.search(value)
-        yield from self._opener.pause()
+        item.freeze()
+        yield from self._opener.pause(_ITEM)
 
     def _read_choice(self, holder: Value) -> Iterator[None]:
         choice = holder.members()["tool_choice"]

@@ -36,6 +36,9 @@ _MAX_KEYS: Final = 4_000
 # No type has a name of more than forty bytes; looking at a long one takes long.
 _MAX_TYPE: Final = 1_024
 
+# An element of an unknown array costs as much time as some opened values.
+_ELEMENT: Final = 5
+
 IMAGE_TOOL: Final = "image_generation"
 # fmt: off
 # The fields of the image tool, current and deprecated, and what they hold.
@@ -186,6 +189,7 @@ class Toolbox:
         yield from self._opener.level(value)
         tools = []
         for element in self._opener.containers(value):
+            yield from self._opener.pause(_ELEMENT)
             if element.kind == "array":
                 yield from self.read_unknown(element)
                 continue
@@ -194,7 +198,6 @@ class Toolbox:
             kind = _type(element)
             if kind is not None:
                 tools.append(Tool(element, kind))
-            yield from self._opener.pause()
         self._carry(pointer, "unknown", tools)
         for tool in tools:
             yield from self._read_in(tool)

@@ -71,6 +71,8 @@ _HARMLESS: Final = frozenset(b'"tfn')
 _QUOTE: Final = ord('"')
 _STRING: Final = msgspec.json.Decoder(str)
 _SCALAR: Final = msgspec.json.Decoder(bool | str | None)
+# What is copied to be written sooner.
+_SHORT: Final = 1 << 18
 _NO_KEYS: Final[frozenset[str]] = frozenset()
 
 
@@ -92,6 +94,7 @@ class Value:
         path: Its pointer as a chain of tokens, the last outermost.
         raw: The bytes it came in; only the first of them when it was read opened.
         known: The keys that no member of this object may merely resemble.
+        frozen: Whether `raw` is what is to be sent of an opened value.
         where: The long text that it stands in, and where, as far as that is known.
     """
 
@@ -101,6 +104,7 @@ class Value:
         "_inner",
         "_members",
         "_row",
+        "frozen",
         "kind",
         "known",
         "path",
@@ -119,6 +123,7 @@ class Value:
         self.raw = raw
         self.kind: Kind = _KINDS.get(memoryview(raw)[0], "number")
         self.known = known
+        self.frozen = False
         self.where: tuple[bytes, int] | None = None
         # No reference to the parent: a cycle would keep megabytes until the
         # garbage collector comes by.
@@ -159,7 +164,7 @@ class Value:
     @property
     def opened(self) -> bool:
         """Whether it has been taken apart, and so is written compactly."""
-        return self._row is not None or self._elements is not None
+        return self.frozen or self._row is not None or self._elements is not None
 
     def text(self) -> str | None:
         """The string it stands for; None when it is no string."""
@@ -323,7 +328,7 @@ class Value:
     def write(self, out: list[Piece], changes: Changes | None = None) -> None:
         """Append what is to be sent in its place."""
         if changes is None:
-            if not self.opened:
+            if self.frozen or not self.opened:
                 out.append(self.raw)
                 return
             changes = _UNCHANGED
@@ -335,6 +340,19 @@ class Value:
             _write_elements(self.elements(), changes, out)
         else:
             out.append(changes.created() or self.raw)
+
+    def freeze(self) -> None:
+        """Spell it now, as far as that is no long copy, and forget what is in it.
+
+        Whatever was opened in pieces is written at once, so that must be fast. Who
+        looks into it again opens it again.
+        """
+        out: list[Piece] = []
+        self.write(out)
+        if sum(map(len, out)) <= _SHORT:
+            self.raw, self.frozen = b"".join(out), True
+            self._row = self._members = self._elements = None
+            self._asked, self._inner = {}, _NOTHING
 
     def _write_members(self, out: list[Piece], changes: Changes) -> None:
         row, below = self._open(), changes.below
@@ -385,15 +403,19 @@ def _write_elements(
     below = changes.below
     if below and not below.keys() <= set(map(str, range(len(elements)))):
         raise LookupError("an edit points at an element that is not there")
-    separator = b"["
+    begins = len(out)
     for index, value in enumerate(elements):
         change = below.get(str(index)) if below else None
-        if change is not None and change.here is DELETE:
-            continue
-        out.append(separator)
-        value.write(out, change)
-        separator = b","
-    out.append(b"]" if separator == b"," else b"[]")
+        if change is None and (value.frozen or not value.opened):
+            out += (b",", value.raw)
+        elif change is None or change.here is not DELETE:
+            out.append(b",")
+            value.write(out, change)
+    if len(out) == begins:
+        out.append(b"[]")
+    else:
+        out[begins] = b"["
+        out.append(b"]")
 
 
 def pointer_to_param(pointer: str) -> str:
