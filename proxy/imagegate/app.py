@@ -24,6 +24,7 @@ from imagegate import log
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
 from imagegate.middleware import Identify, Limits, PolicyMiddleware, anonymous
+from imagegate.seen import MemorySeen, Seen
 from imagegate.upstream.client import Client, UpstreamError
 from imagegate.upstream.forwarder import Deadlines, Forwarder, Upstream
 from imagegate.upstream.sockets import SocketClient
@@ -50,6 +51,7 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
     audit: Audit,
     identify: Identify = anonymous,
     limits: Limits | None = None,
+    seen: Seen | None = None,
     deadlines: Deadlines | None = None,
     sockets: SocketClient | None = None,
 ) -> ASGIApp:
@@ -62,9 +64,11 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
         audit: Where records go; closed last.
         identify: Says who asks.
         limits: How much of a request is taken.
+        seen: Keeps what was judged, for requests that refer to it.
         deadlines: How long each wait may take.
         sockets: Opens WebSockets.
     """
+    seen = seen or MemorySeen()
     governed: dict[str, ASGIApp] = {
         prefix: PolicyMiddleware(
             Forwarder(client, upstream, deadlines=deadlines, sockets=sockets),
@@ -72,11 +76,12 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
             audit=audit,
             identify=identify,
             limits=limits,
+            seen=seen,
         )
         for prefix, upstream in upstreams.items()
     }
     credentials = [upstream.credential for upstream in upstreams.values()]
-    return _Gateway(_health(gate, audit), governed, [client, *credentials, audit])
+    return _Gateway(_health(gate, audit), governed, [client, *credentials, seen, audit])
 
 
 class _Closable(Protocol):

@@ -676,3 +676,43 @@ def test_a_metrics_port_that_is_taken_is_one_line() -> None:
     assert ran.returncode == 4
     assert f"metrics: 127.0.0.1:{port}: " in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_conversation_goes_on_whichever_worker_takes_it(
+    start: Start, workers: str
+) -> None:
+    gateway = start("--workers", workers)
+
+    response = ask(gateway)
+    for _ in range(6):
+        response = ask(gateway, previous_response_id=response.id)
+
+    with pytest.raises(openai.PermissionDeniedError, match="not made through"):
+        ask(gateway, previous_response_id="resp_elsewhere")
+
+
+def test_what_was_judged_outlives_the_gateway_in_a_file(
+    start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "seen.db"
+    first = start(IMAGEGATE_STATE_FILE=str(file))
+    response = ask(first)
+    assert first.end() == 0
+
+    again = start(IMAGEGATE_STATE_FILE=str(file), IMAGEGATE_LISTEN_WORKERS="2")
+    assert ask(again, previous_response_id=response.id).output
+
+
+def test_a_file_that_is_something_else_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "seen.db"
+    file.write_bytes(b"something else entirely" * 100)
+
+    for workers in ("1", "2"):
+        ran = run(
+            "--policy", "standard", "--upstream", "https://api.openai.com",
+            "--port", "0", "--workers", workers, IMAGEGATE_STATE_FILE=str(file),
+        )  # fmt: skip
+        assert ran.returncode == 4
+        assert f"state: {file}: " in ran.stderr
+        assert "Traceback" not in ran.stderr

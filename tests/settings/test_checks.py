@@ -270,3 +270,11 @@ def test_everything_wrong_with_a_price_table_is_said(tmp_path: Path) -> None:
     table.unlink()
     missing = read({"IMAGEGATE_AUDIT_PRICES": str(table)})
     assert found(missing) == [("unreadable-file", "audit.prices")]
+
+
+def test_a_file_for_what_was_judged_has_a_directory(tmp_path: Path) -> None:
+    def check(file: Path) -> list[tuple[str, str]]:
+        return found(read({"IMAGEGATE_STATE_FILE": str(file)}))
+
+    assert check(tmp_path / "seen.db") == []
+    assert check(tmp_path / "none" / "seen.db") == [("no-directory", "state.file")]

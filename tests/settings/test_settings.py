@@ -436,7 +436,7 @@ DOCUMENTS = st.fixed_dictionaries(
         if key.path not in ("listen.tls_certificate", "listen.tls_key")
         and key.path not in ("listen.host", "pool.authorities")
         and key.path not in ("audit.directory", "audit.mode", "audit.stdout")
-        and key.path not in ("audit.hash_key", "audit.prices")
+        and key.path not in ("audit.hash_key", "audit.prices", "state.file")
     },
 )
 

@@ -246,6 +246,11 @@ class Exchange:
             self._answer.base = base
 
     @property
+    def response_id(self) -> str | None:
+        """What the answer calls itself, as soon as it has said so."""
+        return self._answer.response_id
+
+    @property
     def observing(self) -> bool:
         """Whether anything is read of the answer."""
         return self._scanner is not None

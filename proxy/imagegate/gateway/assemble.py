@@ -22,8 +22,14 @@ from imagegate.engine.prices import read_prices
 from imagegate.gates import read_gate
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Limits
+from imagegate.seen import MemorySeen, Seen, SqliteSeen
 from imagegate.server.socket import SocketLimits
-from imagegate.settings import AuditSettings, Settings, UpstreamSettings
+from imagegate.settings import (
+    AuditSettings,
+    Settings,
+    StateSettings,
+    UpstreamSettings,
+)
 from imagegate.settings.checks import read_hash_key
 from imagegate.settings.credential import FromEnvironment, FromFile, Pass
 from imagegate.upstream.credentials import (
@@ -84,6 +90,7 @@ def assemble(
         client=client_of(settings),
         audit=sink if metrics is None else Counted(sink, metrics),
         limits=limits_of(settings),
+        seen=seen_of(settings.state),
         deadlines=settings.deadlines,
         sockets=SocketClient(settings.sockets, authorities=settings.pool.authorities),
     )
@@ -123,6 +130,17 @@ def audit_of(settings: AuditSettings) -> Sink:
     log.info("imagegate.audit", file=str(journal.file), mode=settings.mode)
     sink: Sink = Tee(journal, stream) if stream and stdout == "records" else journal
     return Sieve(sink, burst=settings.burst)
+
+
+def seen_of(settings: StateSettings) -> Seen:
+    """Return what keeps judged requests.
+
+    Raises:
+        SightLost: When the file is none of ours, or cannot be opened.
+    """
+    if settings.file is None:
+        return MemorySeen()
+    return SqliteSeen(settings.file, days=settings.days)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
 
 from imagegate import log
-from imagegate.gateway.assemble import Plan, assemble, gate_of, socket_limits_of
+from imagegate.gateway.assemble import (
+    Plan,
+    assemble,
+    gate_of,
+    seen_of,
+    socket_limits_of,
+)
 from imagegate.gateway.measure import measured_here, measured_in_workers
 from imagegate.metrics import Metrics
+from imagegate.seen import SightLost
 from imagegate.server.listener import bind, url_of
 from imagegate.server.run import server_for
 from imagegate.server.workers import CannotStartError, Workers
@@ -39,9 +51,31 @@ def serve(plan: Plan) -> None:
             with measured_here(plan.settings.metrics) as metrics:
                 serve_here(plan, listening, lambda: announce(plan, listening), metrics)
         else:
-            with measured_in_workers(plan.settings.metrics) as on_ended:
-                asyncio.run(_serve_in_workers(plan, listening, on_ended))
+            with (
+                measured_in_workers(plan.settings.metrics) as on_ended,
+                remembering_together(plan) as shared,
+            ):
+                asyncio.run(_serve_in_workers(shared, listening, on_ended))
     log.info("imagegate.stopped")
+
+
+@contextlib.contextmanager
+def remembering_together(plan: Plan) -> Iterator[Plan]:
+    """Let workers share what they have judged, at least for as long as they run.
+
+    Raises:
+        CannotServeError: When the file that they are to share cannot be opened.
+    """
+    settings = plan.settings
+    with tempfile.TemporaryDirectory(prefix="imagegate-state-") as directory:
+        file = settings.state.file or Path(directory, "seen.db")
+        state = msgspec.structs.replace(settings.state, file=file)
+        try:
+            asyncio.run(seen_of(state).close())
+        except SightLost as error:
+            raise CannotServeError(f"state: {error}") from None
+        settings = msgspec.structs.replace(settings, state=state)
+        yield msgspec.structs.replace(plan, settings=settings)
 
 
 def serve_here(
@@ -52,7 +86,10 @@ def serve_here(
 ) -> None:
     """Serve in this process."""
     settings = plan.settings
-    app = assemble(plan, os.environ, metrics)
+    try:
+        app = assemble(plan, os.environ, metrics)
+    except SightLost as error:
+        raise CannotServeError(f"state: {error}") from None
     server = server_for(app, settings.listen, settings.head, socket_limits_of(settings))
     server.on_started = on_started
     server.run_until_told(listening)

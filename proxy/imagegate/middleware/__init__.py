@@ -22,6 +22,7 @@ from imagegate.middleware.headers import without_overrides
 from imagegate.middleware.own import OwnPaths
 from imagegate.middleware.responder import Responder
 from imagegate.middleware.setup import Identify, Limits, Setup, anonymous
+from imagegate.seen import MemorySeen, Seen
 
 __all__ = ["Identify", "Limits", "PolicyMiddleware", "anonymous"]
 
@@ -37,6 +38,7 @@ class PolicyMiddleware:
         audit: Audit,
         identify: Identify = anonymous,
         limits: Limits | None = None,
+        seen: Seen | None = None,
         own_paths: Sequence[str] = (),
     ) -> None:
         """Wrap an application.
@@ -49,6 +51,8 @@ class PolicyMiddleware:
             audit: Where records go.
             identify: Says who asks.
             limits: How much of a request is taken.
+            seen: Keeps what was judged, for requests that refer to it; in memory
+                unless several processes are to share it.
             own_paths: Paths of the application that are none of the policy's
                 business, below any mount point: `/health`, or `/static/*` with all
                 that is below. They are neither judged nor recorded.
@@ -62,6 +66,7 @@ class PolicyMiddleware:
             audit=audit,
             identify=identify,
             limits=limits or Limits(),
+            seen=seen or MemorySeen(),
         )
         self._own = OwnPaths(own_paths)
 

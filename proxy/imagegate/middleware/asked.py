@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs
+
 import msgspec
 from starlette.types import Scope
 
@@ -34,6 +36,13 @@ def asked_in(scope: Scope) -> Asked:
     websocket = scope["type"] == "websocket" or _offers_websocket(head)
     door = find_door("WEBSOCKET" if websocket else scope["method"], path)
     return Asked(scope=scope, head=head, path=path, door=door, for_websocket=websocket)
+
+
+def api_version_of(scope: Scope) -> str | None:
+    """Return the version that the query names, of which there may be only one."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    named = parse_qs(query, keep_blank_values=True).get("api-version", [])
+    return named[0] if len(named) == 1 else None
 
 
 def _offers_websocket(head: Head) -> bool:

@@ -133,6 +133,19 @@ class Conversation:
             )
             talk.stop("upstream_error", _FAILED)
 
+    async def _stop_well(self, talk: Talk, scope: Scope) -> None:
+        """When the server stops, let what is being made be finished."""
+        told: asyncio.Event | None = scope["extensions"].get(STOPPING)
+        if told is None:
+            return
+        await told.wait()
+        talk.wind_up()
+        await talk.stopped.wait()
+        with contextlib.suppress(Unwanted):
+            await talk.client.close(RESTART)
+
+    # -- the end ----------------------------------------------------------------
+
     async def _until_over(self, talk: Talk, app: asyncio.Future[None]) -> None:
         """Wait until the application ends; one that has to has a moment for it."""
         stopped = asyncio.ensure_future(talk.stopped.wait())

@@ -15,6 +15,7 @@ from imagegate.engine.records import CompletionRecord
 from imagegate.middleware.cancelling import cancel_response
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line, Unwanted
+from imagegate.middleware.recall import Recall
 from imagegate.middleware.relay import BrokenOff, Relay
 from imagegate.middleware.setup import Setup
 
@@ -39,11 +40,18 @@ def extended(scope: Scope) -> tuple[Scope, dict[str, Any]]:
 class Passage:
     """One exchange from its decision to its end; one use."""
 
-    def __init__(self, setup: Setup, exchange: Exchange, journal: Journal) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        exchange: Exchange,
+        journal: Journal,
+        recall: Recall | None = None,
+    ) -> None:
         self._app = setup.app
         self._limits = setup.limits
         self._exchange = exchange
         self._journal = journal
+        self._recall = recall
 
     async def unseen(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a WebSocket go on at a door that the operator opened unseen."""
@@ -68,7 +76,8 @@ class Passage:
         """
         scope, outcome = extended(scope)
         limit = self._limits.answer
-        relay = Relay(self._exchange, self._journal, line, send, limit=limit)
+        parts = self._exchange, self._journal, line, send, self._recall
+        relay = Relay(*parts, limit=limit)
         failure = await self._run(scope, line, relay)
         try:
             how = _ended(failure, line, relay, outcome.get("ended"))

@@ -23,6 +23,7 @@ from imagegate.middleware.headers import Head, head_of, tokens
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line, Unwanted
 from imagegate.middleware.observer import Observer
+from imagegate.middleware.recall import Recall
 
 _PAST_THE_OBSERVER: Final = ("http.response.pathsend", "http.response.zerocopysend")
 """Messages by which the server sends bytes that were never here."""
@@ -43,6 +44,7 @@ class Relay:
         journal: Its records.
         line: The client's end.
         send: The server's.
+        recall: What the answer is remembered by.
         limit: How many bytes of an encoded answer are decoded.
 
     Attributes:
@@ -55,12 +57,13 @@ class Relay:
         first_byte_ms: When the first piece of the body came.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an answer passes on its way
         self,
         exchange: Exchange,
         journal: Journal,
         line: Line,
         send: Send,
+        recall: Recall | None = None,
         *,
         limit: int,
     ) -> None:
@@ -75,6 +78,7 @@ class Relay:
         self._journal = journal
         self._line = line
         self._send = send
+        self._recall = recall
         self._observer = Observer(exchange, limit)
         self._begun = False
         self._streams = False
@@ -138,9 +142,12 @@ class Relay:
         data = piece if isinstance(piece, bytes) else bytes(piece)
         if data and self.first_byte_ms is None:
             self.first_byte_ms = self._journal.elapsed()
-        fed = await self._observer.take(data, last=self._is_last(message, len(data)))
+        last = self._is_last(message, len(data))
+        fed = await self._observer.take(data, last=last)
         if fed.cancel is not None:
             self.cancel = fed.cancel
+        if self._recall is not None and self._recall.listening:
+            await self._recall.take(data, self._exchange.response_id, last=last)
         if fed.records and not await self._recorded(fed):
             return
         if fed.cut is not None:

@@ -16,9 +16,10 @@ from imagegate.engine.body import Body
 from imagegate.engine.decision import Forward, Rewrite
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.exchange import Ended, Exchange, Ruling
+from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context
 from imagegate.engine.refusal import Refusal
-from imagegate.middleware.asked import Asked
+from imagegate.middleware.asked import Asked, api_version_of
 from imagegate.middleware.conversation import Conversation
 from imagegate.middleware.denial import (
     CLIENT_LEFT,
@@ -28,11 +29,12 @@ from imagegate.middleware.denial import (
     not_recorded,
 )
 from imagegate.middleware.headers import describing, pairs, without_overrides
-from imagegate.middleware.intake import Gone
+from imagegate.middleware.intake import Gone, stepwise
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line
 from imagegate.middleware.passage import Passage
 from imagegate.middleware.paths import retold
+from imagegate.middleware.recall import Recall
 from imagegate.middleware.setup import Setup
 from imagegate.middleware.taking import Taking
 from imagegate.middleware.trace import trace_of
@@ -60,6 +62,7 @@ class Responder:
         self._send = send
         self._journal = Journal(setup.audit, uuid.uuid4().hex)
         self._taking = Taking(setup, asked, receive)
+        self._recall: Recall | None = None  # of a request that was judged
         self._data: bytes | None = None  # the body that goes on, if it was judged
 
     async def respond(self) -> None:
@@ -85,7 +88,7 @@ class Responder:
         fault = FAILED
         how: Ended = "refused"
         try:
-            return *self._decided(await self._taking.take()), how
+            return *await self._decided(await self._taking.take()), how
         except MalformedRequest as error:
             # A new one: what was raised holds on to the body by its traceback.
             fault = MalformedRequest(
@@ -98,10 +101,16 @@ class Responder:
         exchange = self._exchange()
         return exchange, exchange.malformed(fault), how
 
-    def _decided(self, body: Body | None) -> tuple[Exchange, Ruling]:
+    async def _decided(self, body: Body | None) -> tuple[Exchange, Ruling]:
         """Decide, and write the body that goes on."""
-        exchange = self._exchange()
-        ruling = exchange.request(body, pairs(self._asked.head))
+        gate, context = self._setup.gate, self._context()
+        exchange, prints = Exchange(gate, context), Fingerprints()
+        if body is not None:
+            prints = await stepwise(gate.fingerprint(context, body))
+        head, recall = pairs(self._asked.head), Recall(self._setup, context)
+        seen = await recall.look(body)
+        ruling = exchange.request(body, head, seen=seen, fingerprints=prints)
+        self._recall = recall
         if body is not None and ruling.refusal is None:
             decision = ruling.decision
             edits = decision.edits if isinstance(decision, Rewrite) else ()
@@ -122,6 +131,7 @@ class Responder:
             trace_id=trace.trace_id,
             span_id=trace.span_id,
             bytes_in=self._taking.size,
+            api_version=api_version_of(self._scope),
         )
 
     def _log_failure(self, error: Exception) -> None:
@@ -160,7 +170,9 @@ class Responder:
             raise
         seen = not isinstance(ruling.decision, Forward) or ruling.decision.inspected
         scope = self._told(ruling) if seen else self._untold()
-        passage = Passage(self._setup, exchange, self._journal)
+        if self._recall is not None:
+            await self._recall.decided(ruling)
+        passage = Passage(self._setup, exchange, self._journal, self._recall)
         if scope["type"] == "websocket" and seen:
             await self._converse(exchange, scope)
             return

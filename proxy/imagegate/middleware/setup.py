@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Scope
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
 from imagegate.engine.policy import ANONYMOUS, Principal
+from imagegate.seen import Seen
 
 Identify = Callable[[Scope], Awaitable[Principal]]
 """Says who asks, from the head of a request; raises `MalformedRequest` to refuse."""
@@ -48,6 +49,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     audit: Audit
     identify: Identify
     limits: Limits
+    seen: Seen
 
 
 async def anonymous(scope: Scope) -> Principal:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Protocol, TypeAlias
+from typing import Protocol
 
 import msgspec
 
 from imagegate.engine.policy import Principal
-
-Settings: TypeAlias = Mapping[str, str | int | None]
-
-MOST_TOOLS: Final = 32
-"""Kept of one sight; state that holds more is not taken for seen."""
+from imagegate.engine.records import Settings
 
 
 class Sight(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from imagegate.settings.model import (
     MetricsSettings,
     Pool,
     Settings,
+    StateSettings,
     UpstreamSettings,
 )
 from imagegate.settings.problems import SettingsProblem
@@ -25,6 +26,7 @@ __all__ = [
     "Reading",
     "Settings",
     "SettingsProblem",
+    "StateSettings",
     "UpstreamSettings",
     "read_settings",
     "show",

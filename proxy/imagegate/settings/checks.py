@@ -44,6 +44,7 @@ def check_settings(
         _check_audit(settings),
         _check_records(settings),
         _check_metrics(settings),
+        _check_state(settings),
     )
     return [
         SettingsProblem(
@@ -189,6 +190,13 @@ def _check_metrics(settings: Settings) -> Found:
     if metrics.port and (metrics.host, metrics.port) == (listen.host, listen.port):
         message = "metrics have a port of their own: this one is the gateway's"
         yield "same-port", "metrics.port", message
+
+
+def _check_state(settings: Settings) -> Found:
+    file = settings.state.file
+    if file is not None and not file.parent.is_dir():
+        message = f"there is no directory {file.parent} for {file.name}"
+        yield "no-directory", "state.file", message
 
 
 def _check_credentials(settings: Settings, environ: Mapping[str, str]) -> Found:

@@ -77,6 +77,19 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     files: Options = msgspec.field(default_factory=Options)
 
 
+class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of judged requests, for those that refer to them later.
+
+    Attributes:
+        file: A SQLite file, which restarts and other gateways on this machine then
+            share; without one it is kept for as long as the gateway runs.
+        days: How long it is kept; providers keep a response for thirty.
+    """
+
+    file: Path | None = None
+    days: float = 30.0
+
+
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where Prometheus finds the metrics.
 
@@ -103,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         sockets: What holds for WebSockets, at both ends.
         audit: Where records go.
         metrics: Where Prometheus finds the metrics.
+        state: What is kept of judged requests.
     """
 
     policy: str
@@ -115,3 +129,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sockets: Sockets = msgspec.field(default_factory=Sockets)
     audit: AuditSettings = msgspec.field(default_factory=AuditSettings)
     metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
+    state: StateSettings = msgspec.field(default_factory=StateSettings)

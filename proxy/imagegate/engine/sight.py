@@ -1,0 +1,86 @@
+"""What a request leaves at the provider, and whether that may be referred to later.
+
+The word `seen` lets a request refer to a response or a conversation that was made by
+judged requests. What such state holds is known from the decisions that made it. Under
+the same policy it may be referred to as it is; under another one its image tools are
+judged again, and must pass without a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from imagegate.engine.body import IMAGE_TOOL, read_body_now
+from imagegate.engine.decide import Decider
+from imagegate.engine.decision import Block, Rewrite
+from imagegate.engine.paths import put
+from imagegate.engine.records import MAX_ENTRIES, DecisionRecord, Settings
+from imagegate.engine.request import Request
+from imagegate.engine.scene import PATHS
+from imagegate.engine.state import references
+from imagegate.engine.surface import DOORS, Match
+
+_CREATE: Final = next(door for door in DOORS if door.name == "responses.create")
+
+
+def refers_to(decider: Decider, request: Request) -> tuple[str, ...]:
+    """Return the ids that a request refers to, where the policy asks for seen ones."""
+    body = request.body
+    if body is None or request.match.door.reading != "responses":
+        return ()
+    page = decider.book.page(request.principal, request.date)
+    books = (page.acting, page.watched or page.acting)
+    return tuple(
+        name
+        for _, stance, name in references(request, body)
+        if name and any(book.rules.stance(stance)[0] == "seen" for book in books)
+    )
+
+
+def left_by(
+    record: DecisionRecord, inherited: Iterable[Sequence[Settings]] = ()
+) -> tuple[Settings, ...] | None:
+    """Return the image tools of the state that a request leaves; None for too many.
+
+    Args:
+        record: Of the decision.
+        inherited: The tools of the state that it refers to.
+    """
+    if not record.whole or record.tools_count > len(record.tools):
+        return None
+    found: list[Settings] = [tool.enforced for tool in record.tools if tool.sent]
+    for tools in inherited:
+        found += [tool for tool in tools if tool not in found]
+    return tuple(found) if len(found) <= MAX_ENTRIES else None
+
+
+def passes(decider: Decider, request: Request, tools: Sequence[Settings]) -> bool:
+    """Tell whether image tools would pass today as they are, whoever sends them now.
+
+    Args:
+        decider: The policy.
+        request: Who asks, when, and through which family of doors.
+        tools: Their settings as they were sent.
+    """
+    made = {"tools": [_tool(settings) for settings in tools]}
+    body = read_body_now(msgspec.json.encode(made), places=_CREATE.places)
+    asked = Request(
+        match=Match(door=_CREATE, family=request.match.family),
+        date=request.date,
+        body=body,
+        principal=request.principal,
+    )
+    decision = decider.decide(asked)
+    if isinstance(decision, Rewrite):
+        return not any(c.pointer.startswith("/tools") for c in decision.changes)
+    return not isinstance(decision, Block)
+
+
+def _tool(settings: Settings) -> dict[str, Any]:
+    made: dict[str, Any] = {"type": IMAGE_TOOL}
+    for name, value in settings.items():
+        put(made, PATHS.get(name, (name,)), value)
+    return made

@@ -1,0 +1,125 @@
+"""What of the provider's state a request may refer to, and what it leaves there.
+
+What a store cannot be asked is unseen, and so refused; what it cannot keep is unseen
+later. Neither stops anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from imagegate import log
+from imagegate.engine.body import Body
+from imagegate.engine.exchange import Ruling
+from imagegate.engine.gate import Context
+from imagegate.engine.records import Settings
+from imagegate.engine.request import Request
+from imagegate.engine.sight import left_by, passes, refers_to
+from imagegate.engine.surface import Match
+from imagegate.middleware.setup import Setup
+from imagegate.seen import Sight, SightLost, allowed
+
+_ANSWERS: Final = ("responses.create", "agents.responses")
+"""Doors whose answers are responses of the request's own making."""
+_BEGINS: Final = "conversations.create"
+_ADDS: Final = ("conversations.items.create", "conversations.update")
+_MOST: Final = 64 * 1024
+
+
+class _Made(msgspec.Struct):
+    id: str
+
+
+class Recall:
+    """The memory of one request; one use.
+
+    Attributes:
+        listening: What the answer calls itself is wanted.
+    """
+
+    def __init__(self, setup: Setup, context: Context) -> None:
+        self._store = setup.seen
+        self._gate = setup.gate
+        self._context = context
+        self._found: Mapping[str, Sight] = {}
+        self._left: tuple[Settings, ...] | None = None
+        self._answer: bytearray | None = None
+        self.listening = False
+
+    async def look(self, body: Body | None) -> frozenset[str]:
+        """Return the ids of state that this request may refer to."""
+        match = self._context.match
+        if match is None or body is None:
+            return frozenset()
+        request = self._request(match, body)
+        named = refers_to(self._gate.decider, request)
+        if match.door.name in _ADDS:
+            named = (match.params.get("conversation_id", ""),)
+        if named:
+            await self._find(named)
+
+        def fit(tools: tuple[Settings, ...]) -> bool:
+            return passes(self._gate.decider, request, tools)
+
+        return allowed(self._found, self._gate.digest, fit)
+
+    async def decided(self, ruling: Ruling) -> None:
+        """Take note of what the request leaves in the conversation that it is in."""
+        sights = (sight.tools for sight in self._found.values())
+        self._left = left_by(ruling.record, sights)
+        references = ruling.record.references
+        named = {x.id for x in references if x.kind == "conversation" and x.seen}
+        match = self._context.match
+        door = "" if match is None else match.door.name
+        if door in _ADDS:
+            named |= self._found.keys()
+        if door == _BEGINS:
+            self._answer = bytearray()
+        self.listening = door == _BEGINS or door in _ANSWERS
+        await self._note(*filter(None, named))
+
+    async def take(self, piece: bytes, response_id: str | None, *, last: bool) -> None:
+        """Take note of what was made, as soon as the answer says its name.
+
+        Args:
+            piece: Of the answer; of a conversation's, nothing else is read.
+            response_id: What the answer calls itself, if that is known by now.
+            last: Nothing follows.
+        """
+        name = response_id
+        if self._answer is not None:
+            self._answer += piece
+            self.listening = len(self._answer) <= _MOST
+            name = _name_in(self._answer) if last and self.listening else None
+        if name is not None:
+            self.listening = False
+            await self._note(name)
+
+    def _request(self, match: Match, body: Body) -> Request:
+        who, date = self._context.principal, self._context.date
+        return Request(match=match, date=date, body=body, principal=who)
+
+    async def _find(self, named: tuple[str, ...]) -> None:
+        try:
+            self._found = await self._store.find(self._context.principal, named)
+        except SightLost as error:
+            log.warning("imagegate.seen_not_asked", reason=str(error))
+
+    async def _note(self, *names: str) -> None:
+        if not names or self._left is None:
+            return
+        sight = Sight(self._gate.digest, self._left)
+        try:
+            await self._store.note(self._context.principal, names, sight)
+        except SightLost as error:
+            log.warning("imagegate.seen_not_kept", reason=str(error))
+
+
+def _name_in(answer: bytearray) -> str | None:
+    try:
+        return msgspec.json.decode(answer, type=_Made).id
+    except msgspec.MsgspecError:
+        return None
