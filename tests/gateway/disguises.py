@@ -36,7 +36,7 @@ TEXTS: list[Callable[[str], str]] = [
     lambda text: f'{text[:-1]},"temperature":-Infinity}}',
     lambda text: f'{text[:-1]},"temperature":1e999}}',
     lambda text: f'{text[:-1]},"a":{"[" * 3_000}{"]" * 3_000}}}',
-    lambda text: f'{{"a":{"[" * 150}{text}{"]" * 150}}}',
+    lambda _: f'{{"a":{"[" * 150}{BAD}{"]" * 150}}}',
     lambda text: f'{text[:-1]},"user":"\\ud800"}}',
     lambda text: f"\ufeff{text}",
     lambda text: f"{text}\0",
