@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -215,14 +213,37 @@ def test_an_event_waits_until_its_blank_line(newline: str) -> None:
     assert plain.waits(text, len(text) - late - 1)
 
 
-def test_a_stream_whose_deltas_change_is_learned_anew() -> None:
-    """What they have in common is what the next ones are known by."""
+def test_deltas_of_several_kinds_are_known_at_once() -> None:
+    """Audio and its transcript come by turns; a few kinds are remembered."""
     plain = learned("\n")
-    other = sse({"type": "response.refusal.delta", "delta": "x"})
-    event = plain.event(other, 0)
+    for number in range(20):
+        kind = f"response.{'abcdefghijklmnopqrst'[number]}.delta"
+        for value in ({"n": 1, "delta": "x"}, {"n": 2, "delta": "y"}):
+            event = plain.event(sse({"type": kind, **value}), 0)
+            assert event is not None
+            assert plain.learn(event)
+        many = sse(*({"type": kind, "n": n, "delta": "z"} for n in range(99)))
+
+        assert plain.skip(many, 0) == len(many)
+    assert plain.skip(deltas(2), 0) == 0
+
+
+def test_kinds_may_alternate() -> None:
+    """Each is known again when it comes back."""
+    plain, audio = learned("\n"), {"type": "response.audio.delta", "n": 1, "delta": ""}
+    for value in (audio, delta("x", sequence_number=7), audio):
+        event = plain.event(sse(value), 0)
+        assert event is not None
+        assert plain.learn(event)
+        assert plain.skip(sse(*[value] * 50), 0) == 50 * len(sse(value))
+
+
+def test_what_deltas_have_in_common_is_what_the_next_are_known_by() -> None:
+    """Never less than that they are deltas."""
+    plain = learned("\n")
+    event = plain.event(sse(delta("x", n=1)), 0)
     assert event is not None
     assert plain.learn(event)
 
-    assert plain.skip(deltas(2), 0) == 0
-    assert plain.skip(other * 2, 0) == 2 * len(other)
-    assert re.search(rb"refusal", other)
+    assert plain.head.endswith(b'.delta","')
+    assert plain.skip(deltas(99), 0) == len(deltas(99))

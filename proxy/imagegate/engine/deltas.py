@@ -34,6 +34,7 @@ _BLANK: Final = {
 }
 
 _MORE: Final = 64  # bytes behind its type in which deltas may be alike
+_KINDS: Final = 8  # of deltas that are remembered; two may alternate
 _FEW: Final = 2560  # bytes in which deltas are faster told one by one
 _MOST: Final = 64 * 1024
 
@@ -63,6 +64,7 @@ class Plain:
         self.newline = newline
         self.late = 1 if newline == _CRLF else 0
         self.head = b""
+        self._heads: dict[bytes, bytes] = {}  # of each kind of delta
         self._match = _PLAIN[newline].match
         self._blank = newline * 2
         self._first = newline[:1]
@@ -88,11 +90,16 @@ class Plain:
         delta = _DELTA.match(event.string, event.start(1))
         if delta is None:
             return False
-        size = delta.end() - event.start()
-        text = event.string[event.start() : event.end(1)][: size + _MORE]
-        shared = _shared(text, self.head)
-        self.head = self.head[:shared] if shared >= size else text
-        self._seam = self._blank + self.head
+        text, start = event.string, event.start()
+        kind = text[start : delta.end()]
+        head = self._heads.get(kind, b"")
+        if not head or not text.startswith(head, start):
+            one = text[start : min(event.end(1), delta.end() + _MORE)]
+            head = one[: _shared(one, head)] if head else one
+            if len(self._heads) >= _KINDS:
+                self._heads.clear()
+            self._heads[kind] = head
+        self.head, self._seam = head, self._blank + head
         self._ends = self._seam.count(self.newline)
         return True
 
