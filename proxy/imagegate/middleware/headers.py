@@ -131,11 +131,11 @@ def describing(
     size: int | None,
     extra: Mapping[str, str | None],
     *,
-    json: bool = False,
+    kind: str | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """Describe the body that is sent, if any, and do what the decision says.
 
-    A JSON body was written by us, whose type is spelled in one way only.
+    A body that was judged was written by us: its type is spelled in one way only.
 
     An encoded answer could be relayed but has to be decoded to be observed, so
     none is asked for. It is said by name: a client such as httpx, left without the
@@ -143,9 +143,9 @@ def describing(
     """
     ours = {name.encode() for name in extra} | _FRAMING | {b"accept-encoding"}
     body = [] if size is None else [(b"content-length", b"%d" % size)]
-    if json:
+    if kind is not None:
         ours.add(b"content-type")
-        body.insert(0, (b"content-type", b"application/json"))
+        body.insert(0, (b"content-type", kind.encode()))
     kept = [item for item in without_overrides(headers) if item[0].lower() not in ours]
     set_by_us = [
         (name.encode(), value.encode())

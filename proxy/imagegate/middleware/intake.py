@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TypeVar
 
+import msgspec
 from starlette.types import Message, Receive
 
 from imagegate.engine.body import RESPONSES, TOP_KEYS, Body, read_body
 from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.form import Form, boundary_of, content_type, read_form
 from imagegate.engine.surface import Door
+from imagegate.engine.value import Edit
 from imagegate.middleware.encoding import coding_of, decode
 from imagegate.middleware.headers import Head, declared_length, tokens
 from imagegate.middleware.setup import Limits
@@ -84,18 +87,43 @@ def _check_size(size: int, limits: Limits) -> None:
         )
 
 
-async def read(data: bytes, head: Head, door: Door, limits: Limits) -> Body:
+class Read(msgspec.Struct, frozen=True, kw_only=True):
+    """A body that was read.
+
+    Attributes:
+        body: What is judged.
+        form: What it stands for, if it came as a form.
+    """
+
+    body: Body
+    form: Form | None = None
+
+    def written(self, edits: Sequence[Edit], boundary: str) -> tuple[bytes, str]:
+        """Write it with its changes, and say of what type it is then."""
+        if self.form is None:
+            return bytes(self.body.rewritten(edits)), "application/json"
+        return bytes(self.form.rewritten(edits, boundary)), content_type(boundary)
+
+
+async def read(data: bytes, head: Head, door: Door, limits: Limits) -> Read:
     """Decode and read a body, letting others run between the pieces.
 
     Raises:
         MalformedRequest: When it cannot be judged.
     """
-    _check_type(tokens(head, "content-type"))
+    boundary = None
+    if door.reading == "images":
+        boundary = boundary_of(", ".join(head.get("content-type", ())))
+    if boundary is None:
+        _check_type(tokens(head, "content-type"))
     coding = coding_of(tokens(head, "content-encoding"))
     if coding is not None:
         data = await stepwise(decode(data, coding, limit=limits.body))
+    if boundary is not None:
+        form = await stepwise(read_form(data, boundary))
+        return Read(body=form.body, form=form)
     places = door.places if door.reading != "none" else RESPONSES
-    return await stepwise(read_body(data, places=places, known=TOP_KEYS))
+    return Read(body=await stepwise(read_body(data, places=places, known=TOP_KEYS)))
 
 
 def _check_type(values: list[str]) -> None:
@@ -104,7 +132,7 @@ def _check_type(values: list[str]) -> None:
         return
     raise MalformedRequest(
         "unsupported_media_type",
-        "Content-Type must be application/json; only JSON can be judged here",
+        "Content-Type must be application/json; nothing else can be judged here",
         status=415,
     )
 

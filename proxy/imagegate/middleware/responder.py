@@ -12,7 +12,6 @@ from starlette.types import Receive, Scope, Send
 
 from imagegate import log
 from imagegate.audit import AuditUnavailableError
-from imagegate.engine.body import Body
 from imagegate.engine.decision import Forward, Rewrite
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.exchange import Ended, Exchange, Ruling
@@ -29,7 +28,7 @@ from imagegate.middleware.denial import (
     not_recorded,
 )
 from imagegate.middleware.headers import describing, pairs, without_overrides
-from imagegate.middleware.intake import Gone, stepwise
+from imagegate.middleware.intake import Gone, Read, stepwise
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line
 from imagegate.middleware.passage import Passage
@@ -64,6 +63,7 @@ class Responder:
         self._taking = Taking(setup, asked, receive)
         self._recall: Recall | None = None  # of a request that was judged
         self._data: bytes | None = None  # the body that goes on, if it was judged
+        self._type: str | None = None  # of what type it is
 
     async def respond(self) -> None:
         """Judge the request, and see its answer through.
@@ -101,8 +101,9 @@ class Responder:
         exchange = self._exchange()
         return exchange, exchange.malformed(fault), how
 
-    async def _decided(self, body: Body | None) -> tuple[Exchange, Ruling]:
+    async def _decided(self, read: Read | None) -> tuple[Exchange, Ruling]:
         """Decide, and write the body that goes on."""
+        body = None if read is None else read.body
         gate, context = self._setup.gate, self._context()
         exchange, prints = Exchange(gate, context), Fingerprints()
         if body is not None:
@@ -111,10 +112,12 @@ class Responder:
         seen = await recall.look(body)
         ruling = exchange.request(body, head, seen=seen, fingerprints=prints)
         self._recall = recall
-        if body is not None and ruling.refusal is None:
+        if read is not None and ruling.refusal is None:
             decision = ruling.decision
             edits = decision.edits if isinstance(decision, Rewrite) else ()
-            self._data = bytes(body.rewritten(edits))
+            # Nobody who made the request could know this name.
+            boundary = f"imagegate-{uuid.uuid4().hex}"
+            self._data, self._type = read.written(edits, boundary)
         return exchange, ruling
 
     def _exchange(self) -> Exchange:
@@ -200,7 +203,7 @@ class Responder:
         extra = rewrite.headers if isinstance(rewrite, Rewrite) else {}
         bodiless = not read and self._scope.get("method", "GET") in _BODILESS
         size = None if bodiless else len(self._data or b"")
-        headers = describing(self._scope["headers"], size, extra, json=read)
+        headers = describing(self._scope["headers"], size, extra, kind=self._type)
         return {**retold(self._scope, self._asked.path), "headers": headers}
 
     def _untold(self) -> Scope:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from starlette.types import Receive
 
-from imagegate.engine.body import Body
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.surface import Lost, Match
 from imagegate.middleware.asked import Asked
 from imagegate.middleware.denial import NO_WEBSOCKET
 from imagegate.middleware.headers import check_headers
-from imagegate.middleware.intake import read, take_body
+from imagegate.middleware.intake import Read, read, take_body
 from imagegate.middleware.setup import Setup
 
 
@@ -36,7 +35,7 @@ class Taking:
         none = head.get("content-length", ["0"]) == ["0"]
         return self.size is not None or (none and "transfer-encoding" not in head)
 
-    async def take(self) -> Body | None:
+    async def take(self) -> Read | None:
         """Take the head, and the body if it is judged.
 
         Raises:
