@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from typing import ClassVar, cast
 
 import httptools
 import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
+from imagegate.server.polite import Polite
 from imagegate.server.socket import is_handshake, is_too_long
 
 WRITE_BUFFER = 128 * 1024
@@ -202,7 +202,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _begin(self) -> None:
         """Start the application, with something beside it that sees how it ends."""
-        polite = _Polite(cast("ASGIApp", self.config.loaded_app), self._linger)
+        polite = Polite(cast("ASGIApp", self.config.loaded_app), self._linger)
         self.app = polite
         super().on_headers_complete()
         polite.cycle = self.cycle
@@ -327,38 +327,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._linger()
 
 
-class _Polite:
-    """The application for one request.
-
-    An answer given before the body was read ends the connection; the client is told
-    so, and has time to read it.
-    """
-
-    cycle: RequestResponseCycle
-
-    def __init__(self, app: ASGIApp, linger: Callable[[], None]) -> None:
-        self._app = app
-        self._linger = linger
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application."""
-        early = False
-
-        async def sending(message: Message) -> None:
-            nonlocal early
-            if message["type"] == "http.response.start":
-                early = self.cycle.more_body
-                await send(_framed(message, closing=early))
-                # uvicorn would close at once, in the client's face.
-                self.cycle.keep_alive |= early
-                return
-            await send(message)
-            if early and self.cycle.response_complete:
-                self._linger()
-
-        await self._app(scope, receive, sending)
-
-
 def _send_at_once(transport: asyncio.Transport) -> None:
     """Do not let a body wait until the head is acknowledged: 40 ms on Linux.
 
@@ -368,22 +336,6 @@ def _send_at_once(transport: asyncio.Transport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _framed(message: Message, *, closing: bool) -> Message:
-    """Leave the framing to uvicorn: it sends whatever it is given, and its own.
-
-    Raises:
-        ValueError: For an answer that gives two lengths.
-    """
-    given = message.get("headers", ())
-    names = [name.lower() for name, _ in given]
-    if names.count(b"content-length") > 1:
-        raise ValueError("an answer has one content-length")
-    ours = {b"transfer-encoding", b"connection"} if closing else {b"transfer-encoding"}
-    kept = [item for item in given if item[0].lower() not in ours]
-    end = [(b"connection", b"close")] if closing else []
-    return {**message, "headers": [*kept, *end]}
 
 
 def _not_upgrading(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -1,0 +1,56 @@
+"""The application for one request, seen by the connection that it answers on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+class Polite:
+    """The application for one request.
+
+    An answer given before the body was read ends the connection; the client is told
+    so, and has time to read it.
+    """
+
+    cycle: RequestResponseCycle
+
+    def __init__(self, app: ASGIApp, linger: Callable[[], None]) -> None:
+        self._app = app
+        self._linger = linger
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application."""
+        early = False
+
+        async def sending(message: Message) -> None:
+            nonlocal early
+            if message["type"] == "http.response.start":
+                early = self.cycle.more_body
+                await send(_framed(message, closing=early))
+                # uvicorn would close at once, in the client's face.
+                self.cycle.keep_alive |= early
+                return
+            await send(message)
+            if early and self.cycle.response_complete:
+                self._linger()
+
+        await self._app(scope, receive, sending)
+
+
+def _framed(message: Message, *, closing: bool) -> Message:
+    """Leave the framing to uvicorn: it sends whatever it is given, and its own.
+
+    Raises:
+        ValueError: For an answer that gives two lengths.
+    """
+    given = message.get("headers", ())
+    names = [name.lower() for name, _ in given]
+    if names.count(b"content-length") > 1:
+        raise ValueError("an answer has one content-length")
+    ours = {b"transfer-encoding", b"connection"} if closing else {b"transfer-encoding"}
+    kept = [item for item in given if item[0].lower() not in ours]
+    end = [(b"connection", b"close")] if closing else []
+    return {**message, "headers": [*kept, *end]}
