@@ -60,8 +60,6 @@ class Asking:
         context = self._at(journal, len(data or b""))
         connection, gate = self._talk.connection, self._talk.setup.gate
         try:
-            if self._talk.closing:
-                raise STOPPING
             sent = await self._read(data)
             lane = connection.lane_of(sent)
             context = msgspec.structs.replace(context, stream_id=lane)
@@ -82,6 +80,8 @@ class Asking:
 
     async def _read(self, data: bytes | None) -> Sent:
         limit, match = self._talk.setup.limits.body, self._context.match
+        if self._talk.closing:
+            raise STOPPING
         if data is None or match is None:
             raise MalformedRequest("not_utf8", "the message is no text")
         if len(data) > limit:

@@ -108,6 +108,7 @@ class _Passing:
         self._receive = receive
         self._send = send
         self._delivering = False
+        self._heard = 0
 
     async def run(self, hearing: asyncio.Future[Message], seconds: float) -> None:
         """Relay until an end closes."""
@@ -140,7 +141,7 @@ class _Passing:
         while True:
             said = await self._connection.recv()
             kind = "text" if isinstance(said, str) else "bytes"
-            self._delivering = True
+            self._delivering, self._heard = True, self._heard + 1
             await self._send({"type": "websocket.send", kind: said})
             self._delivering = False
 
@@ -148,13 +149,14 @@ class _Passing:
         """Ask the provider whether it is there; return when it is not.
 
         While a client takes its time over a message, what the provider says is not
-        read, and no answer can be expected.
+        read, and no answer can be expected; what it says else is an answer too.
         """
         while True:
             await asyncio.sleep(self._options.ping_seconds)
+            heard = self._heard
             pong = asyncio.ensure_future(await self._connection.ping())
             done, _ = await asyncio.wait({pong}, timeout=self._options.pong_seconds)
-            if not done and not self._delivering:
+            if not done and not self._delivering and heard == self._heard:
                 return
 
     async def _finish(
