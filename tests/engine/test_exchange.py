@@ -309,6 +309,18 @@ def test_an_image_from_the_request_to_the_end() -> None:
     assert to.close() == Fed(records=(FINISHED,))
 
 
+def test_the_answer_is_known_by_name_as_soon_as_it_says_it() -> None:
+    """A client may go on with it from then on."""
+    to = exchange()
+    ask(to, TOOL)
+    to.response(200, "text/event-stream")
+    assert to.response_id is None
+
+    to.feed(STREAM[0])
+
+    assert to.response_id == "resp_1"
+
+
 def test_what_an_image_cost_is_in_the_completion() -> None:
     """By the table that the gate was given; hashes are in the decision."""
     priced = Gate(GATE.policy, CATALOGUE, hash_key=b"key", prices=shipped.prices())
