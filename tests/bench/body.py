@@ -2,8 +2,9 @@
 """How much cheaper the strict reader is than `json.loads` and `json.dumps`.
 
 Run it: `python tests/bench/body.py [--json FILE]`. Both sides read a body, change one
-member of a tool and write the body again. The longest piece is what an event loop
-would wait for.
+member of a tool and write the body again; of hostile bodies, both only read as far as
+they do. The longest hold is what an event loop would wait for: the longest time between
+two pauses of reading, or of writing, the best of some runs.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import json
 import random
 import time
 from collections.abc import Mapping
-from statistics import median
+from contextlib import suppress
 from typing import Any
 
 from imagegate.engine.body import read_body, read_body_now
 from imagegate.engine.errors import MalformedRequest
-from ratio import ROUNDS, Measured, alone, compare, duration, main, show
+from ratio import Measured, compare, duration, main, show
 
+_CLOCK = time.thread_time
+_RUNS = 5
 EDIT = ("/tools/0/quality", b'"low"')
 TOOL = {"type": "image_generation", "model": "gpt-image-2", "quality": "high"}
 SENTENCE = 'The quick brown fox, "très amusé", jumps over {the} lazy dog; and so on.\n'
@@ -88,13 +91,22 @@ def _turns(size: int) -> bytes:
     return _body([ask, {**call, "result": result}] * (size // 2_000_000))
 
 
+def _spaced(body: bytes) -> bytes:
+    """Spell a body as Python's json does when nobody tells it otherwise."""
+    return json.dumps(json.loads(body), ensure_ascii=False).encode()
+
+
+SMALL = _body("a cat, " * 120, stream=True, tool_choice="auto")
 BODIES: dict[str, bytes] = {
-    "request 1 KB": _body("a cat, " * 120, stream=True, tool_choice="auto"),
+    "request 1 KB": SMALL,
+    "request 1 KB, spaced": _spaced(SMALL),
     "image 100 KB": _image(100_000),
     "chat 100 KB": _chat(100_000),
+    "chat 100 KB, spaced": _spaced(_chat(100_000)),
     "image 10 MB": _image(10_000_000),
     "chat 10 MB": _chat(10_000_000),
     "chat 10 MB, plain text": _chat(10_000_000, "The fox jumps over it. " * 30),
+    "chat 10 MB, spaced": _spaced(_chat(10_000_000)),
     "agent 10 MB": _agent(10_000_000),
     "turns 10 MB": _turns(10_000_000),
     "turns, two images of 2 MB": _turns(4_000_000),
@@ -159,6 +171,15 @@ HOSTILE: dict[str, bytes] = {
         b'{"input":[%b{"a":1}]}',
     ),
     "deep": b'{"a":' * 2_000_000,
+    "quotes in a stranger": _filled(b'"', b'{"x":[%b1]}'),
+    "text of a tool": _filled(b"a", b'{"tools":[{"type":"x","y":"%b"}]}'),
+    "a type": _filled(b"a", b'{"tools":[{"type":"%b"}]}'),
+    "digits in a stranger": _filled(b"1111111111111111,", b'{"x":[%b1]}'),
+    "white space in an array": _filled(b"\n", b'{"x":[1,%b1]}'),
+    "dense and spaced": _filled(b'{ "a" : [ ] } , ', b'{"input":[%b{"a":1}]}'),
+    "opened below tools": b'{"x":{"tools":[%b[]]}}' % (b'{"a":1},' * 9_990),
+    "open, deep and wide": b'{"tools":[{"type":"image_generation","x":[%b1]}]}'
+    % (b'{"a":[1]},' * 9_990),
     "escapes": _filled(rb"\u0041", b'{"input":[{"role":"user","content":["%b"]}]}'),
     "surrogate at the end": _filled(rb"\u00e9", rb'{"input":"%b\ud800"}'),
 }
@@ -174,15 +195,18 @@ def _ours(data: bytes) -> None:
     read_body_now(data).rewritten([EDIT])
 
 
-def pieces(data: bytes) -> tuple[list[float], str]:
-    """How long each piece of reading keeps the processor, and how it ends."""
+def holds(data: bytes) -> tuple[list[float], str]:
+    """How long each piece of reading, and writing, takes; and how it ends."""
     reading = read_body(data)
     spent: list[float] = []
     while True:
         start = time.thread_time()
         try:
             next(reading)
-        except StopIteration:
+        except StopIteration as end:
+            spent.append(time.thread_time() - start)
+            start = time.thread_time()
+            end.value.rewritten([("/max_tool_calls", b"1")])
             return [*spent, time.thread_time() - start], "read"
         except MalformedRequest as refusal:
             return [*spent, time.thread_time() - start], refusal.code
@@ -190,30 +214,45 @@ def pieces(data: bytes) -> tuple[list[float], str]:
 
 
 def longest_piece(data: bytes) -> float:
-    """How many seconds the longest piece of reading takes."""
-    return median(max(pieces(data)[0]) for _ in range(ROUNDS))
+    """How many seconds the longest piece takes when nothing disturbs it."""
+    return min(max(holds(data)[0]) for _ in range(_RUNS))
 
 
 def _measured(name: str, data: bytes) -> Measured:
     note = duration(longest_piece(data))
-    return compare(name, lambda: _ours(data), lambda: _stdlib(data), note=note)
+    return compare(
+        name, lambda: _ours(data), lambda: _stdlib(data), note=note, clock=_CLOCK
+    )
+
+
+def _refused(data: bytes) -> None:
+    with suppress(MalformedRequest):
+        read_body_now(data)
+
+
+def _loaded(data: bytes) -> None:
+    with suppress(ValueError, RecursionError):
+        json.loads(data)
 
 
 def _hostile(name: str, data: bytes) -> Measured:
-    """Against nothing: what is refused has to be refused soon, in small pieces."""
-    spent, ending = min(
-        (pieces(data) for _ in range(3)), key=lambda found: max(found[0])
+    note = f"{duration(longest_piece(data)):9} {holds(data)[1]}"
+    return compare(
+        name,
+        lambda: _refused(data),
+        lambda: _loaded(data),
+        rounds=3,
+        note=note,
+        clock=_CLOCK,
     )
-    note = f"{duration(max(spent)):9} {ending}"
-    return alone(name, sum(spent), note=note)
 
 
 def measure() -> Mapping[str, list[Measured]]:
     """Print both tables."""
     rows = [_measured(name, data) for name, data in BODIES.items()]
-    show("read, change, write", rows, theirs="json", note="longest piece")
+    show("read, change, write", rows, theirs="json", note="longest hold")
     hostile = [_hostile(name, data) for name, data in HOSTILE.items()]
-    show("hostile, 10 MB", hostile, note="longest piece, ending")
+    show("hostile, 10 MB: read", hostile, theirs="json", note="longest hold, ending")
     return {"read, change, write": rows, "hostile": hostile}
 
 

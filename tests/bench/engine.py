@@ -1,7 +1,7 @@
 """What a whole decision costs: read, decide, rewrite and join, against stdlib json.
 
 Run it: `python tests/bench/engine.py [--json FILE]`. The other side only loads and
-dumps the same body, in the same process and by turns. The longest piece is what an
+dumps the same body, in the same process and by turns. The longest hold is what an
 event loop waits for while a body is read.
 """
 
@@ -58,7 +58,7 @@ def measured(name: str, data: bytes, with_policy: Decider) -> Measured:
 def measure() -> Mapping[str, list[Measured]]:
     with_policy = decider()
     rows = [measured(name, data, with_policy) for name, data in BODIES.items()]
-    show("read, decide, rewrite, join", rows, theirs="json", note="longest piece")
+    show("read, decide, rewrite, join", rows, theirs="json", note="longest hold")
     return {"decide and rewrite": rows}
 
 

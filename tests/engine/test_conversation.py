@@ -109,7 +109,7 @@ def test_items_are_objects_with_sound_keys(text: bytes, code: str, place: str) -
     assert (caught.value.code, caught.value.pointer) == (code, place)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3_000])
+@pytest.mark.parametrize("count", [0, 1, 2, 1_000])
 @pytest.mark.parametrize("indent", [None, 1])
 def test_items_are_written_compactly(count: int, indent: int | None) -> None:
     """A compact array leaves byte for byte, the levels of another lose white space."""
@@ -123,10 +123,10 @@ def test_items_are_written_compactly(count: int, indent: int | None) -> None:
 def test_long_arrays_are_read_in_parts(space: bytes) -> None:
     """Parts end between items, wherever arrays inside the items have commas."""
     comma = space + b"," + space
-    text = b"[%b]" % comma.join(compact(message(n)) for n in range(6_000))
+    text = b"[%b]" % comma.join(compact(message(n)) for n in range(2_000))
     found, _, pauses = steps(text)
 
-    assert pauses > 5
+    assert pauses > 3
     assert json.loads(written(found)) == json.loads(text)
     assert found.notable == []
 
@@ -146,7 +146,7 @@ def test_large_items_stay_in_one_part() -> None:
 
 def test_arrays_that_cannot_be_cut_are_read_whole() -> None:
     """Bounds hold however the commas are arranged."""
-    inner = b"[%b{}]" % (b"{}," * 200_000)
+    inner = b"[%b{}]" % (b"{}," * 50_000)
     text = b'[{"role":"user","content":%b},{"role":"user","content":1}]' % inner
 
     assert written(read(text)) == text
@@ -156,7 +156,7 @@ def test_arrays_that_cannot_be_cut_are_read_whole() -> None:
 
 def test_a_part_with_text_full_of_braces_is_cut_in_time() -> None:
     """Places that only look like an end are tried a few times, then one goes on."""
-    for decoy in ("{" * 400_000, "]},{" * 100_000):
+    for decoy in ("{" * 100_000, "]},{" * 30_000):
         text = compact([message(n, decoy) for n in range(2)])
 
         assert written(read(text)) == text
@@ -249,7 +249,7 @@ def test_an_array_is_read_where_it_stands(count: int) -> None:
 )
 def test_what_is_no_array_of_items_is_refused(rest: bytes) -> None:
     """However much of it is read before that is noticed."""
-    for size in (10, 20_000, 200_000):
+    for size in (10, 20_000, 70_000):
         with pytest.raises(MalformedRequest) as caught:
             read(b"[%b%b" % (compact(message(1, "x" * size)), rest))
         assert caught.value.code == "invalid_json"
@@ -287,10 +287,10 @@ def test_too_many_items_that_hold_tools_are_refused() -> None:
 
 def test_slow_items_are_read_in_pieces() -> None:
     """A megabyte of escapes in one item is checked bit by bit."""
-    text = compact([{"type": "x", "y": "é\n" * 200_000, "tools": []}])
+    text = compact([{"type": "x", "y": "é\n" * 90_000, "tools": []}])
     found, _, pauses = steps(text)
 
-    assert pauses > 20
+    assert pauses > 10
     assert written(found) == text
     easy = compact([{"type": "x", "y": "x" * 2_000_000}])
     assert written(read(easy)) == easy
@@ -298,7 +298,7 @@ def test_slow_items_are_read_in_pieces() -> None:
     assert written(read(spaced)) == spaced.replace(b" ", b"")
 
 
-@pytest.mark.parametrize("count", [2, 3_000])
+@pytest.mark.parametrize("count", [2, 900])
 def test_white_space_is_left_out(count: int) -> None:
     """Once there is some; escapes in keys are, too."""
     value = [message(1), {"type": "x", "a": [1, {"b": " "}]}] * count

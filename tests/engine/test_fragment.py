@@ -116,6 +116,14 @@ def test_long_strings_and_spaces_are_left_out() -> None:
     assert refusal(fragment, "finish") == ("invalid_json", "byte 1607")
 
 
+@pytest.mark.parametrize("scalar", [b"-", b"1.", b"1e", b"-1.5E+", b"tru", b"nu"])
+def test_a_number_may_end_beyond_a_window(scalar: bytes) -> None:
+    """Half of it is no fault."""
+    for before in (b",[", b',{"a":'):
+        fragment = seen(before + scalar, b"[")
+        assert fragment.keep() == len(before + scalar)
+
+
 def test_nothing_nests_without_end() -> None:
     """The decoder's own end is met first, where there is one."""
     with pytest.raises(RecursionError):

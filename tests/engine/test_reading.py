@@ -63,7 +63,7 @@ def test_the_way_to_a_place_is_read_strictly() -> None:
     )
 
 
-PAD = b"x" * 300_000
+PAD = b"x" * 20_000
 LONG = b'{"role":"user","content":"%b"}' % PAD
 
 
@@ -104,7 +104,7 @@ def test_places_in_long_bodies_are_those_of_the_body() -> None:
     text = b'{"input":[%b,%b],"a":@}' % (LONG, LONG)
 
     assert refusal(text) == ("invalid_json", f"byte {text.index(b'@')}")
-    escapes = b'{"input":[%b],"a":"%b\\ud800 "}' % (LONG, rb"\n" * 600_000)
+    escapes = b'{"input":[%b],"a":"%b\\ud800 "}' % (LONG, rb"\n" * 100_000)
     place = escapes.index(rb"\ud800")
     assert refusal(escapes) == ("lone_surrogate", f"byte {place}")
 
@@ -140,7 +140,7 @@ def test_a_place_may_be_named_twice() -> None:
 
 def test_text_full_of_escapes_is_read_in_pieces() -> None:
     """Slow strings are read apart, in items, in tools and at the top."""
-    slow = rb"\u4e2d\n" * 300_000
+    slow = rb"\u4e2d\n" * 100_000
     parts = (
         b'{"input":[{"role":"user","x":"%b"}]}',
         b'{"input":[{"type":"x","x":"%b","tools":[]}]}',
@@ -150,7 +150,7 @@ def test_text_full_of_escapes_is_read_in_pieces() -> None:
     for part in parts:
         text = part % slow
 
-        assert sum(1 for _ in read_body(text)) > 30
+        assert sum(1 for _ in read_body(text)) > 10
         assert sent(text) == text
 
 
@@ -187,7 +187,7 @@ def test_length_changes_nothing(values: list[str], space: str, data: Any) -> Non
         inner = inner[:at] + wrong + inner[at:]
     text = '{"model":"","input":[%s%s%s],"user":"%s"}'
     short = read((text % (space, inner, space, "")).encode())
-    long = read((text % (space, inner, space, "x" * 300_000)).encode())
+    long = read((text % (space, inner, space, "x" * 20_000)).encode())
 
     assert (short is None) == (long is None)
     if short is not None and long is not None:

@@ -287,6 +287,7 @@ def outcome(text: bytes) -> tuple[int, int] | None:
 
 
 @given(_containers, st.sampled_from(["", "]", " ,1", "}"]), st.integers(20, 60))
+@example("[" + " " * 100 + "[" + " " * 24 + "-1.5e3]]", "", 20)
 @example("[" + r'"\ud83d\ude00\ud83d\ude00\ud83d\ude00\ud83d\ude00"' + "]", "", 24)
 def test_values_end_where_the_obvious_reader_says(
     text: str, after: str, near: int

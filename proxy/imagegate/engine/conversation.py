@@ -179,6 +179,7 @@ class Conversation:
         if not compact and not self._spaced and len(tighten(part)) < len(part):
             # Its white space is left out from here on.
             self._spaced, self._ordinary = True, _TRIES
+            yield
             yield from self._read_part(at, stop)
         else:
             yield from self._absorb(rows, run if compact else None)

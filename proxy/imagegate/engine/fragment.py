@@ -25,6 +25,8 @@ _T = TypeVar("_T")
 _LONGEST: Final = 4
 _SPACE: Final = b" \t\r\n"
 _DIGITS: Final = b"0123456789+-.eE"
+# A number or a word at the end may not be whole.
+_SCALAR: Final = _DIGITS + b"truefalsn"
 # The brackets before a fragment, with a value in the innermost.
 _LEVELS: Final = {ord("["): b"[", ord("{"): b'{"":'}
 # What follows a fragment, so that its comma has a value before it, too.
@@ -152,11 +154,12 @@ class Fragment:
                 without a comma.
         """
         begins = len(self._text.rstrip(_SPACE)) if self.quote < 0 else self.quote
+        data = self._prefix + self._text[:begins].rstrip(_SCALAR)
         try:
-            _ANY.decode(self._prefix + self._text)
+            _ANY.decode(data)
         except msgspec.DecodeError as error:
             if "truncated" not in str(error):
-                raise self._misfit(error, self._prefix + self._text) from None
+                raise self._misfit(error, data) from None
         if begins > _LONGEST * WINDOW:
             if self._text[-1] in _DIGITS:
                 raise number_too_long()
