@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from narrow import narrow
 
+from imagegate.engine import conversation
 from imagegate.engine.conversation import MAX_ITEMS, Conversation
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.items import MAX_SPECIAL, Item, Items
@@ -129,6 +130,17 @@ def test_long_arrays_are_read_in_parts(space: bytes) -> None:
     assert pauses > 3
     assert json.loads(written(found)) == json.loads(text)
     assert found.notable == []
+
+
+def test_small_items_are_stepped_over_where_guessing_fails() -> None:
+    """Some hundred at a time."""
+    text = b"[%b]" % b",".join([b'{"role":"user","content":""}'] * 1_200)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversation, "_TRIES", 0)
+        found, end, pauses = steps(text)
+
+    assert (end, pauses) == (len(text), 2)
+    assert written(found) == text
 
 
 def test_large_items_stay_in_one_part() -> None:

@@ -121,6 +121,15 @@ def test_what_is_no_json_is_refused(text: bytes, code: str, place: str) -> None:
     assert refusal(begun(text).value(0)) == (code, place)
 
 
+def test_structure_is_counted_where_it_matters() -> None:
+    """In a body that has room for too much of it."""
+    short, long = begun(b"[1,2]"), begun(b"[1,2]" + b" " * 700_000)
+    for found in (short, long):
+        assert run(found.value(0))[0] == 5
+
+    assert (short.budget.spent, long.budget.spent) == (0, 2)
+
+
 def test_too_deep_is_too_deep() -> None:
     """Brackets without commas, and with."""
     for unit in (b"[", b'{"a":', b"[1,", b"[ "):
