@@ -108,3 +108,8 @@ def test_a_server_says_when_it_serves_and_returns_when_it_is_told_to_end() -> No
 
     assert server.started
     assert server.should_exit
+
+
+def test_an_idle_connection_outlasts_the_patience_of_clients() -> None:
+    """A client that writes into a closing connection would have to guess."""
+    assert server_for(app, Listener()).config.timeout_keep_alive > 60

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,6 +18,11 @@ from imagegate.server.listener import Listener
 from imagegate.server.socket import GuardedSocket, SocketLimits
 
 __all__ = ["Listener", "Server", "server_for"]
+
+IDLE_SECONDS = 75
+"""How long a connection is kept that nobody uses: longer than clients keep it, of whom
+httpx has five seconds and others a minute, for whoever closes second finds out too late.
+"""
 
 
 class Server(uvicorn.Server):
@@ -28,6 +35,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self.on_started is not None:
             self.on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, and leave nothing open: a loop that closes may wait for it."""
+        await super().shutdown(sockets)
+        for connection in [*self.server_state.connections]:
+            cast("asyncio.Transport", connection.transport).abort()
+        await asyncio.sleep(0)
 
     def run_until_told(self, listening: socket.socket) -> None:
         """Serve on a socket until a signal ends it; the streams get their time.
@@ -67,6 +81,7 @@ def server_for(
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=listener.grace,
         ssl_certfile=listener.tls_certificate,
         ssl_keyfile=listener.tls_key,
