@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio
 import signal
 import socket
 import ssl
@@ -41,6 +42,13 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         for connection in [*self.server_state.connections]:
             cast("asyncio.Transport", connection.transport).abort()
+        await asyncio.sleep(0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, and leave nothing open: a loop that closes may wait for it."""
+        await super().shutdown(sockets)
+        for connection in [*self.server_state.connections]:
+            connection.transport.abort()
         await asyncio.sleep(0)
 
     def run_until_told(self, listening: socket.socket) -> None:

@@ -86,8 +86,8 @@ class GuardedSocket(WebSocketsSansIOProtocol):
 
     def keepalive_timeout(self) -> None:
         """End a client that does not answer, unless it still takes what was sent."""
-        waiting = self.transport.get_write_buffer_size()
-        if waiting and (self._unsent is None or waiting < self._unsent):
+        waiting, before = self.transport.get_write_buffer_size(), self._unsent
+        if waiting < before if before is not None else waiting:
             self._unsent = waiting
             self.pong_timer = self.loop.call_later(
                 self.ping_timeout or 0, self.keepalive_timeout
