@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import asyncio
 import signal
 import socket
 import ssl
 from collections.abc import Callable
-from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -36,13 +34,6 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self.on_started is not None:
             self.on_started()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, and leave nothing open: a loop that closes may wait for it."""
-        await super().shutdown(sockets)
-        for connection in [*self.server_state.connections]:
-            cast("asyncio.Transport", connection.transport).abort()
-        await asyncio.sleep(0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, and leave nothing open: a loop that closes may wait for it."""
