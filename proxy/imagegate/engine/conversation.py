@@ -62,6 +62,8 @@ _STRIDE: Final = 1_000
 _PART: Final = 16
 # How far before an item its comma is looked for.
 _BEFORE: Final = 64
+# How an item begins that is written without white space, most likely.
+_COMPACT: Final = re.compile(rb'\{"[a-z_]{1,64}":[^ \t\r\n]')
 _BETWEEN: Final = re.compile(rb"\}[ \t\r\n]*(,)[ \t\r\n]*\Z")
 # Ordinary items as they are written: a stretch of the text, or a copy.
 Run: TypeAlias = tuple[int, int] | bytes
@@ -107,6 +109,7 @@ class Conversation:
         walk, text = self._walk, self._walk.text
         end = walk.near_end(at)
         at = yield from walk.space(at + 1)
+        self._spaced = _COMPACT.match(text, at) is None
         if end is not None and text[at : at + 1] != b"]":
             yield from self._read_part(at, end - 1)
             return end
