@@ -86,6 +86,28 @@ async def test_the_code_of_the_application_is_relayed(
     assert ended(audit) == {"connection": outcome, "response.create": outcome}
 
 
+async def test_a_server_says_that_it_is_over_when_it_was_closed_from_here(
+    audit: Notebook,
+) -> None:
+    """It is no client that left."""
+    provider = Provider()
+    async with connected(audit, provider) as client:
+        await accepted(client)
+        await begun(client, provider)
+        closing = asyncio.Event()
+
+        async def sending(message: Any) -> None:
+            client.put({"type": "websocket.disconnect", "code": message["code"]})
+            await closing.wait()
+
+        client.send = sending  # type: ignore[method-assign] # as uvicorn does it
+        provider.close(1011)
+        closing.set()
+        await client.done()
+
+    assert set(ended(audit).values()) == {"upstream_error"}
+
+
 async def test_an_idle_connection_that_the_application_closes_is_complete(
     audit: Notebook,
 ) -> None:

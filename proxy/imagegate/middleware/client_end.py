@@ -42,7 +42,9 @@ class ClientEnd:
                 raise Unwanted
             kind = message["type"]
             self.accepted |= kind == "websocket.accept"
-            self.over |= kind == "websocket.close"
+            denied = kind == "websocket.http.response.body"
+            denied &= not message.get("more_body", False)
+            self.over |= denied or kind == "websocket.close"
             try:
                 await self._send(message)
             except OSError:

@@ -102,7 +102,11 @@ class Conversation:
                     await self._overflow(talk)
                     return
             code = message.get("code") or 1005
-        talk.stop("shutdown" if code == RESTART else "client_left", code)
+        if talk.client.over:
+            # It was closed from here, and that is all that the server means.
+            self._given.end({"type": "websocket.disconnect", "code": code})
+        else:
+            talk.stop("shutdown" if code == RESTART else "client_left", code)
 
     async def _overflow(self, talk: Talk) -> None:
         """End a connection whose client does not wait."""
