@@ -14,6 +14,7 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.policy import Principal
 from imagegate.engine.records import DecisionRecord, GeneratingRecord, Record
 from imagegate.middleware import Limits
+from imagegate.seen import MemorySeen
 
 pytestmark = pytest.mark.anyio
 FORBIDDEN = {**TOOL, "model": "gpt-image-2"}
@@ -400,3 +401,26 @@ async def test_the_headers_of_azure_hold_for_every_message(audit: Notebook) -> N
         await client.done()
 
     assert provider.heard.empty()
+
+
+async def test_what_was_made_on_one_connection_is_known_on_another(
+    audit: Notebook,
+) -> None:
+    by, store = gate("state: { previous_response: seen }"), MemorySeen()
+    provider = Provider()
+    async with connected(audit, provider, by=by, seen=store) as client:
+        await accepted(client)
+        client.ask(TOOL)
+        await provider.hears()
+        provider.turn("created")
+        await client.hears()
+        client.hang_up()
+        await client.done()
+    async with connected(audit, provider, by=by, seen=store) as client:
+        await accepted(client)
+        client.ask(TOOL, previous_response_id="resp_1")
+        assert (await provider.hears())["previous_response_id"] == "resp_1"
+        client.ask(TOOL, previous_response_id="resp_2")
+        assert (await client.refused())[0] == "image_policy_violation"
+        client.hang_up()
+        await client.done()

@@ -117,6 +117,7 @@ class Connection:
         context: Context,
         sent: Sent,
         fingerprints: Fingerprints = _NO_FINGERPRINTS,
+        seen: frozenset[str] = frozenset(),
     ) -> Judged:
         """Judge a message.
 
@@ -124,6 +125,7 @@ class Connection:
             context: Who asks, and when; with the lane that `lane_of` returned.
             sent: The message.
             fingerprints: What `Gate.fingerprint` gave, where it was asked for.
+            seen: The ids of state that were judged elsewhere for this principal.
         """
         exchange = Exchange(self._gate, context)
         fault = self._fault(sent, context.stream_id)
@@ -134,7 +136,7 @@ class Connection:
         ruling = exchange.request(
             sent.body,
             self._headers,
-            seen=frozenset(self._judged()),
+            seen=seen.union(self._judged()),
             fingerprints=fingerprints,
             inherited=made.tools if made is not None and sent.type == _STEER else (),
         )

@@ -20,6 +20,7 @@ from imagegate.engine.gate import Context
 from imagegate.middleware.denial import FAILED, STOPPING, not_recorded
 from imagegate.middleware.intake import stepwise
 from imagegate.middleware.journal import Journal
+from imagegate.middleware.recall import Recall
 from imagegate.middleware.talk import Entry, Talk
 
 
@@ -43,18 +44,22 @@ class Asking:
         """
         journal = Journal(self._talk.setup.audit, uuid.uuid4().hex)
         data = _bytes_of(message)
-        judged = await self._judge(data, journal)
+        judged, recall = await self._judge(data, journal)
         if judged.ruling.refusal is not None:
             await self._refuse(judged, journal, lane_of(data or b""))
             return None
-        if not await self._recorded(judged, journal):
+        if not await self._recorded(judged, Entry(journal, recall)):
             return None
+        if recall is not None:
+            await recall.decided(judged.ruling)
         self._talk.connection.sent(judged.exchange)
         if message.get("text") is not None:
             return {"type": "websocket.receive", "text": judged.data.decode()}
         return {"type": "websocket.receive", "bytes": judged.data}
 
-    async def _judge(self, data: bytes | None, journal: Journal) -> Judged:
+    async def _judge(
+        self, data: bytes | None, journal: Journal
+    ) -> tuple[Judged, Recall | None]:
         """Judge a message; whatever goes wrong is a refusal."""
         fault = FAILED
         context = self._at(journal, len(data or b""))
@@ -64,7 +69,9 @@ class Asking:
             lane = connection.lane_of(sent)
             context = msgspec.structs.replace(context, stream_id=lane)
             prints = await stepwise(gate.fingerprint(context, sent.body))
-            return connection.judge(context, sent, prints)
+            recall = Recall(self._talk.setup, context)
+            seen = await recall.look(sent.body)
+            return connection.judge(context, sent, prints, seen), recall
         except MalformedRequest as error:
             fault = MalformedRequest(
                 error.code, error.message, pointer=error.pointer, status=error.status
@@ -76,7 +83,7 @@ class Asking:
                 decision_id=decision_id,
                 **log.place_of(error),
             )
-        return connection.malformed(context, fault)
+        return connection.malformed(context, fault), None
 
     async def _read(self, data: bytes | None) -> Sent:
         limit, match = self._talk.setup.limits.body, self._context.match
@@ -107,18 +114,18 @@ class Asking:
             refusal = not_recorded(journal.decision_id)
         await self._talk.client.say_text(refusal.message(judged.exchange.lane or lane))
 
-    async def _recorded(self, judged: Judged, journal: Journal) -> bool:
+    async def _recorded(self, judged: Judged, entry: Entry) -> bool:
         """Record that a message goes on; if that cannot be, it does not."""
         size = len(judged.data)
         record = msgspec.structs.replace(judged.ruling.record, bytes_out=size)
         # From here on it owes a completion, whatever interrupts.
-        self._talk.entries[judged.exchange] = Entry(journal)
+        self._talk.entries[judged.exchange] = entry
         try:
-            await journal.write([record])
+            await entry.journal.write([record])
         except AuditUnavailableError:
             del self._talk.entries[judged.exchange]
             self._talk.connection.unsent(judged.exchange)
-            refusal = not_recorded(journal.decision_id)
+            refusal = not_recorded(entry.journal.decision_id)
             await self._talk.client.say_text(refusal.message(judged.exchange.lane))
             return False
         return True

@@ -22,7 +22,7 @@ from imagegate.engine.surface import Match
 from imagegate.middleware.setup import Setup
 from imagegate.seen import Sight, SightLost, allowed
 
-_ANSWERS: Final = ("responses.create", "agents.responses")
+_ANSWERS: Final = ("responses.create", "responses.connect", "agents.responses")
 """Doors whose answers are responses of the request's own making."""
 _BEGINS: Final = "conversations.create"
 _ADDS: Final = ("conversations.items.create", "conversations.update")

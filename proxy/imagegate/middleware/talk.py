@@ -12,6 +12,7 @@ from imagegate.engine.exchange import Ended, Exchange
 from imagegate.engine.records import CompletionRecord
 from imagegate.middleware.client_end import RESTART, ClientEnd
 from imagegate.middleware.journal import Journal
+from imagegate.middleware.recall import Recall
 from imagegate.middleware.setup import Setup
 
 
@@ -20,12 +21,14 @@ class Entry:
 
     Attributes:
         journal: Its records.
+        recall: What it is remembered by, if it is.
         first_byte_ms: When the first message of its answer came.
         error_code: Why it was cut, if it was not for what it says.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, recall: Recall | None = None) -> None:
         self.journal = journal
+        self.recall = recall
         self.first_byte_ms: float | None = None
         self.error_code: str | None = None
 
