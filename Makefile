@@ -70,7 +70,7 @@ drift: $(READY) ## compare the catalogue and the doors with the newest SDKs
 	@$(VENV) build/drift
 	@$(PIP) --python build/drift/bin/python install --quiet openai azure-ai-projects .
 	@build/drift/bin/python tests/contract/drift.py
-	@build/drift/bin/python tests/contract/carriers.py
+	@build/drift/bin/python tests/support/carriers.py
 
 lowest: $(READY) ## run the suite on the oldest versions that pyproject.toml admits
 	@$(VENV) build/lowest

@@ -15,7 +15,7 @@ from journals import ids, lines, of, orphan, proved
 
 from imagegate.audit.recovery import recover, tidy
 
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).parents[1] / "support" / "worker.py"
 
 
 def worker(*arguments: object) -> subprocess.Popen[bytes]:

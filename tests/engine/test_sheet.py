@@ -38,7 +38,7 @@ def sheet(
 
 def test_what_came_is_not_touched() -> None:
     """The copy is; an edit says the same for the body."""
-    values = {"quality": "high", "svg": {"model": "m"}}
+    values: dict[str, Any] = {"quality": "high", "svg": {"model": "m"}}
     to = sheet(**values)
 
     to.write(("quality",), "low", LINE, "it is low")
@@ -107,7 +107,8 @@ def test_a_refusal_says_what_would_pass(
 
 def test_a_name_that_may_be_a_secret_is_not_told() -> None:
     """The edit has it, since the body has."""
-    to = sheet(**{"sk-1": 1})
+    secret: dict[str, Any] = {"sk-1": 1}
+    to = sheet(**secret)
 
     to.write(("sk-1",), None, LINE, "it goes")
 

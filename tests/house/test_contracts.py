@@ -32,7 +32,8 @@ class Offence(NamedTuple):
     line: str
 
 
-ROOMS, LAYERS, PURE, YAML, TERMINAL, CLIENT, SERVER, LOGS, STANDIN, FACADE = CONTRACTS
+ROOMS, LAYERS, PURE, YAML, TERMINAL, CLIENT, SERVER, *OTHERS = CONTRACTS
+SOCKETS, LOGS, STANDIN, FACADE = OTHERS
 OFFENCES = [
     Offence(ROOMS, "engine/errors", "import imagegate.cli"),
     Offence(ROOMS, "policyfile/__init__", "import imagegate.shipped"),
@@ -52,6 +53,7 @@ OFFENCES = [
     ),
     Offence(SERVER, "cli/demo/stage", "import uvicorn"),
     Offence(SERVER, "middleware/__init__", "from httptools import HttpRequestParser"),
+    Offence(SOCKETS, "middleware/conversation", "import websockets"),
     Offence(LOGS, "middleware/__init__", "import structlog"),
     Offence(LOGS, "server/run", "from structlog import get_logger"),
     Offence(STANDIN, "simulator/tools", "import imagegate.engine.catalogue"),

@@ -92,7 +92,11 @@ def judged_twice(name: str) -> Iterator[tuple[Path, object]]:
         assert not isinstance(case, Problem)
         first = ask(decider(name), case.question)
         if first.sent is not None and isinstance(first.outcome, Rewrite):
-            headers = dict(case.question.headers) | dict(first.outcome.headers)
+            written = first.outcome.headers.items()
+            headers = {
+                k: v for k, v in case.question.headers if (k, None) not in written
+            }
+            headers |= {name: value for name, value in written if value is not None}
             question = type(case.question)(
                 data=first.sent,
                 date=TODAY,

@@ -332,13 +332,15 @@ def test_one_that_reads_slowly_is_not(app: App) -> None:
     """The answer to a ping is stuck behind an image."""
     app.flood = 16_000_000
     limits = SocketLimits(ping_seconds=0.1, pong_seconds=1.0)
-    with serving(server_for(app, Listener(port=0, grace=1), None, limits)) as url:
-        with connected(int(url.rsplit(":", 1)[1]), window=65_536) as client:
-            pause, got = threading.Event(), 0
-            while got < app.flood // 2:
-                got += len(client.socket.recv(200_000))
-                pause.wait(0.02)
-            assert not app.ended.is_set()
+    pause, got = threading.Event(), 0
+    with (
+        serving(server_for(app, Listener(port=0, grace=1), None, limits)) as url,
+        connected(int(url.rsplit(":", 1)[1]), window=65_536) as client,
+    ):
+        while got < app.flood // 2:
+            got += len(client.socket.recv(200_000))
+            pause.wait(0.02)
+        assert not app.ended.is_set()
 
 
 def test_a_server_that_stops_asks_first() -> None:
