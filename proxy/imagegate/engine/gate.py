@@ -89,8 +89,9 @@ class Gate:
         self.names = api_names(catalogue)
         self.prices = prices
         self._hash_key = hash_key
-        layers = (*policy.teams, *policy.exceptions)
-        self._matched = sorted({name for layer in layers for name in layer.match})
+        matches = [team.match for team in policy.teams]
+        matches += [item.match for item in policy.exceptions]
+        self._matched = sorted({name for match in matches for name in match})
 
     def layers(self, context: Context) -> tuple[str, ...]:
         """Name the layers that hold besides the baseline."""

@@ -13,7 +13,7 @@ import datetime
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
 import msgspec
 
@@ -232,7 +232,7 @@ def _model_problems(
                 yield f"{where}.images.{quality}.{size}: a size is WIDTHxHEIGHT"
 
 
-def _is_table(said: object) -> bool:
+def _is_table(said: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(said, Mapping)
 
 

@@ -19,8 +19,8 @@ from imagegate.server.socket import GuardedSocket, SocketLimits
 __all__ = ["Listener", "Server", "server_for"]
 
 IDLE_SECONDS = 75
-"""How long a connection is kept that nobody uses: longer than clients keep it, of whom
-httpx has five seconds and others a minute, for whoever closes second finds out too late.
+"""How long a connection is kept that nobody uses: longer than clients keep it, of
+whom httpx has five seconds and others a minute. Whoever closes second finds out late.
 """
 
 
