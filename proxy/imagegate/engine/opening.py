@@ -99,10 +99,10 @@ class Opener:
                 yield from self.level(node)
             stack.append((node, True))
             stack += [(child, False) for child in self.containers(node)]
-            if look is not None:
-                yield from look(node)
             if self._work >= _STRIDE:
                 yield from self.pause()
+            if look is not None:
+                yield from look(node)
 
     def containers(self, node: Value) -> list[Value]:
         """Open one level within the bounds; give what in it can be opened."""

@@ -108,6 +108,7 @@ class Reading:
             yield from self._begin(data, ways)
 
     def _begin(self, data: bytes, ways: Sequence[Way]) -> Iterator[None]:
+        yield
         walk = Walk(data, self._opener.budget)
         found: dict[str, Items] = {}
         readers: dict[str, Reader] = {}

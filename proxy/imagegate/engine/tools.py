@@ -207,12 +207,12 @@ class Toolbox:
         yield from self._opener.all(value, look=self._look)
 
     def _look(self, node: Value) -> Iterator[None]:
-        for key, child in tuple(node.members().items()):
+        for child in node.containers():
             # A schema may describe a property of that name: no array.
-            if child.kind != "array" or fold(key) != "tools":
+            if child.kind != "array" or fold(child.key) != "tools":
                 continue
-            if key != "tools":
-                check_keys((key,), pointer=node.pointer, known={"tools"})
+            if child.key != "tools":
+                check_keys((child.key,), pointer=node.pointer, known={"tools"})
             yield from self.read_unknown(child)
 
     def read_choice(self, choice: Value) -> Iterator[None]:
@@ -221,16 +221,22 @@ class Toolbox:
         Raises:
             MalformedRequest: When it is not shaped like one.
         """
-        yield from self._opener.all(choice, known=CHOICE_KEYS)
+        choice.known = CHOICE_KEYS
+        yield from self._opener.level(choice)
         type_of(choice)
         allowed = choice.get("tools")
         if allowed is not None and allowed.kind != "array":
             raise wrong_shape("an array of objects", allowed.pointer)
-        entries = () if allowed is None else allowed.elements()
-        if len(entries) > MAX_TOOLS:
-            raise too_many(choice.pointer)
-        for entry in entries:
-            type_of(entry)
+        if allowed is not None:
+            yield from self._opener.level(allowed)
+            if allowed.size > MAX_TOOLS:
+                raise too_many(choice.pointer)
+            for entry in allowed.elements():
+                entry.known = CHOICE_KEYS
+                yield from self._opener.level(entry)
+                type_of(entry)
+                yield from self._opener.pause(_ELEMENT)
+        yield from self._opener.all(choice, known=CHOICE_KEYS)
 
 
 def _read_short(value: Value, pointer: str) -> Sequence[Value]:
