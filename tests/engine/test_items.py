@@ -48,7 +48,7 @@ def test_other_runs_come_between_stretches() -> None:
     found.keep(TEXT, 18, 25)
     found.spell([{"r": Raw(b"1")}, {"s": Raw(b"2")}])
     found.spell([])
-    found.open(8, dict(TOOLS))
+    found.suspect(8, dict(TOOLS))
     found.keep(TEXT, 1, 8)
 
     assert written(found) == (
@@ -60,16 +60,16 @@ def test_other_runs_come_between_stretches() -> None:
 def test_open_items_can_be_edited_and_removed() -> None:
     """Others cannot, and the whole array can."""
     found = items()
-    found.open(0, dict(TOOLS))
+    found.suspect(0, dict(TOOLS))
     found.keep(TEXT, 1, 8)
-    found.open(2, dict(TOOLS))
+    found.suspect(2, dict(TOOLS))
 
     assert list(found.special) == ["0", "2"]
     after = written(found, ("/2/tools/0/n", b"1"), ("/0", DELETE))
     assert after == b'[{"a":1},{"type":"x","tools":[{"type":"y","n":1}]}]'
     assert written(found, ("", b'"x"')) == b'"x"'
     only = items()
-    only.open(0, dict(TOOLS))
+    only.suspect(0, dict(TOOLS))
     assert written(only, ("/0", DELETE)) == b"[]"
     with pytest.raises(LookupError):
         written(found, ("/1/role", b'"system"'))
@@ -79,10 +79,10 @@ def test_only_so_many_are_kept_open() -> None:
     """They are kept in memory as objects, unlike the others."""
     found = items()
     for index in range(MAX_SPECIAL):
-        found.open(index, TOOLS)
+        found.suspect(index, TOOLS)
 
     with pytest.raises(MalformedRequest, match="too many"):
-        found.open(MAX_SPECIAL, TOOLS)
+        found.suspect(MAX_SPECIAL, TOOLS)
 
 
 def test_items_are_noted_with_what_they_refer_to() -> None:

@@ -291,7 +291,7 @@ class Conversation:
                 run.append(row)
                 continue
             self._items.spell(run)
-            self._items.open(index, row)
+            self._items.suspect(index, row)
             run = []
             if len(self._items.special) % _SPECIAL == 0:
                 yield

@@ -104,7 +104,7 @@ class Items(Value):
             pieces = (b"".join(_spelled(row)) for row in run)
             self._runs.append([b",".join(pieces)])
 
-    def open(self, index: int, row: Row) -> None:
+    def suspect(self, index: int, row: Row) -> None:
         """Add an item that may hold tools.
 
         Raises:
