@@ -556,7 +556,8 @@ def test_observed_lines_act_on_nothing(
     assert answer.said == without.said
     assert all(item.by.mode == "enforce" for item in answer.said)
     assert all(item.by.mode == "observe" for item in answer.decision.observed)
-    assert without.decision.observed == ()
+    # What always holds has no line that could be left out.
+    assert {item.by.layer for item in without.decision.observed} <= {"builtin"}
 
 
 @FEW
