@@ -8,11 +8,15 @@ warning, where a layer that contradicts the baseline is an error.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from imagegate.engine.policy import SETTINGS, Layers, Line, Rules, merge
 from imagegate.policyfile.context import LIMITING, Context, names, spoken
+
+_MOST: Final = 1_000
+"""Pairs that are looked at; each is merged with the whole policy."""
 
 
 class _Layer(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,18 +30,34 @@ class _Layer(msgspec.Struct, frozen=True, kw_only=True):
     layers: Layers
     limits: Mapping[str, Sequence[Line]]
 
+    @property
+    def alike(self) -> object:
+        """What layers have in common that limit the same in the same way."""
+        return frozenset(
+            (subject, line.kind, line.value, line.model, line.loosens)
+            for subject, lines in self.limits.items()
+            for line in lines
+        )
+
 
 def check_pairs(context: Context) -> None:
     """Warn of a layer that leaves somebody nothing who is in another one too.
 
-    Once for each layer: teams that exclude one another are often many.
+    Once for each layer: teams that exclude one another are often many. Of layers
+    with the same limits one stands for all, and no more pairs are looked at than
+    can be in a moment.
     """
-    before: list[_Layer] = []
+    before: dict[object, _Layer] = {}
+    left = _MOST
     for layer in _layers(context):
-        for other in before:
-            if _contradict(context, other, layer):
-                break
-        before.append(layer)
+        for alike, other in before.items():
+            if not left:
+                return
+            if alike != layer.alike:
+                left -= 1
+                if _contradict(context, other, layer):
+                    break
+        before.setdefault(layer.alike, layer)
 
 
 def _layers(context: Context) -> Iterator[_Layer]:
