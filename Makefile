@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast check fix policies wheel bench soak lock drift lowest
+.PHONY: help setup run test fast check coverage fix policies wheel bench soak lock drift lowest
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +37,9 @@ check: $(READY) ## run all that CI runs
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory policies wheel
 	$(BIN)/python tests/house/engine_coverage.py
+	$(BIN)/pytest
+
+coverage: $(READY) ## run the whole suite, and name the lines that it does not reach
 	$(BIN)/pytest --cov --cov-report=term
 
 fix: $(READY) ## repair what ruff can repair, and format
