@@ -95,7 +95,10 @@ def test_the_two_commands_do_what_is_said() -> None:
     )
     assert dry.stdout.splitlines()[-1] == ".venv/bin/imagegate demo"
 
-    words = [sys.executable, "-m", *serve.split(), "--port", "0"]
+    # Where `make run` put it: nobody has it on the path yet.
+    assert serve.startswith(".venv/bin/imagegate ")
+    started = serve.removeprefix(".venv/bin/").split()
+    words = [sys.executable, "-m", *started, "--port", "0"]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
