@@ -611,3 +611,38 @@ def test_a_file_that_is_something_else_is_one_line(tmp_path: Path) -> None:
         assert ran.returncode == 4
         assert f"state: {file}: " in ran.stderr
         assert "Traceback" not in ran.stderr
+
+
+def test_no_secret_is_in_the_trail_the_metrics_or_the_log(
+    start: Start, tmp_path: Path
+) -> None:
+    trail = tmp_path / "trail"
+    gateway = start(
+        "--audit", trail, "--metrics-port", "0", IMAGEGATE_AUDIT_STDOUT="records"
+    )
+    [metrics] = gateway.said("metrics")
+    mask = {"image_url": "https://canary.example/mask.png"}
+    told: Any = {"description": "canary", "input_image_mask": mask}
+    hostile: tuple[Any, ...] = (
+        {**IMAGE, **told},
+        {**IMAGE, "quality": "canary"},
+        {**IMAGE, "model": "canary"},
+        {**IMAGE, "canary_field": "canary"},
+    )
+
+    with gateway.client(default_headers={"x-canary": "canary"}) as client:
+        for tool in hostile:
+            with contextlib.suppress(openai.APIStatusError):
+                client.responses.create(
+                    model="gpt-5", input="canary", user="canary", tools=[tool]
+                )
+    httpx2.post(f"{gateway.url}/v1/canary", content=b"canary")
+    page = httpx2.get(metrics["url"]).text
+    assert gateway.end() == 0
+
+    [file] = trail.iterdir()
+    written = file.read_text()
+    assert written.count("imagegate.exchange_finished") == 5
+    assert "imagegate_findings_total" in page
+    for output in (written, page, gateway.log(), gateway._out.read_text()):
+        assert "canary" not in output.lower()
