@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imagegate import log
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
+from imagegate.gates import Gates
 from imagegate.middleware import Identify, Limits, PolicyMiddleware, anonymous
 from imagegate.seen import MemorySeen, Seen
 from imagegate.upstream.client import Client, UpstreamError
@@ -44,7 +45,7 @@ client gets to take the answer that something failed.
 
 
 def create_app(  # noqa: PLR0913 - the parts of a gateway
-    gate: Gate,
+    gate: Gate | Gates,
     upstreams: Mapping[str, Upstream],
     *,
     client: Client,
@@ -58,7 +59,7 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
     """Build the gateway.
 
     Args:
-        gate: The policy, laid out.
+        gate: The policy, laid out; or what holds one, to replace it while this runs.
         upstreams: The providers by the prefix of their paths; `""` for the rest.
         client: Sends the requests; closed when the server shuts down.
         audit: Where records go; closed last.
@@ -68,11 +69,11 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
         deadlines: How long each wait may take.
         sockets: Opens WebSockets.
     """
-    seen = seen or MemorySeen()
+    seen, gates = seen or MemorySeen(), Gates.of(gate)
     governed: dict[str, ASGIApp] = {
         prefix: PolicyMiddleware(
             Forwarder(client, upstream, deadlines=deadlines, sockets=sockets),
-            gate=gate,
+            gate=gates,
             audit=audit,
             identify=identify,
             limits=limits,
@@ -81,7 +82,9 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
         for prefix, upstream in upstreams.items()
     }
     credentials = [upstream.credential for upstream in upstreams.values()]
-    return _Gateway(_health(gate, audit), governed, [client, *credentials, seen, audit])
+    return _Gateway(
+        _health(gates, audit), governed, [client, *credentials, seen, audit]
+    )
 
 
 class _Closable(Protocol):
@@ -158,7 +161,7 @@ def _below(prefix: str, app: ASGIApp) -> ASGIApp:
     return below if prefix else app
 
 
-def _health(gate: Gate, audit: Audit) -> ASGIApp:
+def _health(gates: Gates, audit: Audit) -> ASGIApp:
     """Tell whether the process answers, and whether it can do its work."""
 
     async def alive(request: Request) -> Response:
@@ -167,7 +170,7 @@ def _health(gate: Gate, audit: Audit) -> ASGIApp:
 
     async def ready(request: Request) -> Response:
         del request
-        problem = audit.problem
+        problem, gate = audit.problem, gates.current.gate
         known = {
             "policy": gate.policy.name,
             "digest": gate.digest,

@@ -273,7 +273,7 @@ def test_what_was_judged_under_another_policy_is_not_steered() -> None:
     line = Line()
     line.create()
     line.turn("created", "r1")
-    line.connection._gate = Gate(policy(RULES + "limits: { tools: 1 }\n"), CATALOGUE)
+    line.connection.gate = Gate(policy(RULES + "limits: { tools: 1 }\n"), CATALOGUE)
     message = {"type": "response.steer", "previous_response_id": "r1", "input": "y"}
 
     assert line.refusal(message) == "steering_unjudged"

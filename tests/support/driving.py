@@ -20,6 +20,7 @@ from imagegate import shipped
 from imagegate.audit import AuditUnavailableError
 from imagegate.engine.gate import Gate
 from imagegate.engine.records import CompletionRecord, DecisionRecord, Record
+from imagegate.gates import Gates
 from imagegate.middleware import PolicyMiddleware
 from imagegate.policyfile import check_policy
 
@@ -89,7 +90,7 @@ class Notebook:
 
 
 def governed(
-    app: ASGIApp, audit: Notebook, *, by: Gate = GATE, **more: Any
+    app: ASGIApp, audit: Notebook, *, by: Gate | Gates = GATE, **more: Any
 ) -> PolicyMiddleware:
     return PolicyMiddleware(app, gate=by, audit=audit, **more)
 

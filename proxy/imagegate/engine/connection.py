@@ -84,6 +84,10 @@ class Connection:
         exchange: The connection's own, of its handshake.
         headers: Of the handshake, in lower case: they go with every message.
         limits: How much may be open.
+
+    Attributes:
+        gate: What the next message is judged by; a shell may put another there
+            between two messages. What is under way ends under the one it has.
     """
 
     def __init__(
@@ -93,11 +97,11 @@ class Connection:
         headers: tuple[tuple[str, str], ...] = (),
         limits: Limits | None = None,
     ) -> None:
-        self._gate = gate
+        self.gate = gate
         self._own = exchange
         self._headers = headers
         self._limits = limits or Limits()
-        self._lanes = Lanes(exchange, gate.digest)
+        self._lanes = Lanes(exchange)
         self._turns: dict[Exchange, Turn] = {}  # judged, and not on their way yet
 
     @property
@@ -127,7 +131,7 @@ class Connection:
             fingerprints: What `Gate.fingerprint` gave, where it was asked for.
             seen: The ids of state that were judged elsewhere for this principal.
         """
-        exchange = Exchange(self._gate, context)
+        exchange = Exchange(self.gate, context)
         fault = self._fault(sent, context.stream_id)
         if fault is not None:
             return Judged(exchange=exchange, ruling=exchange.malformed(fault))
@@ -155,7 +159,7 @@ class Connection:
 
     def malformed(self, context: Context, fault: MalformedRequest) -> Judged:
         """Refuse a message that could not be read."""
-        exchange = Exchange(self._gate, context)
+        exchange = Exchange(self.gate, context)
         return Judged(exchange=exchange, ruling=exchange.malformed(fault))
 
     def sent(self, exchange: Exchange) -> None:
@@ -174,7 +178,7 @@ class Connection:
                 yield ident
 
     def _is_current(self, made: Made) -> bool:
-        return made.digest == self._gate.digest
+        return made.digest == self.gate.digest
 
     def _target(self, sent: Sent) -> str | None:
         """Name the response that a message adds to."""

@@ -122,6 +122,16 @@ class Exchange:
         """The lane of a WebSocket that it is on."""
         return self._context.stream_id
 
+    @property
+    def match(self) -> Match | None:
+        """The door that it came to, if there is one."""
+        return self._context.match
+
+    @property
+    def digest(self) -> str:
+        """The digest of the policy that it is judged under, to its end."""
+        return self._gate.digest
+
     # -- the request ------------------------------------------------------------
 
     def request(

@@ -92,13 +92,11 @@ class Lanes:
 
     Args:
         connection: The connection's own exchange.
-        digest: Of the policy in force.
     """
 
-    def __init__(self, connection: Exchange, digest: str) -> None:
+    def __init__(self, connection: Exchange) -> None:
         self.made: dict[str, Made] = {}
         self._connection = connection
-        self._digest = digest
         self._lanes: dict[str | None, list[Turn]] = {}
         self._waiting: list[Turn] = []  # what adds to a response
         self._errors: dict[str | None, int] = {}  # that may be for a later turn
@@ -187,7 +185,7 @@ class Lanes:
         while len(self.made) >= _REMEMBERED:
             del self.made[next(iter(self.made))]
         self.made[response_id] = Made(
-            lane=turn.lane, digest=self._digest, tools=turn.exchange.sent
+            lane=turn.lane, digest=turn.exchange.digest, tools=turn.exchange.sent
         )
 
     def _joined(self, head: Turn) -> Iterator[Exchange]:

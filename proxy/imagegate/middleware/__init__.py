@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
 from imagegate.engine.surface import Lost
+from imagegate.gates import Gates
 from imagegate.middleware.asked import asked_in
 from imagegate.middleware.headers import without_overrides
 from imagegate.middleware.own import OwnPaths
@@ -28,13 +29,13 @@ __all__ = ["Identify", "Limits", "PolicyMiddleware", "anonymous"]
 
 
 class PolicyMiddleware:
-    """Holds requests against a policy; never written to after it is made."""
+    """Holds requests against a policy, each against the one that holds as it comes."""
 
     def __init__(  # noqa: PLR0913 - the parts, each by its name
         self,
         app: ASGIApp,
         *,
-        gate: Gate,
+        gate: Gate | Gates,
         audit: Audit,
         identify: Identify = anonymous,
         limits: Limits | None = None,
@@ -47,7 +48,8 @@ class PolicyMiddleware:
             app: Forwards, or answers, what is let through. When its client leaves
                 before the answer is complete, it gets `http.disconnect`, its `send`
                 raises an `OSError`, and it is cancelled.
-            gate: The policy, laid out.
+            gate: The policy, laid out; or what holds one, to replace it while this
+                runs.
             audit: Where records go.
             identify: Says who asks.
             limits: How much of a request is taken.
@@ -60,9 +62,11 @@ class PolicyMiddleware:
         Raises:
             ValueError: When one of `own_paths` could lead to an image.
         """
+        gates = Gates.of(gate)
         self._setup = Setup(
             app=app,
-            gate=gate,
+            gates=gates,
+            edition=gates.current,
             audit=audit,
             identify=identify,
             limits=limits or Limits(),
@@ -82,4 +86,5 @@ class PolicyMiddleware:
             told = {**scope, "headers": without_overrides(scope["headers"])}
             await self._setup.app(told, receive, send)
             return
-        await Responder(self._setup, asked, receive, send).respond()
+        setup = self._setup = self._setup.up_to_date()
+        await Responder(setup, asked, receive, send).respond()

@@ -43,6 +43,7 @@ class Asking:
             Unwanted: When the client has left.
         """
         journal = Journal(self._talk.setup.audit, uuid.uuid4().hex)
+        self._talk.turn_page()
         data = _bytes_of(message)
         judged, recall = await self._judge(data, journal)
         if judged.ruling.refusal is not None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from imagegate import log
 from imagegate.engine.exchange import Ended, Exchange
 from imagegate.engine.records import CompletionRecord
 from imagegate.middleware.cancelling import cancel_response
+from imagegate.middleware.client_end import RESTART
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line, Unwanted
 from imagegate.middleware.recall import Recall
@@ -47,6 +48,7 @@ class Passage:
         journal: Journal,
         recall: Recall | None = None,
     ) -> None:
+        self._setup = setup
         self._app = setup.app
         self._limits = setup.limits
         self._exchange = exchange
@@ -54,10 +56,22 @@ class Passage:
         self._recall = recall
 
     async def unseen(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a WebSocket go on at a door that the operator opened unseen."""
+        """Let a WebSocket go on at a door that the operator opened unseen.
+
+        It ends when another policy holds that would look: what the client says then
+        was judged by nobody.
+        """
         failure: BaseException | None = None
+
+        async def receiving() -> Message:
+            message = await receive()
+            if message["type"] != "websocket.receive" or self._is_open():
+                return message
+            await send({"type": "websocket.close", "code": RESTART})
+            return {"type": "websocket.disconnect", "code": RESTART}
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receiving, send)
         except (Exception, asyncio.CancelledError) as error:
             failure = error
             raise
@@ -66,6 +80,12 @@ class Passage:
             hurried = isinstance(failure, asyncio.CancelledError)
             closing = self._exchange.close("shutdown" if hurried else how)
             await self._journal.close(closing.records, hurried=hurried)
+
+    def _is_open(self) -> bool:
+        """Tell whether the door is one that is opened unseen, today as well."""
+        match = self._exchange.match
+        today = self._setup.up_to_date().gate.decider
+        return match is not None and today.stance(match.door) == "pass"
 
     async def go(self, scope: Scope, line: Line, send: Send) -> None:
         """Let a request go on, and see its answer through.

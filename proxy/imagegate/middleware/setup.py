@@ -1,4 +1,4 @@
-"""What a middleware is made of: fixed for its life, shared by all its requests."""
+"""What a middleware is made of: fixed for a request, shared by all of one time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Scope
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
 from imagegate.engine.policy import ANONYMOUS, Principal
+from imagegate.gates import Edition, Gates
 from imagegate.seen import Seen
 
 Identify = Callable[[Scope], Awaitable[Principal]]
@@ -42,14 +43,32 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a middleware."""
+    """The parts of a middleware, and the edition that one request is judged by.
+
+    Attributes:
+        gates: What holds now, to be asked by `up_to_date` alone.
+        edition: What holds for whoever has these parts, whatever holds now.
+    """
 
     app: ASGIApp
-    gate: Gate
+    gates: Gates
+    edition: Edition
     audit: Audit
     identify: Identify
     limits: Limits
     seen: Seen
+
+    @property
+    def gate(self) -> Gate:
+        """The policy that acts."""
+        return self.edition.gate
+
+    def up_to_date(self) -> Setup:
+        """Return the parts with what holds now."""
+        edition = self.gates.current
+        if edition is self.edition:
+            return self
+        return msgspec.structs.replace(self, edition=edition)
 
 
 async def anonymous(scope: Scope) -> Principal:

@@ -42,6 +42,7 @@ class Talk:
         client: The client's end.
 
     Attributes:
+        setup: The same, of the message that is judged now.
         entries: The exchanges that are on record, and not over.
         stopped: It has to end.
         closing: Nothing more is taken; it ends when what is open is over.
@@ -58,6 +59,11 @@ class Talk:
         self.closing = False
         self.how: Ended | None = None
         self.code = 1006
+
+    def turn_page(self) -> None:
+        """Judge the next message by what holds now."""
+        self.setup = self.setup.up_to_date()
+        self.connection.gate = self.setup.gate
 
     def wind_up(self) -> None:
         """Take nothing more, and end when everything that is open is over."""
