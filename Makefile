@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast check coverage fix policies wheel bench soak lock drift lowest
+.PHONY: help setup run test fast check coverage fix policies wheel manifests bench soak lock drift lowest
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -59,6 +59,11 @@ wheel: $(READY) ## build the wheel, install it apart and try it
 	@$(PIP) --python build/wheel/bin/python install --quiet --no-deps dist/*.whl
 	@cd / && "$(CURDIR)/build/wheel/bin/python" -I "$(CURDIR)/tests/house/smoke.py"
 
+manifests: $(READY) ## try what deploy/ holds with the real tools
+	@$(VENV) build/manifests
+	@$(PIP) --python build/manifests/bin/python install --quiet --require-hashes -r tests/deploy/requirements.txt
+	@PATH="$(CURDIR)/build/manifests/bin:$$PATH" $(BIN)/pytest tests/deploy
+
 bench: $(READY) ## measure
 	@for script in $(sort $(wildcard tests/bench/*.py)); do $(BIN)/python $$script || exit; done
 
@@ -68,6 +73,9 @@ soak: $(READY) ## run the invariants with many examples, and what takes minutes
 lock: $(READY) ## lock the requirements anew (UPGRADE=1 for the newest versions)
 	$(LOCK) --group dev pyproject.toml -o tests/requirements.txt
 	$(LOCK) --constraint tests/requirements.txt pyproject.toml -o deploy/requirements.txt
+	$(LOCK) --constraint tests/requirements.txt --all-extras pyproject.toml -o deploy/requirements-extras.txt
+	$(LOCK) --constraint tests/requirements.txt --group build -o deploy/docker/build.txt
+	$(LOCK) --group manifests -o tests/deploy/requirements.txt
 
 drift: $(READY) ## compare the catalogue and the doors with the newest SDKs
 	@$(VENV) build/drift

@@ -1,0 +1,87 @@
+"""The real tools read what an operator copies, and find nothing wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tools import DEPLOY, run
+
+
+def test_the_image_follows_good_practice() -> None:
+    run("hadolint", DEPLOY / "docker/Dockerfile")
+
+
+def test_the_image_copies_only_what_is_there() -> None:
+    kept = {
+        line[1:]
+        for line in DEPLOY.parent.joinpath(".dockerignore").read_text().split()
+        if line[0] == "!"
+    }
+    copied = {
+        word
+        for line in DEPLOY.joinpath("docker/Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    }
+    copied = {word.replace("${REQUIREMENTS}", "requirements.txt") for word in copied}
+
+    assert all(DEPLOY.parent.joinpath(word).exists() for word in copied)
+    assert copied <= kept | {"deploy/requirements.txt"}
+    assert "deploy/requirements*.txt" in kept
+
+
+def test_compose_takes_the_file() -> None:
+    file = DEPLOY / "compose/compose.yaml"
+
+    run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+
+
+def test_compose_mounts_what_is_there() -> None:
+    folder = DEPLOY / "compose"
+    services = yaml.safe_load(folder.joinpath("compose.yaml").read_text())["services"]
+    mounted = [
+        volume.split(":")[0]
+        for service in services.values()
+        for volume in service.get("volumes", ())
+    ]
+
+    assert all(folder.joinpath(each).exists() for each in mounted if each[0] == ".")
+
+
+def test_prometheus_takes_its_configuration_and_the_alerts(tmp_path: Path) -> None:
+    for name in "compose/prometheus.yaml", "prometheus/alerts.yaml":
+        tmp_path.joinpath(Path(name).name).write_text(DEPLOY.joinpath(name).read_text())
+
+    said = run("promtool", "check", "config", tmp_path / "prometheus.yaml")
+
+    assert "1 rule files found" in said
+
+
+def test_systemd_takes_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
+    text = DEPLOY.joinpath("systemd/imagegate.service").read_text()
+    unit = tmp_path / "imagegate.service"
+    # Where nothing is installed, the command is not there, nor is the page.
+    unit.write_text(text.replace("/opt/imagegate/bin/imagegate", "/bin/true"))
+
+    assert run("systemd-analyze", "verify", unit) == ""
+    found = json.loads(
+        run("systemd-analyze", "security", "--offline=true", "--json=short", unit)
+    )
+    exposed = {row["json_field"] for row in found if row["set"] is False}
+    # It needs the network of its host, and that is all.
+    assert exposed == {
+        "IPAddressDeny",
+        "PrivateNetwork",
+        "RestrictAddressFamilies_AF_INET_INET6",
+        "RestrictAddressFamilies_AF_UNIX",
+        "RootDirectoryOrRootImage",
+        "DeviceAllow",
+    }
+
+
+@pytest.mark.parametrize("name", ["vector/vector.yaml", "envoy/envoy.yaml"])
+def test_what_is_yaml_can_be_read(name: str) -> None:
+    assert isinstance(yaml.safe_load(DEPLOY.joinpath(name).read_text()), dict)
