@@ -22,10 +22,10 @@ from imagegate.middleware.asked import asked_in
 from imagegate.middleware.headers import without_overrides
 from imagegate.middleware.own import OwnPaths
 from imagegate.middleware.responder import Responder
-from imagegate.middleware.setup import Identify, Limits, Setup, anonymous
+from imagegate.middleware.setup import Identify, Limits, Setup, Way, anonymous
 from imagegate.seen import MemorySeen, Seen
 
-__all__ = ["Identify", "Limits", "PolicyMiddleware", "anonymous"]
+__all__ = ["Identify", "Limits", "PolicyMiddleware", "Way", "anonymous"]
 
 
 class PolicyMiddleware:
@@ -41,6 +41,7 @@ class PolicyMiddleware:
         limits: Limits | None = None,
         seen: Seen | None = None,
         own_paths: Sequence[str] = (),
+        way: Way = "http",
     ) -> None:
         """Wrap an application.
 
@@ -58,6 +59,7 @@ class PolicyMiddleware:
             own_paths: Paths of the application that are none of the policy's
                 business, below any mount point: `/health`, or `/static/*` with all
                 that is below. They are neither judged nor recorded.
+            way: How requests come, for the records.
 
         Raises:
             ValueError: When one of `own_paths` could lead to an image.
@@ -71,6 +73,7 @@ class PolicyMiddleware:
             identify=identify,
             limits=limits or Limits(),
             seen=seen or MemorySeen(),
+            way=way,
         )
         self._own = OwnPaths(own_paths)
 

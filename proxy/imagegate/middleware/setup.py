@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Literal, TypeAlias
 
 import msgspec
 from starlette.types import ASGIApp, Scope
@@ -15,6 +16,10 @@ from imagegate.seen import Seen
 
 Identify = Callable[[Scope], Awaitable[Principal]]
 """Says who asks, from the head of a request; raises `MalformedRequest` to refuse."""
+
+
+Way: TypeAlias = Literal["http", "in_process"]
+"""How requests come, for the records: from a server, or from a client in here."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +62,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     identify: Identify
     limits: Limits
     seen: Seen
+    way: Way = "http"
 
     @property
     def gate(self) -> Gate:
