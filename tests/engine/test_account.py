@@ -62,6 +62,7 @@ def test_flags_counts_and_choices_are_told() -> None:
 
     assert account(asked) == {
         "image_deployment": None,
+        "previews": (),
         "stream": True,
         "background": False,
         "tool_choice": "required",
@@ -202,9 +203,22 @@ def test_what_turns_out_malformed_is_left_untold() -> None:
     decider = Decider(policy(), CATALOGUE)
     scene = decider.scene(decider.book.page(ANONYMOUS, TODAY).acting, door())
 
-    assert account_of(asked, scene) == {"image_deployment": None, "whole": False}
+    told = account_of(asked, scene)
+
+    assert told == {"image_deployment": None, "previews": (), "whole": False}
 
 
 def test_without_a_body_there_is_little_to_tell() -> None:
     """A door was opened unseen, or takes none."""
-    assert account(None) == {"image_deployment": None}
+    assert account(None) == {"image_deployment": None, "previews": ()}
+
+
+def test_previews_are_told_by_the_names_that_are_known() -> None:
+    """Of any other it is told that there was one."""
+    headers = (("openai-beta", "agents=v1, sk-secret"), ("x-ms-oai-new", "1"))
+
+    told = account({"input": "x"}, headers=headers)
+
+    assert told["previews"][0] == "agents=v1"
+    assert "sk-secret" not in repr(told)
+    assert len(told["previews"]) == 3

@@ -211,6 +211,9 @@ SIZE = '{ arbitrary = "gpt-image-2", standard = "standard", auto = "legal" }'
             'words = ["edit", "edit", "auto"]',
             "openai.action: a name occurs twice",
         ),
+        ('usual = ["responses=exp', 'usual = ["x=exp', "interface.previews: 'x=exp"),
+        ('["v1", "preview"', '["v1", "v1"', "interface.api_versions: a name"),
+        ('"beta=true", "agents=v1"', '"agents=v1", "agents=v1"', "a name occurs"),
         ('unlisted = ["xhigh"', 'unlisted = ["ultra"', "azure.quality: 'ultra' is"),
         ('deprecated_words = ["standard"', 'deprecated_words = ["s"', "'s' is not"),
         (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from asking import AZURE, HEADER, Answer, ask, request, tool
 
-from imagegate.engine.decision import Block
+from imagegate.engine.decision import Block, Rewrite
 
 CAP = "settings: { quality: { max: medium, default: low, otherwise: lower } }\n"
 LOW = tool(quality="low")
@@ -196,13 +196,15 @@ def test_at_the_images_api_the_header_is_judged_by_itself(
 
 
 def test_where_an_agent_is_defined_the_header_means_nothing() -> None:
-    """The agent is judged without it, since its callers bring their own."""
+    """It is left out: the agent's callers bring their own."""
     made = {"definition": {"kind": "prompt", "tools": [LOW]}}
     at = "POST /api/projects/p/agents/a/versions"
     answer = ask(DEPLOYED, made, at=at, headers={HEADER: "two"})
 
     assert answer.json["definition"]["tools"][0]["model"] == "mini"
-    assert dict(answer.headers) == {HEADER: "two"}
+    assert answer.headers == ()
+    assert (answer.changes[0].field, answer.changes[0].after) == (HEADER, None)
+    assert answer.rules[0] == "always.deployment"
 
 
 def test_without_a_map_a_header_is_kept_in_step() -> None:
@@ -218,11 +220,40 @@ def test_without_a_map_a_header_is_kept_in_step() -> None:
     assert two.rules == ["always.deployment"]
 
 
-def test_elsewhere_the_header_means_nothing() -> None:
-    """It is the forwarder's to leave out."""
-    answer = ask(CAP, request(LOW), headers={HEADER: "big"})
+@pytest.mark.parametrize(
+    ("at", "asked"),
+    [
+        ("POST /v1/responses", request(LOW)),
+        ("POST /v1/images/generations", {"prompt": "x", "quality": "low"}),
+        ("WEBSOCKET /v1/responses", None),
+        ("GET /v1/responses/resp_1", None),
+    ],
+)
+def test_by_the_paths_of_another_provider_the_header_does_not_go_on(
+    at: str, asked: Any
+) -> None:
+    """A gateway may send them to Azure, where it would choose the model."""
+    answer = ask(CAP, asked, at=at, headers={HEADER: "big"})
 
-    assert answer.word == "forward"
+    assert answer.word == "rewrite"
+    assert isinstance(answer.decision, Rewrite)
+    assert answer.decision.headers == {HEADER: None}
+    assert answer.rules == ["always.deployment"]
+
+
+def test_an_agent_without_a_model_gets_the_one_that_its_rules_were_judged_for() -> None:
+    """A later header could choose another, which has rules of its own."""
+    made = {"definition": {"kind": "prompt", "tools": [tool(quality="high")]}}
+    at = "POST /api/projects/p/agents/a/versions"
+
+    pinned = ask(DEPLOYED, made, at=at)
+    without = "models: { gpt-image-1-mini: {}, otherwise: block }\n"
+    mapped = "deployments: { mini: gpt-image-1-mini }\n"
+    refused = ask(without + mapped, made, at=at)
+
+    assert pinned.json["definition"]["tools"][0]["model"] == "mini"
+    assert refused.rules == ["models"]
+    assert refused.violations[0].field == "model"
 
 
 PATH = "POST /openai/deployments/{}/images/generations"

@@ -164,7 +164,7 @@ def test_the_account_of_a_request_names_its_route_and_who_matched() -> None:
         door=door("/openai/v1/responses/resp_1", "GET"),
         date=TODAY,
         principal=who,
-        api_version="2026-10-01-preview",
+        query="api-version=2026-10-01-preview",
     )
 
     assert gate.account(context) == {

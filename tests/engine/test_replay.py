@@ -48,7 +48,11 @@ def recorded(rules: Policy, door: Match | Lost, question: Question) -> DecisionR
     """Decide as the gateway does, and keep the record as a reader has it."""
     gate = Gate(rules, CATALOGUE, hash_key=b"k")
     context = Context(
-        decision_id="d", door=door, date=question.date, principal=question.principal
+        decision_id="d",
+        door=door,
+        date=question.date,
+        principal=question.principal,
+        query=question.path.partition("?")[2],
     )
     exchange = Exchange(gate, context)
     try:

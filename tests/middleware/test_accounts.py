@@ -54,10 +54,11 @@ async def test_prompts_and_users_are_hashed_with_the_operators_key_only() -> Non
     ("query", "version"),
     [
         (b"api-version=2026-01-01-preview", "2026-01-01-preview"),
-        (b"a=b&api-version=v1", "v1"),
+        (b"include=a&api-version=v1", "v1"),
         (b"", None),
         (b"api-version=a&api-version=b", None),
         (b"api-version=%00<script>", "other"),
+        (b"api-version=sk-looks-like-a-word", "other"),
     ],
 )
 async def test_the_version_of_the_interface_is_told(

@@ -90,10 +90,10 @@ class Provider:
     ("path", "raw", "root", "query"),
     [
         ("/v1/responses", b"/v1/responses", "", b""),
-        ("/openai/responses", b"/openai/responses", "", b"api-version=2025-04-01"),
+        ("/openai/responses", b"/openai/responses", "", b"api-version=preview"),
         ("/gw/v1/responses", b"/gw/v1/responses", "/gw", b""),
         ("/v1/responses", b"/v1/responses", "/gw", b""),
-        ("/v1/responses", b"/v1/responses?a=b", "", b"a=b"),
+        ("/v1/responses", b"/v1/responses?order=asc", "", b"order=asc"),
         (
             "/\xfc/openai/v1/responses",
             b"/%C3%BC/openai/v1/responses",

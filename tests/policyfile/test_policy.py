@@ -129,6 +129,12 @@ def test_what_is_not_said_is_written_out_in_the_mode_of_the_file() -> None:
         ("fields.unknown", "block", "observe"),
         ("fields.unknown_values", "block", "observe"),
         *((path, "refuse", "observe") for path in STANCES if path.startswith("state")),
+        (
+            "interface.api_versions",
+            tuple(sorted(shipped.catalogue().interface.api_versions)),
+            "observe",
+        ),
+        ("interface.previews", tuple(sorted(shipped.catalogue().interface.usual)), "observe"),
     }
 
 

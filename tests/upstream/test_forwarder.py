@@ -180,6 +180,33 @@ async def test_a_query_that_could_end_the_line_is_refused(
     assert upstream.received == []
 
 
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        (b"api-key=sk-client", b""),
+        (b"api-version=v1&api%2Dkey=sk-client", b"?api-version=v1"),
+        (b"Subscription-Key=sk-client&a=%20&a", b"?a=%20&a"),
+        (b"access_token=sk-client&limit=1", b"?limit=1"),
+        (b"keys=1", b"?keys=1"),
+    ],
+)
+async def test_a_key_in_the_query_does_not_go_on_beside_the_gateways_own(
+    connect: Connect, query: bytes, kept: bytes
+) -> None:
+    async with provider(keeping) as upstream:
+        to = Upstream(
+            name="scripted",
+            base=upstream.base,
+            credential=Injected("api-key", "sk-gateway"),
+        )
+        await Asked(query=query).of(Forwarder(connect(), to))
+        await Asked(query=query).of(forwarding(connect, upstream))
+
+    ours, its_own = (each.split(b" ")[1] for each in upstream.received)
+    assert ours == b"/v1/responses" + kept
+    assert its_own == b"/v1/responses?" + query
+
+
 async def test_the_prefix_of_a_mount_stays_behind(connect: Connect) -> None:
     async with provider(keeping) as upstream:
         asked = Asked(path="/azure/openai/v1/responses", root_path="/azure")

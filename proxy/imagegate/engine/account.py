@@ -15,6 +15,7 @@ from imagegate.engine.body import Body
 from imagegate.engine.choice import repair_choice
 from imagegate.engine.decision import Shown
 from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.interface import previews_of
 from imagegate.engine.records import MAX_ENTRIES, ReferenceRecord, ident
 from imagegate.engine.request import MESSAGES, Request
 from imagegate.engine.scene import Scene
@@ -33,7 +34,11 @@ def account_of(request: Request, scene: Scene) -> dict[str, Any]:
         request: The request.
         scene: What it is judged against; it knows which words may be shown.
     """
-    told: dict[str, Any] = {"image_deployment": _deployment(request, scene)}
+    previews = [scene.shown(preview) for _, preview in previews_of(request)]
+    told: dict[str, Any] = {
+        "image_deployment": _deployment(request, scene),
+        "previews": tuple(map(str, previews[:MAX_ENTRIES])),
+    }
     if request.message_type in MESSAGES and request.is_message:
         told["message_type"] = request.message_type
     if request.body is None:

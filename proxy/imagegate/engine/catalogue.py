@@ -23,6 +23,7 @@ from imagegate.engine.objections import (
 from imagegate.engine.provider import (
     Cell,
     Field,
+    Interface,
     Kind,
     Model,
     Needs,
@@ -42,6 +43,7 @@ __all__ = [
     "Catalogue",
     "Cell",
     "Field",
+    "Interface",
     "Kind",
     "Model",
     "Needs",
@@ -65,11 +67,13 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         date: The ISO date on which the sources were read.
         sources: What was read, and in which version.
         providers: The providers by name.
+        interface: Versions and previews, of both.
     """
 
     date: str
     sources: dict[str, str]
     providers: dict[str, Provider]
+    interface: Interface = Interface()
 
     def provider(self, name: str) -> Provider:
         """Find a provider; KeyError for a name the file does not hold."""
@@ -125,6 +129,7 @@ class _File(Strict, frozen=True, kw_only=True):
     rules: tuple[Rule, ...]
     images_api: _ImagesApi
     providers: dict[str, _Provider]
+    interface: Interface = Interface()
 
 
 def read_catalogue(data: bytes) -> Catalogue:
@@ -144,6 +149,7 @@ def read_catalogue(data: bytes) -> Catalogue:
         date=file.date,
         sources=file.sources,
         providers={name: _provider(file, name) for name in file.providers},
+        interface=file.interface,
     )
 
 
@@ -227,8 +233,16 @@ def _faults(file: _File) -> Iterator[str]:
             yield f"sizes.fixed.{name}: not every size is WIDTHxHEIGHT"
     yield from _repeats("rules", [rule.id for rule in file.rules])
     yield from _field_faults("images_api", file.images_api.fields)
+    yield from _interface_faults(file.interface)
     for name, provider in file.providers.items():
         yield from _provider_faults(file, name, provider)
+
+
+def _interface_faults(interface: Interface) -> Iterator[str]:
+    where = "interface.previews"
+    yield from _repeats("interface.api_versions", interface.api_versions)
+    yield from _repeats(where, interface.previews)
+    yield from _strangers(where, interface.usual, interface.previews)
 
 
 def _provider_faults(file: _File, where: str, provider: _Provider) -> Iterator[str]:

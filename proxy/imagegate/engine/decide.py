@@ -24,8 +24,14 @@ from imagegate.engine.decision import (
     Rewrite,
     Violation,
 )
-from imagegate.engine.deployment import header_of, judge_header, judge_path
+from imagegate.engine.deployment import (
+    drop_header,
+    header_of,
+    judge_header,
+    judge_path,
+)
 from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.interface import judge_interface
 from imagegate.engine.judge import judge_tool
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Mode, Policy
@@ -108,21 +114,22 @@ class Decider:
         return found
 
     def _inspect(self, request: Request) -> Decision:
-        body = request.body
-        if body is None:
-            return _without_body(request.match.door)
+        door = request.match.door
+        bodiless = door.reading == "none" or door.method == "WEBSOCKET"
+        if request.body is None and not bodiless:
+            return _without_body()
         try:
-            return self._decide(request, body)
+            return self._decide(request)
         except MalformedRequest as error:
             # Some members are only opened here, as strictly as all the others.
             return Block(violations=(_malformed(error),))
 
-    def _decide(self, request: Request, body: Body) -> Decision:
+    def _decide(self, request: Request) -> Decision:
         page = self.book.page(request.principal, request.date)
-        acting = _judged(self._bench(page.acting, request), request, body)
+        acting = _judged(self._bench(page.acting, request), request)
         observed: tuple[Change | Violation, ...] = ()
         if page.watched is not None:
-            watched = _judged(self._bench(page.watched, request), request, body)
+            watched = _judged(self._bench(page.watched, request), request)
             said: list[Change | Violation] = [*watched.violations, *watched.changes]
             observed = tuple(item for item in said if item.by.mode == "observe")
         return acting.decision(observed)
@@ -141,10 +148,8 @@ def decide(policy: Policy, request: Request, *, catalogue: Catalogue) -> Decisio
     return Decider(policy, catalogue).decide(request)
 
 
-def _without_body(door: Door) -> Decision:
-    """Decide on a request that brings nothing to judge."""
-    if door.reading == "none" or door.method == "WEBSOCKET":
-        return Forward()
+def _without_body() -> Decision:
+    """Refuse a request that brings nothing to judge, where something has to be."""
     return Block(
         violations=(
             Violation(
@@ -186,9 +191,19 @@ def _closed(door: Door, mode: Mode) -> Violation:
     )
 
 
-def _judged(bench: Bench, request: Request, body: Body) -> Notes:
+def _judged(bench: Bench, request: Request) -> Notes:
     """Judge a request with one set of rules."""
-    notes = Notes(bench.scene)
+    notes, body = Notes(bench.scene), request.body
+    judge_interface(notes, request)
+    if body is None or not request.is_message:
+        drop_header(notes, request)
+    if body is not None:
+        _judge_body(notes, bench, request, body)
+    return notes
+
+
+def _judge_body(notes: Notes, bench: Bench, request: Request, body: Body) -> None:
+    """Judge what a request brings along."""
     match request.match.door.reading:
         case "images":
             _judge_images(notes, request, body)

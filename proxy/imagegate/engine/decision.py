@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
@@ -17,6 +18,8 @@ Shown: TypeAlias = str | int | None
 """A value fit for records and messages; None stands for 'not said'."""
 
 _HASH_LENGTH = 16
+DATED = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9](?:-preview)?")
+"""How versions of an interface are named."""
 _SAFE = 1 << 53  # what every JSON reader keeps exact
 
 
@@ -61,6 +64,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         fix: The smallest change that would pass; empty when there is none.
         allowed: What could stand there instead.
+        retry_after: Seconds after which it may be otherwise, if it may.
     """
 
     pointer: str
@@ -72,6 +76,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     allowed: tuple[Shown, ...] = ()
     code: str = "image_policy_violation"
     status: int = 403
+    retry_after: int | None = None
 
 
 class JudgedTool(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +169,7 @@ def shown(value: object, words: frozenset[str], key: bytes = b"") -> Shown:
         case Size():
             found = value.text
         case str():
-            plain = value in words or parse_size(value) is not None
+            plain = value in words or parse_size(value) or DATED.fullmatch(value)
             said = f"a string of {len(value)} characters{_digest(value, key)}"
             found = value if plain else said
         case Mapping():

@@ -14,19 +14,30 @@ from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER as HEADER
 
 
 def header_of(notes: Notes, request: Request) -> str | None:
-    """Return the deployment that a header names: one, or none.
-
-    Where an agent is defined it means nothing: what calls the agent later brings
-    its own.
-    """
-    match = request.match
-    if match.family.provider != "azure" or match.door.reading == "agent":
+    """Return the deployment that a header names where it means one: one, or none."""
+    if not _has_meaning(request):
         return None
     values = [value for key, value in request.headers if key == HEADER]
     if len(values) > 1:
         said = f"the header {HEADER} comes twice"
         notes.refuse_always("", HEADER, "header", said, status=400, unreadable=True)
     return values[0] if values else None
+
+
+def drop_header(notes: Notes, request: Request) -> None:
+    """Leave the header out where it has no meaning that anybody could judge.
+
+    An agent is stored: what calls it later brings a header of its own. And what
+    comes by the paths of another provider may still be sent to Azure.
+    """
+    asked = next((value for key, value in request.headers if key == HEADER), None)
+    if asked is not None and not _has_meaning(request):
+        notes.change_header(HEADER, None, None, asked)
+
+
+def _has_meaning(request: Request) -> bool:
+    match = request.match
+    return match.family.provider == "azure" and match.door.reading != "agent"
 
 
 def judge_header(notes: Notes, asked: str | None, verdicts: Sequence[Verdict]) -> None:

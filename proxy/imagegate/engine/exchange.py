@@ -159,6 +159,7 @@ class Exchange:
             date=context.date,
             body=body,
             headers=headers,
+            query=context.query,
             principal=context.principal,
             decision_id=context.decision_id,
             seen=seen,

@@ -18,6 +18,7 @@ from imagegate.engine.decide import Decider
 from imagegate.engine.decision import JudgedTool
 from imagegate.engine.echo import Yardstick
 from imagegate.engine.fingerprint import Fingerprints, fingerprint
+from imagegate.engine.interface import version_told
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
 from imagegate.engine.prices import Prices
 from imagegate.engine.records import (
@@ -26,7 +27,6 @@ from imagegate.engine.records import (
     Transport,
     ident,
     label,
-    word,
 )
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import Rulebook
@@ -44,7 +44,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         transport: How the request came; a streamed answer makes `http` `sse`.
         stream_id: The lane of a WebSocket that the request came on.
         bytes_in: The body's length as it came.
-        api_version: Of the query, on Azure.
+        query: Of the request, as it came, without the question mark.
     """
 
     decision_id: str
@@ -56,7 +56,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str | None = None
     span_id: str | None = None
     bytes_in: int | None = None
-    api_version: str | None = None
+    query: str = ""
 
     @property
     def match(self) -> Match | None:
@@ -89,6 +89,7 @@ class Gate:
         self.names = api_names(catalogue)
         self.prices = prices
         self._hash_key = hash_key
+        self._versions = frozenset(catalogue.interface.api_versions)
         matches = [team.match for team in policy.teams]
         matches += [item.match for item in policy.exceptions]
         self._matched = sorted({name for match in matches for name in match})
@@ -142,7 +143,7 @@ class Gate:
         """Return what the decision record tells of a request besides its tools."""
         match, who = context.match, context.principal.attributes
         told: dict[str, Any] = {
-            "api_version": word(context.api_version),
+            "api_version": version_told(context.query, self._versions),
             "principal_matched": {
                 name: tuple(map(label, who[name][:MAX_ENTRIES]))
                 for name in self._matched

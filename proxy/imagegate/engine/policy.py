@@ -99,11 +99,18 @@ STANCES: Mapping[str, tuple[str, ...]] = {
     "state.structured_inputs": ("allow", "refuse"),
     "state.multi_agent": ("allow", "refuse"),
     "state.compaction": ("allow", "refuse"),
+    "interface.api_versions": ("allow", "refuse"),
+    "interface.previews": ("allow", "refuse"),
 }
 """The words each one-word line may say, the loosest first."""
 
-LISTED = ("state.prompt", "state.agents")
-"""Stances that may also be a list of the ids which are allowed."""
+LISTED = (
+    "state.prompt",
+    "state.agents",
+    "interface.api_versions",
+    "interface.previews",
+)
+"""Stances that may also be a list of what is allowed."""
 
 SILENT: Mapping[str, str] = {
     "tool": "allow",

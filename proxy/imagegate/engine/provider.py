@@ -169,6 +169,20 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return self.retires is not None and on >= date.fromisoformat(self.retires)
 
 
+class Interface(Strict, frozen=True, kw_only=True):
+    """What is known of the interface's versions and previews.
+
+    Attributes:
+        api_versions: Those in which the tool is as this file describes it.
+        previews: What headers and queries opt into, as they spell it.
+        usual: Those previews that are allowed where a policy is silent.
+    """
+
+    api_versions: tuple[str, ...] = ()
+    previews: tuple[str, ...] = ()
+    usual: tuple[str, ...] = ()
+
+
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """One provider.
 

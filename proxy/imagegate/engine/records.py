@@ -152,6 +152,7 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
         method: Of the route; `WEBSOCKET` for messages.
         route: The template of the path, without any identifier.
         api_version: As the query says, on Azure.
+        previews: What the query and headers opt into, where it is known by name.
         message_type: Of a WebSocket's message that can be judged.
         principal_matched: The attributes that the policy's layers match on.
         stream: The request's own flag, like `background`.
@@ -184,6 +185,7 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
     method: str | None = None
     route: str | None = None
     api_version: str | None = None
+    previews: tuple[str, ...] = ()
     message_type: str | None = None
     principal_matched: Mapping[str, tuple[str, ...]] = msgspec.field(
         default_factory=dict

@@ -49,6 +49,7 @@ _NOT_REBUILT: Final = frozenset(
         "always.header",
         "always.image_model",
         "always.message_type",
+        "always.query",
         "always.tool_type",
     }
 )
@@ -128,6 +129,7 @@ def rebuild(record: DecisionRecord, date: datetime.date) -> Replay:
         date=date,
         body=_body(record, match) if read else None,
         headers=_headers(record, match),
+        query=_query(record),
         principal=Principal(
             id=record.principal_id,
             attributes=record.principal_matched,
@@ -155,10 +157,20 @@ def _match(record: DecisionRecord) -> Match | None:
 
 
 def _headers(record: DecisionRecord, match: Match) -> tuple[tuple[str, str], ...]:
+    chosen = tuple(map(_preview, record.previews))
     named = record.image_deployment
     if named is None or "deployment" in match.params:
-        return ()
-    return ((IMAGE_DEPLOYMENT_HEADER, str(named)),)
+        return chosen
+    return (*chosen, (IMAGE_DEPLOYMENT_HEADER, str(named)))
+
+
+def _preview(named: str) -> tuple[str, str]:
+    """Opt into a preview again: by a list of them, or by a header of its own."""
+    return (named, "1") if named.startswith("x-ms-") else ("openai-beta", named)
+
+
+def _query(record: DecisionRecord) -> str:
+    return f"api-version={record.api_version}" if record.api_version else ""
 
 
 # -- the body ---------------------------------------------------------------------

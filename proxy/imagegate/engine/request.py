@@ -23,6 +23,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         match: The door, and what its path says.
         body: The body as it was read; None where the door takes none.
         headers: Those that matter, in lower case, duplicates kept.
+        query: As it came, without the question mark.
         principal: Who asks.
         date: Today, for exceptions that end.
         seen: The ids of conversations, responses and items that this gateway has
@@ -33,6 +34,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     date: datetime.date
     body: Body | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    query: str = ""
     principal: Principal = ANONYMOUS
     decision_id: str = ""
     seen: frozenset[str] = frozenset()

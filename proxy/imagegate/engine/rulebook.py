@@ -145,7 +145,7 @@ def _page(policy: Policy, layers: Layers) -> Page:
 
 def _listed(rules: Rules) -> Iterator[str]:
     for path in LISTED:
-        for line in rules.at(path):
+        for line in rules.at(path) if path.startswith("state.") else ():
             if isinstance(line.value, tuple):
                 yield from map(str, line.value)
 

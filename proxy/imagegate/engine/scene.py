@@ -15,7 +15,7 @@ from imagegate.engine.items import ITEM_KEYS
 from imagegate.engine.paths import Path
 from imagegate.engine.policy import LIMITS, SETTINGS, STANCES, Line
 from imagegate.engine.rulebook import Rulebook
-from imagegate.engine.surface import DOORS, IMAGE_DEPLOYMENT_HEADER
+from imagegate.engine.surface import CHOOSING, DOORS, IMAGE_DEPLOYMENT_HEADER
 
 PATHS: Mapping[str, Path] = {
     name: tuple(name.split(".")) for name in ("model", *SETTINGS)
@@ -94,6 +94,7 @@ def vocabulary(
 ) -> Vocabulary:
     """Collect the words once for all requests."""
     words = {*deployments, "image_generation", "auto"}
+    interface = catalogue.interface
     fields: dict[Path, Field] = {}
     deprecated: set[Path] = set()
     for provider in catalogue.providers.values():
@@ -109,7 +110,8 @@ def vocabulary(
     for setting in SETTINGS.values():
         words.update(setting.order)
     return Vocabulary(
-        words=frozenset(words),
+        # The folded ones are what a model's name must not resemble.
+        words=frozenset({*words, *interface.api_versions, *interface.previews}),
         folded=frozenset(map(fold, words)),
         folds=frozenset((*path[:-1], fold(path[-1])) for path in fields),
         known=frozenset(fields),
@@ -128,7 +130,7 @@ def api_names(catalogue: Catalogue) -> frozenset[str]:
         for path in (*provider.fields, *provider.images_api)
     }
     places = {place for door in DOORS for place in door.places}
-    said = {"tool", "kind", "deployment", IMAGE_DEPLOYMENT_HEADER, *LIMITS}
+    said = {"tool", "kind", "deployment", IMAGE_DEPLOYMENT_HEADER, *LIMITS, *CHOOSING}
     return frozenset(said | TOP_KEYS | TOOL_KEYS | CHOICE_KEYS | ITEM_KEYS).union(
         *(path.split(".") for path in (*fields, *STANCES)),
         *(place.split("/") for place in places),

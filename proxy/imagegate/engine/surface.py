@@ -364,6 +364,9 @@ DOORS: tuple[Door, ...] = (*_GOVERNED, *_UNSEEN, *_FOUNDRY)
 IMAGE_DEPLOYMENT_HEADER = "x-ms-oai-image-generation-deployment"
 """On Azure the image model is chosen by this header, whatever the body says."""
 
+CHOOSING = ("api-version", "beta", "foundry-features", "openai-beta", "query")
+"""What refusals call the places where a version or a preview is chosen."""
+
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
     """A door that was found, and what its path says."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
-
 import msgspec
 from starlette.types import Scope
 
@@ -38,11 +36,10 @@ def asked_in(scope: Scope) -> Asked:
     return Asked(scope=scope, head=head, path=path, door=door, for_websocket=websocket)
 
 
-def api_version_of(scope: Scope) -> str | None:
-    """Return the version that the query names, of which there may be only one."""
-    query = scope.get("query_string", b"").decode("latin-1")
-    named = parse_qs(query, keep_blank_values=True).get("api-version", [])
-    return named[0] if len(named) == 1 else None
+def query_of(scope: Scope) -> str:
+    """Return the query as it came; what may follow the path, some servers leave out."""
+    query: bytes = scope.get("query_string", b"")
+    return query.decode("latin-1")
 
 
 def _offers_websocket(head: Head) -> bool:

@@ -18,7 +18,7 @@ from imagegate.engine.exchange import Ended, Exchange, Ruling
 from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context
 from imagegate.engine.refusal import Refusal
-from imagegate.middleware.asked import Asked, api_version_of
+from imagegate.middleware.asked import Asked, query_of
 from imagegate.middleware.conversation import Conversation
 from imagegate.middleware.denial import (
     CLIENT_LEFT,
@@ -125,17 +125,16 @@ class Responder:
 
     def _context(self) -> Context:
         trace = trace_of(self._asked.head)
-        websocket = self._scope["type"] == "websocket"
         return Context(
             decision_id=self._journal.decision_id,
             door=self._asked.door,
             date=datetime.datetime.now(tz=datetime.UTC).date(),
             principal=self._taking.principal,
-            transport="websocket" if websocket else self._setup.way,
+            transport=self._scope["type"],
             trace_id=trace.trace_id,
             span_id=trace.span_id,
             bytes_in=self._taking.size,
-            api_version=api_version_of(self._scope),
+            query=query_of(self._scope),
         )
 
     def _log_failure(self, error: Exception) -> None:

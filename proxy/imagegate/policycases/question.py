@@ -78,6 +78,7 @@ def ask(decider: Decider, question: Question) -> Answer:
             date=question.date,
             body=body,
             headers=question.headers,
+            query=question.path.partition("?")[2],
             principal=question.principal,
             seen=question.seen,
         )

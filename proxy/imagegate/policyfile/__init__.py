@@ -76,7 +76,7 @@ def _read(
     root: Node, report: Report, catalogue: Catalogue, today: datetime.date
 ) -> Policy:
     draft = Reader(report, catalogue).read(root)
-    policy = assemble(draft)
+    policy = assemble(draft, catalogue)
     check_meaning(Context(report, catalogue, draft, policy, today))
     return policy
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.policy import (
     SILENT,
     STANCES,
@@ -22,6 +23,7 @@ from imagegate.engine.policy import (
     Policy,
     Reaction,
     Team,
+    Value,
 )
 from imagegate.policyfile.rules import Drafted
 from imagegate.policyfile.sections import Draft
@@ -29,12 +31,12 @@ from imagegate.policyfile.sections import Draft
 SILENCE = "not said in the file"
 
 
-def assemble(draft: Draft) -> Policy:
+def assemble(draft: Draft, catalogue: Catalogue) -> Policy:
     """Build the policy that a draft means."""
     said = _reactions(draft.lines)
     baseline = (
         *(_settle(item, draft.mode, said, {}) for item in draft.lines),
-        *_silent(draft),
+        *_silent(draft, catalogue),
     )
     modes = {line.path: line.mode for line in baseline}
     models = _models(baseline)
@@ -101,8 +103,14 @@ def _settle(
     )
 
 
-def _silent(draft: Draft) -> Iterable[Line]:
+def _silent(draft: Draft, catalogue: Catalogue) -> Iterable[Line]:
     said = {item.line.path for item in draft.lines}
+    interface = catalogue.interface
+    usual: Mapping[str, Value] = {
+        **SILENT,
+        "interface.api_versions": tuple(sorted(interface.api_versions)),
+        "interface.previews": tuple(sorted(interface.usual)),
+    }
     for path in STANCES:
         if path not in said:
             yield Line(
@@ -111,7 +119,7 @@ def _silent(draft: Draft) -> Iterable[Line]:
                 layer="baseline",
                 kind="do",
                 subject=path,
-                value=SILENT.get(path, "refuse"),
+                value=usual.get(path) or "refuse",
                 mode=draft.mode,
                 reason=SILENCE,
             )

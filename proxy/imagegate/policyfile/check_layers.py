@@ -31,6 +31,7 @@ from imagegate.policyfile.context import (
     under,
     values_of,
 )
+from imagegate.policyfile.layers import LAYERED
 from imagegate.policyfile.words import nearest as nearest_word
 
 
@@ -59,7 +60,7 @@ def _check_locked(context: Context) -> None:
 
 def _lockable(policy: Policy) -> list[str]:
     """Return every path that can be locked, sections included."""
-    known = {"tool", "models", "settings", "fields", "limits", "state"}
+    known = set(LAYERED)
     known |= set(STANCES) | {f"limits.{name}" for name in LIMITS}
     known |= {f"settings.{name}" for name in SETTINGS}
     for line in policy.lines:

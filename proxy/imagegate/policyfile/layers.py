@@ -17,7 +17,16 @@ from imagegate.policyfile.rules import (
 )
 from imagegate.policyfile.words import Entries, join, place_of
 
-LAYERED = ("tool", "models", "settings", "fields", "limits", "state")
+LAYERED = (
+    "tool",
+    "models",
+    "settings",
+    "fields",
+    "limits",
+    "quotas",
+    "state",
+    "interface",
+)
 
 
 def read_layer(layer: Layer, entries: Entries) -> None:
@@ -33,7 +42,7 @@ def read_layer(layer: Layer, entries: Entries) -> None:
         found = layer.report.mapping(said["limits"], layer.id("limits"), LIMITS)
         for name, (_, node) in found.items():
             read_limit(layer, name, node)
-    for section in ("fields", "state"):
+    for section in ("fields", "state", "interface"):
         if section in said:
             _read_stances(layer, section, said[section])
 

@@ -136,11 +136,12 @@ class Forwarder:
         method = scope["method"]
         if method in _NEVER_FORWARDED:
             raise UpstreamError("bad_method", status=400)
-        target = self._path + path_of(scope) + query_of(scope)
+        credential = self.upstream.credential
+        target = self._path + path_of(scope) + query_of(scope, credential)
         headers = [
             (b"host", self._origin.authority),
             *to_upstream(scope["headers"]),
-            *await self.upstream.credential.headers(scope["headers"]),
+            *await credential.headers(scope["headers"]),
             # An encoded answer could be relayed but not observed; one rule for all
             # routes, for which of them is observed is not known here.
             (b"accept-encoding", b"identity"),

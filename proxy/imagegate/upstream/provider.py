@@ -19,6 +19,21 @@ from imagegate.upstream.credentials import Credential, PassThrough
 # Visible ASCII; neither the end of a path, nor what some servers take for a slash.
 _PATH = re.compile(rb"/[^\x00-\x20\x7f-\xff#?\\]*")
 _QUERY = re.compile(rb"[^\x00-\x20\x7f-\xff#]*")
+_KEYS = frozenset(
+    (
+        b"access-token",
+        b"api-key",
+        b"apikey",
+        b"authorization",
+        b"code",
+        b"key",
+        b"ocp-apim-subscription-key",
+        b"sig",
+        b"subscription-key",
+        b"token",
+    )
+)
+"""Parameters in which servers take a credential."""
 _SEGMENT_ENDS = re.compile(rb"[/\\;]")
 _PORTS = {"http": 80, "https": 443}
 
@@ -72,12 +87,23 @@ def path_of(scope: Scope) -> bytes:
     return path
 
 
-def query_of(scope: Scope) -> bytes:
-    """Return the query with its question mark; nothing when there is none."""
+def query_of(scope: Scope, credential: Credential) -> bytes:
+    """Return the query with its question mark; nothing when there is none.
+
+    Where the gateway asks with a credential of its own, none of the client's goes
+    along: neither in a header nor here.
+    """
     query: bytes = scope.get("query_string", b"")
     if not _QUERY.fullmatch(query):
         raise UpstreamError("bad_target", status=400)
+    if not isinstance(credential, PassThrough):
+        query = b"&".join(part for part in query.split(b"&") if not _is_key(part))
     return b"?" + query if query else b""
+
+
+def _is_key(parameter: bytes) -> bool:
+    name = unquote_to_bytes(parameter.partition(b"=")[0]).lower()
+    return name.strip().replace(b"_", b"-") in _KEYS
 
 
 def _climbs(path: bytes) -> bool:

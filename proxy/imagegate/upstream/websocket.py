@@ -74,7 +74,8 @@ class SocketForwarder:
             *await self._upstream.credential.headers(scope["headers"]),
             (b"accept-encoding", b"identity"),
         ]
-        target = self._upstream.path + path_of(scope) + query_of(scope)
+        query = query_of(scope, self._upstream.credential)
+        target = self._upstream.path + path_of(scope) + query
         opening = asyncio.ensure_future(
             self._client.open(self._upstream.origin, target, headers)
         )
