@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast check coverage fix policies wheel manifests bench soak lock drift lowest
+.PHONY: help setup run test fast check coverage fix policies wheel manifests bench micro soak lock drift lowest
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -64,8 +64,13 @@ manifests: $(READY) ## try what deploy/ holds with the real tools
 	@$(PIP) --python build/manifests/bin/python install --quiet --require-hashes -r tests/deploy/requirements.txt
 	@PATH="$(CURDIR)/build/manifests/bin:$$PATH" $(BIN)/pytest tests/deploy
 
-bench: $(READY) ## measure
-	@for script in $(sort $(wildcard tests/bench/*.py)); do $(BIN)/python $$script || exit; done
+bench: $(READY) ## measure the gateway beside nginx (ROUNDS=… SECONDS=… JSON=…)
+	@$(BIN)/python tests/bench/gateway.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENT),--client $(CLIENT)) \
+		$(if $(LITELLM),--litellm $(LITELLM)) $(if $(JSON),--json $(JSON))
+
+micro: $(READY) ## measure the parts: deciding, reading, scanning, recording
+	@for part in body engine scan audit; do $(BIN)/python tests/bench/$$part.py || exit; done
 
 soak: $(READY) ## run the invariants with many examples, and what takes minutes
 	$(BIN)/pytest -o faulthandler_timeout=0 --hypothesis-profile=soak -m 'soak or hypothesis'
