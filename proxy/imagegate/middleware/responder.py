@@ -125,12 +125,13 @@ class Responder:
 
     def _context(self) -> Context:
         trace = trace_of(self._asked.head)
+        websocket = self._scope["type"] == "websocket"
         return Context(
             decision_id=self._journal.decision_id,
             door=self._asked.door,
             date=datetime.datetime.now(tz=datetime.UTC).date(),
             principal=self._taking.principal,
-            transport=self._scope["type"],
+            transport="websocket" if websocket else self._setup.way,
             trace_id=trace.trace_id,
             span_id=trace.span_id,
             bytes_in=self._taking.size,

@@ -23,7 +23,6 @@ LAYERED = (
     "settings",
     "fields",
     "limits",
-    "quotas",
     "state",
     "interface",
 )
