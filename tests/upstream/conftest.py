@@ -9,9 +9,13 @@ import pytest
 from scripted import Connect
 
 from imagegate.upstream.client import Client
+from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.httpx2_client import Httpx2Client
 
-CLIENTS = [pytest.param(Httpx2Client, id="httpx2")]
+CLIENTS = [
+    pytest.param(Httpx2Client, id="httpx2"),
+    pytest.param(FastClient, id="fast"),
+]
 LOOPS = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
     pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),

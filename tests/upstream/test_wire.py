@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -149,13 +150,11 @@ async def test_closing_does_not_wait_for_what_is_not_taken() -> None:
 async def test_who_hangs_up_before_a_byte_is_sent_may_be_asked_again(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[wire.Wire] = []
     create = asyncio.get_running_loop().create_connection
 
     async def slowly(*arguments: Any, **named: Any) -> Any:
         found = await create(*arguments, **named)
-        made.append(found[1])
-        await until(lambda: made[0].get_extra_info("is_readable"))
+        await until(found[0].is_closing)
         return found
 
     async def script(call: Call) -> None:
@@ -174,11 +173,18 @@ async def test_who_hangs_up_before_a_byte_is_sent_may_be_asked_again(
 async def test_what_the_kernel_alone_knows_counts(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with provider(keeping) as upstream:
+    calls: list[Call] = []
+
+    async def script(call: Call) -> None:
+        calls.append(call)
+        await keeping(call)
+
+    async with provider(script) as upstream:
         resolving(monkeypatch, upstream.port)
         client = connect()
         await whole(await client.send(REQUEST))
-        monkeypatch.setattr(wire.Wire, "_readable", lambda _: upstream.connections == 1)
+        # Nothing is awaited in between, so that the loop cannot have read it.
+        os.write(calls[0].writer.get_extra_info("socket").fileno(), OK)
         await whole(await client.send(REQUEST))
 
     assert upstream.connections == 2

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
 Headers = Sequence[tuple[bytes, bytes]]
+Body: TypeAlias = bytes | Sequence[bytes | memoryview]
+"""A body in one piece, or in several that are sent one after the other.
+
+A view is one of bytes, whose length is their number; what is big is sent from where
+it lies.
+"""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -40,14 +46,21 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
         origin: Whom to connect to.
         target: Path and query, for the request line; never read as an address.
         headers: All of them, framing and `Host` included.
-        body: The body, in one piece.
+        body: The body.
     """
 
     method: str
     origin: Origin
     target: bytes
     headers: Headers
-    body: bytes = b""
+    body: Body = b""
+
+    @property
+    def pieces(self) -> Sequence[bytes | memoryview]:
+        """The body as pieces, none of them empty."""
+        if isinstance(self.body, bytes):
+            return (self.body,) if self.body else ()
+        return [piece for piece in self.body if piece]
 
 
 class UpstreamAnswer(Protocol):

@@ -7,7 +7,7 @@ users share, read proxies from the environment and follow redirects.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpcore2
@@ -85,7 +85,7 @@ class Httpx2Client:
                 target=request.target,
             ),
             headers=request.headers,
-            content=request.body,
+            content=_content(request),
             extensions={"timeout": self._timeouts},
         )
         with _translated(malformed="answer_malformed", closed="no_answer"):
@@ -112,6 +112,18 @@ class Httpx2Client:
             )
             self._pools[origin] = pool
         return pool
+
+
+def _content(request: UpstreamRequest) -> bytes | AsyncIterator[bytes]:
+    """Return the body as httpcore2 takes it; pieces go out one by one."""
+    if isinstance(request.body, bytes):
+        return request.body
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in request.pieces:
+            yield bytes(piece)
+
+    return pieces()
 
 
 class _Pool(httpcore2.AsyncConnectionPool):

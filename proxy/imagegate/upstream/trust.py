@@ -14,6 +14,7 @@ def trusting(authorities: Path | None) -> ssl.SSLContext:
     The environment (`SSL_CERT_FILE`) has no say.
     """
     context = httpx2.create_ssl_context(trust_env=False)
+    context.set_alpn_protocols(["http/1.1"])  # all that is spoken here
     if authorities is not None:
         context.load_verify_locations(authorities)
     return context
