@@ -251,7 +251,7 @@ def test_an_agent_without_a_model_gets_the_one_that_its_rules_were_judged_for() 
     refused = ask(nameless, made, at=at)
 
     assert pinned.json["definition"]["tools"][0]["model"] == "mini"
-    assert refused.rules == ["models"]
+    assert refused.rules == ["models.default"]
     assert refused.violations[0].field == "model"
 
 
