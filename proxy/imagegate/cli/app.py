@@ -225,6 +225,45 @@ def demo(
 
 
 @app.command()
+def doctor(
+    *,
+    config: Annotated[
+        str, typer.Option(metavar="FILE", help="The settings, as TOML.")
+    ] = "",
+    policy: Annotated[
+        str | None, typer.Option("--policy", "-p", metavar="POLICY")
+    ] = None,
+    upstream: Annotated[
+        list[str] | None, typer.Option(metavar="[/PREFIX=]URL", help="The provider.")
+    ] = None,
+    credential: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="As of `serve`.")
+    ] = None,
+    audit: Annotated[
+        str | None, typer.Option(metavar="DIRECTORY", help="As of `serve`.")
+    ] = None,
+    format: AsFormat = Format.text,  # noqa: A002 - the option's name
+) -> None:
+    """Look at settings, policy, machine, records and providers.
+
+    What is wrong stands first: broken (it will not serve, or not enforce), danger
+    (it may fail or leak), open (left open by somebody's decision), advice. It serves
+    nobody and changes nothing; each provider is asked for its list of models. The exit
+    code is 1 when something is broken or in danger.
+    """
+    from imagegate.cli import doctor as command  # noqa: PLC0415 - lazy by design
+
+    given: dict[str, str | list[str] | None] = {
+        "policy": policy,
+        "upstreams": upstream,
+        "credential": credential,
+        "audit.directory": audit,
+    }
+    options = {path: value for path, value in given.items() if value is not None}
+    raise typer.Exit(command.run(options, config=config, as_json=format is Format.json))
+
+
+@app.command()
 def serve(  # noqa: PLR0913 - one option each
     *,
     config: Annotated[

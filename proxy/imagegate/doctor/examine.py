@@ -1,0 +1,110 @@
+"""The whole examination, area by area, each whatever the others find."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, cast
+
+from imagegate import shipped
+from imagegate.doctor.finding import Finding
+from imagegate.doctor.listening import examine_listener
+from imagegate.doctor.machine import examine_machine
+from imagegate.doctor.policy import examine_policy
+from imagegate.doctor.provider import Permits, examine_provider
+from imagegate.doctor.trail import examine_trail
+from imagegate.engine.body import read_body_now
+from imagegate.engine.decide import Decider
+from imagegate.engine.decision import Block
+from imagegate.engine.policy import Policy
+from imagegate.engine.request import Request
+from imagegate.engine.surface import Match, find_door
+from imagegate.gateway.assemble import client_of, upstream_of
+from imagegate.policyfile import Checked
+from imagegate.settings import Reading, Settings
+from imagegate.upstream.trust import trusting
+
+_UNUSABLE: Final = "look at it again when the settings are well"
+
+
+async def examine(
+    reading: Reading,
+    checked: Checked | None,
+    file: str,
+    environ: Mapping[str, str],
+) -> AsyncIterator[Finding]:
+    """Look at everything.
+
+    Args:
+        reading: The settings, with what is wrong with them.
+        checked: The policy with what is wrong with it, if it could be read.
+        file: The name of its file.
+        environ: The environment.
+    """
+    settings, now = reading.settings, datetime.datetime.now(tz=datetime.UTC)
+    for problem in reading.problems:
+        place = f"{problem.origin}: " if problem.origin else ""
+        yield Finding(
+            weight="broken",
+            area="settings",
+            found=f"{place}{problem.path}: {problem.message}",
+        )
+    if checked is not None:
+        for finding in examine_policy(checked, file):
+            yield finding
+    for finding in examine_machine(settings, environ):
+        yield finding
+    for finding in examine_listener(settings, now):
+        yield finding
+    for finding in examine_trail(settings.audit):
+        yield finding
+    broken = {problem.path.partition(".credential")[0] for problem in reading.problems}
+    policy = checked.policy if checked else None
+    async for finding in _providers(settings, broken, policy, environ, now):
+        yield finding
+
+
+async def _providers(
+    settings: Settings,
+    broken: set[str],
+    policy: Policy | None,
+    environ: Mapping[str, str],
+    now: datetime.datetime,
+) -> AsyncIterator[Finding]:
+    """Ask each provider whose settings are well."""
+    client, trust = client_of(settings), trusting(settings.pool.authorities)
+    permits = permits_of(policy, now.date())
+    try:
+        for name, each in settings.upstreams.items():
+            if any(path.startswith(f"upstreams.{name}") for path in broken):
+                area = f"provider {name}"
+                yield Finding(weight="advice", area=area, found=_UNUSABLE)
+                continue
+            upstream = upstream_of(name, each, environ)
+            async for finding in examine_provider(
+                upstream, client, trust, permits, now
+            ):
+                yield finding
+            await upstream.credential.close()
+    finally:
+        await client.close()
+
+
+def permits_of(policy: Policy | None, today: datetime.date) -> Permits:
+    """Return what tells whether the policy lets an image model through as it is."""
+    catalogue = shipped.catalogue()
+    known = catalogue.provider("openai")
+    door = find_door("POST", "/v1/responses")
+
+    def permits(model: str) -> bool | None:
+        if policy is None or known.model(model) is None:
+            return None
+        tool = b'{"type":"image_generation","model":"%s"}' % model.encode()
+        body = read_body_now(b'{"model":"gpt-5","input":"","tools":[%s]}' % tool)
+        request = Request(match=cast("Match", door), body=body, date=today)
+        decision = Decider(policy, catalogue).decide(request)
+        if isinstance(decision, Block):
+            return False
+        return all(tool.enforced.get("model") == model for tool in decision.tools)
+
+    return permits

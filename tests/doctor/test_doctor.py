@@ -1,0 +1,385 @@
+"""What the doctor finds, on a gateway that is well and on ones that are not."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import email.utils
+import json
+import os
+import resource
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+from stage import Certificates, certify
+
+from imagegate import shipped
+from imagegate.doctor.finding import WEIGHTS, Finding, in_order
+from imagegate.doctor.listening import examine_listener, lasting
+from imagegate.doctor.machine import examine_machine
+from imagegate.doctor.policy import examine_policy
+from imagegate.doctor.trail import examine_trail
+from imagegate.policyfile import check_policy
+from imagegate.settings import AuditSettings, Settings, UpstreamSettings
+
+NOW = datetime.datetime.now(tz=datetime.UTC)
+KEY = "sk-canary-of-the-gateway"
+MODELS = ["gpt-5", "gpt-image-1-mini", "gpt-image-2"]
+
+
+class Provider(BaseHTTPRequestHandler):
+    """A provider that has a list of models, for whoever has the key."""
+
+    models: ClassVar[Any] = {"data": [{"id": name} for name in MODELS]}
+        "data": [{"id": name, "object": "model"} for name in MODELS]
+    }
+    status = 200
+    skew = 0.0
+
+    def do_GET(self) -> None:
+        good = self.headers["authorization"] == f"Bearer {KEY}"
+        body = json.dumps(self.models).encode()
+        self.send_response_only(self.status if good else 401)
+        at = time.time() + self.skew
+        self.send_header("date", email.utils.formatdate(at, usegmt=True))
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        assert self.path == "/v1/models"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def serving(
+    kind: type[Provider], certificates: Certificates | None = None
+) -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), kind)
+    scheme, host = "http", "127.0.0.1"
+    if certificates is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates.server, certificates.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that only looks
+        scheme, host = "https", "localhost"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"{scheme}://{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def doctor(*words: str, **environ: str) -> tuple[int, list[dict[str, str]]]:
+    """Run the command; return its exit code and what it found."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGATE_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "imagegate", "doctor", "--format", "json", *words],
+        env={**kept, "PROVIDER_KEY": KEY, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert KEY not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+CREDENTIAL = ("--credential", "authorization=env:PROVIDER_KEY")
+
+
+def of(found: list[dict[str, str]], area: str) -> list[dict[str, str]]:
+    return [each for each in found if each["area"].startswith(area)]
+
+
+def test_a_gateway_that_is_well(tmp_path: Path) -> None:
+    with serving(Provider) as url:
+        code, found = doctor(
+            *("-p", "standard", "--upstream", url, "--audit", str(tmp_path / "trail")),
+            *CREDENTIAL,
+        )
+
+    weights = [each["weight"] for each in found]
+    assert weights == [each for heavy in WEIGHTS for each in weights if each == heavy]
+    assert {"broken"}.isdisjoint(weights)
+    assert code == (1 if "danger" in weights else 0)
+    [reached, backstop] = of(found, "provider")
+    assert reached["weight"] == "fine"
+    assert backstop["weight"] in {"advice", "fine"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    code, found = doctor(
+        *("-p", str(tmp_path / "none.yaml"), "--upstream", "http://127.0.0.1:9"),
+        *("--audit", str(tmp_path / "no" / "where")),
+        IMAGEGATE_LISTEN_PROT="80",
+    )
+
+    assert code == 1
+    areas = {each["area"] for each in found if each["weight"] == "broken"}
+    assert areas >= {"settings", "records", "provider default"}
+
+
+def test_a_key_that_is_not_believed() -> None:
+    with serving(Provider) as url:
+        code, found = doctor(
+            *("-p", "standard", "--upstream", url), *CREDENTIAL, PROVIDER_KEY="other"
+        )
+
+    [refused] = of(found, "provider")
+    assert (code, refused["weight"]) == (1, "broken")
+    assert "401" in refused["found"]
+
+
+def test_clients_that_bring_their_own_keys() -> None:
+    with serving(Provider) as url:
+        _, found = doctor("-p", "standard", "--upstream", url)
+
+    [reached] = of(found, "provider")
+    assert reached["weight"] == "fine"
+
+
+def variant(**members: Any) -> type[Provider]:
+    return type("Variant", (Provider,), members)
+
+
+@pytest.mark.parametrize(
+    ("kind", "weight", "word"),
+    [
+        (variant(status=503), "danger", "503"),
+        (variant(status=404), "advice", "404"),
+        (variant(models={"data": 5}), "advice", "cannot be read"),
+        (variant(models={"data": []}), "fine", "no image model"),
+        (variant(skew=-300.0), "danger", "seconds apart"),
+        (Provider, "advice", "gpt-image-1.5"),
+    ],
+)
+def test_what_a_provider_answers(kind: type[Provider], weight: str, word: str) -> None:
+    if kind is Provider:
+        kind = variant(models={"data": [{"id": "gpt-image-1.5"}, {"id": "gpt-5"}]})
+    with serving(kind) as url:
+        _, found = doctor("-p", "standard", "--upstream", url, *CREDENTIAL)
+
+    told = [each for each in of(found, "provider") if each["weight"] == weight]
+    assert any(word in each["found"] for each in told), found
+
+
+def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+    certificates = certify(tmp_path)
+    with serving(Provider, certificates) as url:
+        _, unknown = doctor("-p", "standard", "--upstream", url)
+        _, known = doctor(
+            *("-p", "standard", "--upstream", url, *CREDENTIAL),
+            IMAGEGATE_POOL_AUTHORITIES=str(certificates.authority),
+        )
+
+    [lost] = of(unknown, "provider")
+    assert lost["weight"] == "broken"
+    assert "pool.authorities" in lost["better"]
+    [ending, *_] = of(known, "provider")
+    assert (ending["weight"], "1 days" in ending["found"]) == ("danger", False)
+    assert "renew" in ending["better"]
+
+
+def settings(**members: Any) -> Settings:
+    upstreams = {"one": UpstreamSettings(url="http://127.0.0.1:9")}
+    return Settings(policy="standard", upstreams=upstreams, **members)
+
+
+def heaviest(findings: Iterator[Finding]) -> Finding:
+    return in_order(list(findings))[0]
+
+
+def told(
+    section: str, name: str, value: object, base: Settings | None = None
+) -> Settings:
+    """Say one thing otherwise."""
+    base = base or settings()
+    inner = msgspec.structs.replace(getattr(base, section), **{name: value})
+    return msgspec.structs.replace(base, **{section: inner})
+
+
+def test_more_exchanges_than_descriptors() -> None:
+    many = told("pool", "connections", 100_000_000)
+
+    found = heaviest(examine_machine(many, {}))
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert found.weight == "danger"
+    assert f"{soft:,} descriptors" in found.found
+
+
+def test_more_workers_than_processors_and_memory() -> None:
+    many = told("listen", "workers", 256)
+
+    found = " ".join(each.found for each in examine_machine(many, {}))
+
+    assert "256 workers share" in found
+    assert "MB of memory" in found
+
+
+def test_a_proxy_of_the_environment_is_not_followed() -> None:
+    found = [each.found for each in examine_machine(settings(), {"https_proxy": "x"})]
+
+    assert any(each.startswith("HTTPS_PROXY is set") for each in found)
+
+
+def test_core_dumps() -> None:
+    script = (
+        "import resource\n"
+        "from imagegate.doctor.machine import _dumps\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, -1))\n"
+        "assert not [*_dumps()]\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (-1, -1))\n"
+        "assert [each.weight for each in _dumps()] == ['danger']\n"
+    )
+
+    # A process of its own: a limit that was lowered may not be raised again.
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "weight", "word"),
+    [
+        ({"mode": "batch"}, "open", "batch"),
+        ({"stdout": "nothing"}, "advice", "vouches"),
+        ({}, "advice", "growth"),
+    ],
+)
+def test_records(
+    change: dict[str, Any], weight: str, word: str, tmp_path: Path
+) -> None:
+    audit = AuditSettings(directory=tmp_path / "trail", **change)
+
+    found = [each for each in examine_trail(audit) if word in each.found]
+
+    assert [each.weight for each in found] == [weight]
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def usage(_: Path) -> Any:
+        return type("Usage", (), {"free": 1_000_000})
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+
+    found = heaviest(examine_trail(AuditSettings(directory=tmp_path)))
+
+    assert found.weight == "broken"
+    assert "1 MB are free" in found.found
+
+
+def test_files_that_may_outgrow_the_disk(tmp_path: Path) -> None:
+    audit = AuditSettings(directory=tmp_path)
+    files = msgspec.structs.replace(audit.files, keep_bytes=10**18)
+
+    found = heaviest(examine_trail(msgspec.structs.replace(audit, files=files)))
+
+    assert found.weight == "danger"
+    assert "keep_bytes" in found.found
+
+
+def test_records_that_everybody_may_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    found = examine_trail(AuditSettings(directory=tmp_path))
+
+    assert heaviest(found).better == f"chmod o= {tmp_path}"
+
+
+def test_nobody_is_asked_beyond_loopback() -> None:
+    far = told("listen", "host", "10.0.0.1")
+
+    found = list(examine_listener(far, NOW))
+
+    assert in_order(found)[0].weight == "danger"
+    assert any("in clear" in each.found for each in found)
+
+
+def test_a_certificate_of_ours_that_ends(tmp_path: Path) -> None:
+    certificates = certify(tmp_path)
+    listening = told("listen", "tls_certificate", certificates.server)
+
+    found = heaviest(examine_listener(listening, NOW))
+
+    assert found.weight == "danger"
+    assert "lasts until" in found.found
+
+
+@pytest.mark.parametrize(
+    ("days", "weight"), [(-1, "broken"), (20, "danger"), (90, "fine")]
+)
+def test_how_long_a_certificate_lasts(days: int, weight: str) -> None:
+    ends = NOW + datetime.timedelta(days=days)
+
+    assert lasting("listener", "it", ends, NOW).weight == weight
+
+
+def examined(text: str) -> list[Finding]:
+    checked = check_policy(
+        text.encode(), catalogue=shipped.catalogue(), today=NOW.date()
+    )
+    return list(examine_policy(checked, "policy.yaml"))
+
+
+HEAD = "version: 1\nname: n\nowner: o@example.com\n"
+
+
+def test_a_policy_that_only_watches() -> None:
+    assert in_order(examined(f"{HEAD}mode: observe\n"))[0].weight == "danger"
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ("state: { conversation: allow }\n", "state.conversation: allow"),
+        ("fields: { unknown: pass }\n", "fields.unknown: pass"),
+        ("surface: { batches: pass }\n", "batches"),
+        (
+            "settings: { quality: { max: low, default: low, mode: observe } }\n",
+            "settings.quality.max",
+        ),
+    ],
+)
+def test_what_was_left_open_on_purpose(said: str, word: str) -> None:
+    found = [
+        each
+        for each in examined(f"{HEAD}mode: enforce\n{said}")
+        if each.weight == "open"
+    ]
+
+    assert any(word in each.found for each in found)
+
+
+def test_a_policy_that_is_wrong() -> None:
+    [found] = examined(f"{HEAD}mode: maybe\n")
+
+    assert found.weight == "broken"
+    assert found.found.startswith("policy.yaml:4: mode:")
+
+
+def test_it_is_told_to_people_too(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "imagegate", "doctor", "-p", "standard"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    first = done.stdout.splitlines()[0]
+    assert first.startswith("broken settings: upstreams")
+    assert done.returncode == 1
