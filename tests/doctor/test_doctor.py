@@ -40,8 +40,6 @@ class Provider(BaseHTTPRequestHandler):
     """A provider that has a list of models, for whoever has the key."""
 
     models: ClassVar[Any] = {"data": [{"id": name} for name in MODELS]}
-        "data": [{"id": name, "object": "model"} for name in MODELS]
-    }
     status = 200
     skew = 0.0
 
