@@ -125,6 +125,14 @@ def test_a_count_is_not_written_where_the_api_takes_none(
     )
 
 
+def test_a_tool_beside_an_agent_is_capped_like_any_other() -> None:
+    """Whether the API takes both is its own affair: a tool may not be unlimited."""
+    agent = {"type": "agent_reference", "name": "a"}
+    answer = ask(OPEN, request(LOW, agent_reference=agent))
+
+    assert answer.json["max_tool_calls"] == 2
+
+
 def test_a_message_that_begins_a_response_is_capped_like_a_request() -> None:
     """With the tools of the one before it."""
     message = {"type": "response.create", "previous_response_id": "resp_1"}

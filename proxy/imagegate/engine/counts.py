@@ -14,8 +14,8 @@ def judge_calls(notes: Notes, request: Request, body: Body, *, brought: bool) ->
     """Cap the calls of a request that may make images.
 
     It may without a tool of its own: what it refers to can hold one. Beside an
-    agent the API takes no such member, and in a message that only adds to a
-    response neither; what is given there is capped, and nothing is written.
+    agent that has the tools the API takes no such member, and in a message that only
+    adds to a response neither; what is given there is capped, and nothing is written.
 
     Args:
         notes: What is found.
@@ -25,7 +25,7 @@ def judge_calls(notes: Notes, request: Request, body: Body, *, brought: bool) ->
     """
     stances = {stance for _, stance, _ in references(request, body)}
     if brought or stances:
-        write = request.begins and "state.agents" not in stances
+        write = request.begins and (brought or "state.agents" not in stances)
         given = body.get("max_tool_calls")
         judge_count(notes, given, "max_tool_calls", write=write)
 
