@@ -26,7 +26,16 @@ from imagegate.engine.sizes import Size
 from imagegate.engine.surface import GROUPS
 
 HEADS = ("RULE", "SAYS", "OTHERWISE", "MODE", "REASON")
-_ORDER = ("tool", "models", "settings", "limits", "fields", "state", "interface")
+_ORDER = (
+    "tool",
+    "models",
+    "settings",
+    "limits",
+    "quotas",
+    "fields",
+    "state",
+    "interface",
+)
 _SAID = {
     "max": "at most {}",
     "min": "at least {}",

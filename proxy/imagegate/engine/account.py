@@ -82,14 +82,14 @@ def _flag(value: Value | None) -> bool | None:
 
 
 def _choice(request: Request, body: Body) -> str | None:
-    """Tell of a choice that forces a tool; the others say nothing about images."""
+    """Tell of a choice that forces a tool, or forbids all; others say nothing."""
     root = "/definition" if request.match.door.reading == "agent" else ""
     pointer = f"{root}/tool_choice"
     if repair_choice(body, pointer, stripped=False, left=0).names_image:
         return "image_generation"
     choice = body.at(pointer)
-    required = choice is not None and choice.text() == "required"
-    return "required" if required else None
+    word = None if choice is None else choice.text()
+    return word if word in {"required", "none"} else None
 
 
 def _deployment(request: Request, scene: Scene) -> Shown:

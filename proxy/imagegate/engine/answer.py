@@ -72,6 +72,8 @@ _STATES: Final[dict[str | None, Outcome]] = {
     "queued": "accepted",
     "in_progress": "accepted",
 }
+_NAMELESS: Final = ""
+_OVER: Final = frozenset({"completed", "failed", "incomplete"})
 _OPENING: Final = frozenset(
     {"response.created", "response.queued", "response.in_progress"}
 )
@@ -133,6 +135,7 @@ class Answer:
         self.undecodable = 0
         self._unobservable = 0
         self._begun = False
+        self._started: set[str | int] = set()
         self._background = False
         self._model: str | None = None
         self._error: str | None = None
@@ -157,7 +160,7 @@ class Answer:
         self.response_id = self.response_id or response_id
         match event:
             case ImageEvent():
-                self._begun = True
+                self._start(event.item_id, event.output_index)
                 return Taken(records=tuple(self._generated(event)))
             case FinishedItem():
                 return Taken(records=tuple(self._item(event)))
@@ -168,7 +171,7 @@ class Answer:
                 found = self._measure(event.tools, added=True)
                 return self._contradicted(found, place, may_stop=not event.incomplete)
             case PartialImage():
-                self._begun = True
+                self._start(event.item_id, event.output_index)
                 self._partial += 1
             case ItemAdded():
                 self._begun = True
@@ -210,6 +213,26 @@ class Answer:
         )
 
     # -- images -----------------------------------------------------------------
+
+    @property
+    def started(self) -> int:
+        """How many images were started; each is counted once, however it is told.
+
+        A picture on the way may come without a name. It is the first of those that
+        will be told when they are finished.
+        """
+        nameless = _NAMELESS in self._started
+        return max(len(self._started) - nameless, int(nameless))
+
+    @property
+    def pending(self) -> bool:
+        """Whether it goes on in the background."""
+        return self._background and self.outcome not in _OVER
+
+    def _start(self, item_id: str | None, output_index: int | None) -> None:
+        self._begun = True
+        name = output_index if item_id is None else item_id
+        self._started.add(_NAMELESS if name is None else name)
 
     def _generated(self, event: ImageEvent) -> Iterator[GeneratingRecord]:
         if event.type == _GENERATING:
@@ -275,6 +298,7 @@ class Answer:
             return
         self._finished[key] = made
         if made:
+            self._started.add(key)
             self._made[key] = (item.quality, item.size)
         for name, count in usage(item.usage).items():
             self._usage[name] = self._usage.get(name, 0) + count

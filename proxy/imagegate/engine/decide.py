@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from imagegate.engine.allowance import refuse_spent, spent_for, spent_images
 from imagegate.engine.bench import Bench
 from imagegate.engine.body import Body
 from imagegate.engine.catalogue import Catalogue
@@ -216,7 +217,8 @@ def _judge_body(notes: Notes, bench: Bench, request: Request, body: Body) -> Non
             _judge_top_model(notes, body)
             judge_tools(notes, bench, request, body)
             _judge_shared_headers(notes, request)
-    return notes
+    # Last: what is refused for good is not asked again when there is room.
+    refuse_spent(notes, spent_for(notes, request, "requests"))
 
 
 def _judge_message(notes: Notes, request: Request) -> None:
@@ -277,6 +279,7 @@ def _judge_images(notes: Notes, request: Request, body: Body) -> None:
     notes.take(verdict)
     judge_header(notes, header_of(notes, request), ())
     judge_count(notes, body.get("n"), "images_api_n", "n")
+    refuse_spent(notes, spent_images(notes, request, body))
 
 
 def all_reasons(decision: Decision) -> Iterator[Reason]:

@@ -30,6 +30,7 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.events import Event, ResponseEvent
 from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context, Gate, tells_of_images
+from imagegate.engine.quota import NOWHERE, Standing
 from imagegate.engine.records import (
     AnswerRecord,
     CompletionRecord,
@@ -50,6 +51,7 @@ Ended: TypeAlias = Literal[
 shell itself broke it off."""
 
 _ERROR: Final = 400
+_OVER: Final = frozenset({"completed", "failed", "incomplete"})
 _NO_FINGERPRINTS: Final = Fingerprints()
 _PLAIN: Final = frozenset({"", "identity"})
 
@@ -134,13 +136,15 @@ class Exchange:
 
     # -- the request ------------------------------------------------------------
 
-    def request(
+    def request(  # noqa: PLR0913 - what is known of a request
         self,
         body: Body | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         seen: frozenset[str] = frozenset(),
+        *,
         fingerprints: Fingerprints = _NO_FINGERPRINTS,
         inherited: tuple[JudgedTool, ...] = (),
+        standing: Standing = NOWHERE,
     ) -> Ruling:
         """Decide on the request.
 
@@ -150,6 +154,7 @@ class Exchange:
             seen: The ids of state that this gateway has judged for this principal.
             fingerprints: What `Gate.fingerprint` gave, where it was asked for.
             inherited: The image tools that hold without being said again.
+            standing: Where the counters stand that `claim_of` named.
         """
         context = self._context
         if isinstance(context.door, Lost):
@@ -163,6 +168,7 @@ class Exchange:
             principal=context.principal,
             decision_id=context.decision_id,
             seen=seen,
+            standing=standing,
         )
         decision = self._gate.decider.decide(asked)
         record = decision_record(
@@ -260,6 +266,26 @@ class Exchange:
     def response_id(self) -> str | None:
         """What the answer calls itself, as soon as it has said so."""
         return self._answer.response_id
+
+    @property
+    def started(self) -> int:
+        """How many images the answer has started, as far as it was observed."""
+        return self._answer.started
+
+    @property
+    def unseen(self) -> bool:
+        """Whether there was an answer that could not be observed."""
+        return self._unobserved is not None and (self._status or 0) < _ERROR
+
+    @property
+    def pending(self) -> bool:
+        """Whether the answer goes on in the background, and is told another time."""
+        return self._answer.pending
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer said that what it tells of has ended."""
+        return self._answer.outcome in _OVER
 
     @property
     def observing(self) -> bool:

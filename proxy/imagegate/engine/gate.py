@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from imagegate.engine.account import account_of
+from imagegate.engine.allowance import quota_records, quotas_in
 from imagegate.engine.body import Body
 from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.decide import Decider
@@ -92,6 +93,8 @@ class Gate:
         self._versions = frozenset(catalogue.interface.api_versions)
         matches = [team.match for team in policy.teams]
         matches += [item.match for item in policy.exceptions]
+        if any(quota.by == "team" for quota in quotas_in(policy)):
+            matches.append({"team": ()})
         self._matched = sorted({name for match in matches for name in match})
 
     def layers(self, context: Context) -> tuple[str, ...]:
@@ -157,6 +160,8 @@ class Gate:
             page = self.decider.book.page(context.principal, context.date)
             scene = self.decider.scene(page.watched or page.acting, request.match)
             told |= account_of(request, scene)
+            told["inherits"] = request.standing.inherits
+            told["quotas"] = quota_records(scene.book, request)[:MAX_ENTRIES]
         return told
 
     def base(self, context: Context) -> Record:

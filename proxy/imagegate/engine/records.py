@@ -124,6 +124,26 @@ class ReferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     seen: bool = False
 
 
+class QuotaRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a counter stood when a request was judged by it.
+
+    Attributes:
+        quota: As policies spell it: `images.principal.day`.
+        team: Of a counter of teams; empty for those of no team.
+        since: When the window began, in UTC.
+        max: The tightest line that holds.
+        used: What was counted in the window; None where nobody could be asked.
+        held: Places of requests that were under way.
+    """
+
+    quota: str
+    team: str | None = None
+    since: str
+    max: int
+    used: int | None
+    held: int = 0
+
+
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that a rule changed or refused, or would have.
 
@@ -156,11 +176,13 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
         message_type: Of a WebSocket's message that can be judged.
         principal_matched: The attributes that the policy's layers match on.
         stream: The request's own flag, like `background`.
-        tool_choice: A choice that forces a tool: the image tool, or any.
+        tool_choice: A choice that forces a tool, the image tool or any, or none.
         other_tools: How many tools are no image tools.
         max_tool_calls: As it was written, like `n`, the images of one call.
         image_deployment: On Azure, what a header or the path names.
         references: What the request refers to.
+        inherits: Whether what it refers to holds an image tool, where a quota asks.
+        quotas: Where the counters stood by which it was judged.
         whole: False when a member turned out malformed, so that not all is told.
         prompt_hmac: Keyed hash of the prompt, where the operator asks for it.
         user_hmac: The same of the end user that the client names.
@@ -192,13 +214,15 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
     )
     stream: bool | None = None
     background: bool | None = None
-    tool_choice: Literal["image_generation", "required"] | None = None
+    tool_choice: Literal["image_generation", "required", "none"] | None = None
     other_tools: int = 0
     max_tool_calls: str | int | None = None
     n: str | int | None = None
     image_deployment: str | int | None = None
     references: tuple[ReferenceRecord, ...] = ()
     references_count: int = 0
+    inherits: bool | None = None
+    quotas: tuple[QuotaRecord, ...] = ()
     whole: bool = True
     prompt_hmac: str | None = None
     user_hmac: str | None = None

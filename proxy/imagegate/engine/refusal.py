@@ -20,6 +20,13 @@ from imagegate.engine.value import pointer_to_param
 
 MAX_VIOLATIONS: Final = 16
 """Told one by one; a client mends a few and asks again."""
+_PATIENCE: Final = 60
+_TYPES: Final[Mapping[str, str]] = {
+    "insufficient_quota": "insufficient_quota",
+    "rate_limit_exceeded": "rate_limit_exceeded",
+    "quota_unknown": "server_error",
+}
+"""What the API calls errors that are nobody's mistake."""
 _LONGEST: Final = 200
 _STEP: Final = re.compile(r"[0-9]{1,9}|[A-Za-z_]{1,40}")
 
@@ -31,18 +38,28 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
         status: The HTTP status.
         error: The error object of the API.
         decision_id: What the developer quotes when asking why.
+        retry_after: Seconds after which asking again may help; None where it cannot.
     """
 
     status: int
     error: Mapping[str, Any]
     decision_id: str
+    retry_after: int | None = None
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The headers of the answer; without the second one SDKs ask again."""
+        """The headers of the answer; without the second one SDKs ask again.
+
+        They wait for a minute at most, whatever they are told, and then ask again:
+        where it takes longer, they are told not to.
+        """
+        after = self.retry_after
+        retry = after is not None and after <= _PATIENCE
+        later = () if after is None else (("retry-after", str(after)),)
         return (
             ("content-type", "application/json"),
-            ("x-should-retry", "false"),
+            ("x-should-retry", "true" if retry else "false"),
+            *later,
             ("x-request-id", self.decision_id),
             ("x-imagegate-decision", self.decision_id),
         )
@@ -73,15 +90,17 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 def refuse(what: Block | MalformedRequest | Lost, *, decision_id: str) -> Refusal:
     """Word the refusal of a request."""
+    retry_after: int | None = None
     match what:
         case Block():
             error, status = _blocked(what), what.status
+            retry_after = what.violations[0].retry_after
         case MalformedRequest():
             error = _error(what.code, what.message, what.pointer)
             status = what.status
         case _:
             error, status = _error(what.code, what.message, ""), what.status
-    return _refusal(status, error, decision_id)
+    return _refusal(status, error, decision_id, retry_after)
 
 
 def refuse_answer(field: str, at: str, rule: str, *, decision_id: str) -> Refusal:
@@ -99,16 +118,25 @@ def refuse_answer(field: str, at: str, rule: str, *, decision_id: str) -> Refusa
     return _refusal(403, error, decision_id)
 
 
-def _refusal(status: int, error: dict[str, Any], decision_id: str) -> Refusal:
+def _refusal(
+    status: int,
+    error: dict[str, Any],
+    decision_id: str,
+    retry_after: int | None = None,
+) -> Refusal:
     decision_id = ident(decision_id) or ""
+    if retry_after is not None:
+        error["retry_after"] = retry_after  # a message has no headers
     error["decision_id"] = decision_id
-    return Refusal(status=status, error=error, decision_id=decision_id)
+    return Refusal(
+        status=status, error=error, decision_id=decision_id, retry_after=retry_after
+    )
 
 
 def _error(code: str, message: str, pointer: str) -> dict[str, Any]:
     return {
         "message": message,
-        "type": "invalid_request_error",
+        "type": _TYPES.get(code, "invalid_request_error"),
         "param": _param(pointer),
         "code": code,
     }

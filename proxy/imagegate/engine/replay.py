@@ -18,6 +18,7 @@ from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Decision, Rewrite
 from imagegate.engine.paths import put
 from imagegate.engine.policy import Principal
+from imagegate.engine.quota import QUOTAS, Count, Counter, Standing
 from imagegate.engine.records import (
     DecisionRecord,
     ReferenceRecord,
@@ -137,8 +138,25 @@ def rebuild(record: DecisionRecord, date: datetime.date) -> Replay:
             source=record.principal_source,
         ),
         seen=frozenset(x.id for x in record.references if x.seen and x.id is not None),
+        standing=_standing(record),
     )
     return Replay(request=request, always=always, read=read, judged=judged)
+
+
+def _standing(record: DecisionRecord) -> Standing:
+    """Put the counters where they stood."""
+    counts: dict[Counter, Count] = {}
+    verified = record.principal_verified
+    for told in record.quotas:
+        quota = QUOTAS[told.quota]
+        counter = Counter(quota, told.team or "", verified)
+        if quota.by == "principal":
+            who, source = record.principal_id, record.principal_source
+            counter = Counter(quota, who, verified, source)
+        elif quota.by == "everyone":
+            counter = Counter(quota)
+        counts[counter] = Count(used=told.used, held=told.held, since=told.since)
+    return Standing(counts=counts, inherits=record.inherits)
 
 
 def _match(record: DecisionRecord) -> Match | None:

@@ -8,6 +8,7 @@ import msgspec
 
 from imagegate.engine.body import Body
 from imagegate.engine.policy import ANONYMOUS, Principal
+from imagegate.engine.quota import NOWHERE, Standing
 from imagegate.engine.surface import Match
 
 _SILENT_GROUPS = ("compact", "input_tokens")
@@ -28,6 +29,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         date: Today, for exceptions that end.
         seen: The ids of conversations, responses and items that this gateway has
             judged for this principal.
+        standing: Where the counters stand that quotas are held against.
     """
 
     match: Match
@@ -38,6 +40,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     principal: Principal = ANONYMOUS
     decision_id: str = ""
     seen: frozenset[str] = frozenset()
+    standing: Standing = NOWHERE
 
     @property
     def is_message(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -23,6 +23,7 @@ from imagegate.engine.policy import (
     merge,
     most_particular,
 )
+from imagegate.engine.quota import QUOTAS, Quota
 
 
 class Ruled(msgspec.Struct, frozen=True):
@@ -47,6 +48,7 @@ class Rulebook:
         always: The mode of what holds whatever the lines say; None where it does
             not act, because nothing does.
         listed: The ids of prompts and agents that lines name.
+        quotas: The tightest line of each quota.
     """
 
     def __init__(self, rules: Rules, *, always: Mode | None = "enforce") -> None:
@@ -56,6 +58,11 @@ class Rulebook:
         self.default_model = most_particular(rules.at("models.default"))
         self.unknown_values = rules.stance("fields.unknown_values")
         self.listed = frozenset(_listed(rules))
+        self.quotas: Mapping[Quota, Line] = {
+            quota: min(lines, key=lambda line: count_of(line.value))
+            for quota in QUOTAS.values()
+            if (lines := rules.at(f"quotas.{quota.name}.max"))
+        }
         self._own = {line.model for lines in rules.lines.values() for line in lines}
         self._settings: dict[tuple[str, ...], tuple[Ruled, ...]] = {}
 

@@ -14,6 +14,7 @@ from imagegate.engine.decision import Reason, Shown, shown
 from imagegate.engine.items import ITEM_KEYS
 from imagegate.engine.paths import Path
 from imagegate.engine.policy import LIMITS, SETTINGS, STANCES, Line
+from imagegate.engine.quota import WHAT
 from imagegate.engine.rulebook import Rulebook
 from imagegate.engine.surface import CHOOSING, DOORS, IMAGE_DEPLOYMENT_HEADER
 
@@ -132,6 +133,7 @@ def api_names(catalogue: Catalogue) -> frozenset[str]:
     places = {place for door in DOORS for place in door.places}
     said = {"tool", "kind", "deployment", IMAGE_DEPLOYMENT_HEADER, *LIMITS, *CHOOSING}
     return frozenset(said | TOP_KEYS | TOOL_KEYS | CHOICE_KEYS | ITEM_KEYS).union(
+        WHAT,
         *(path.split(".") for path in (*fields, *STANCES)),
         *(place.split("/") for place in places),
     )

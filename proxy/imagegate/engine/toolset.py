@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from imagegate.engine.allowance import Spent, refuse_spent, spent_images, strips
 from imagegate.engine.bench import Bench
 from imagegate.engine.body import IMAGE_TOOL, Body, Tool
 from imagegate.engine.choice import Repair, repair_choice
@@ -38,6 +39,7 @@ class _Judging:
 
     def run(self, body: Body) -> None:
         tools = self._image_tools(body)
+        spent = self._spent(body)
         asked = header_of(self.notes, self.request)
         if self.word == "block":
             for kind, tool in tools:
@@ -55,6 +57,16 @@ class _Judging:
             judge_calls(self.notes, self.request, body, brought=brought)
         if self.word == "strip" or (self.word == "block" and not brought):
             judge_idle(self.notes, asked, self.word, self.line)
+        refuse_spent(self.notes, spent, tools[0][1].pointer if tools else "")
+
+    def _spent(self, body: Body) -> tuple[Spent, ...]:
+        """Return the quotas to refuse for; where it helps, the tools go instead."""
+        spent: tuple[Spent, ...] = ()
+        if self.word == "allow":
+            spent = spent_images(self.notes, self.request, body)
+        if spent and strips(spent, self.request, body):
+            self.word, self.line, spent = "strip", spent[0].line, ()
+        return spent
 
     def _image_tools(self, body: Body) -> list[tuple[str, Tool]]:
         found: list[tuple[str, Tool]] = []

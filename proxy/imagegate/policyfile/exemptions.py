@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imagegate.engine.policy import LIMITS, SETTINGS, STANCES, Kind, Setting
+from imagegate.engine.quota import QUOTAS
 from imagegate.policyfile.document import Node
 from imagegate.policyfile.rules import (
     CONSTRAINTS,
@@ -36,7 +37,13 @@ PATHS = (
     "models",
     *(f"settings.{x.name}.{kind}" for x in SETTINGS.values() for kind in _settable(x)),
     *(f"limits.{name}.max" for name in LIMITS),
+    *(f"quotas.{name}.max" for name in QUOTAS),
     *STANCES,
+)
+
+
+COUNTS = frozenset(
+    {("limits", name) for name in LIMITS} | {("quotas", name) for name in QUOTAS}
 )
 
 
@@ -51,7 +58,7 @@ def _read_line(layer: Layer, name: str, node: Node, meta: Meta) -> bool:
         return True
     rest, _, word = name.rpartition(".")
     scope, _, subject = rest.partition(".")
-    if scope == "limits" and subject in LIMITS and word == "max":
+    if word == "max" and (scope, subject) in COUNTS:
         value = read_count(layer, node, name)
         layer.add(name, "max", subject, value, place_of(node), meta=meta)
         return True

@@ -7,6 +7,7 @@ import msgspec
 from imagegate.engine.policy import LIMITS, STANCES, Reaction, Use
 from imagegate.policyfile.document import Mapping as MappingNode
 from imagegate.policyfile.document import Node
+from imagegate.policyfile.quotas import read_quotas
 from imagegate.policyfile.rules import (
     Layer,
     Meta,
@@ -23,6 +24,7 @@ LAYERED = (
     "settings",
     "fields",
     "limits",
+    "quotas",
     "state",
     "interface",
 )
@@ -41,6 +43,8 @@ def read_layer(layer: Layer, entries: Entries) -> None:
         found = layer.report.mapping(said["limits"], layer.id("limits"), LIMITS)
         for name, (_, node) in found.items():
             read_limit(layer, name, node)
+    if "quotas" in said:
+        read_quotas(layer, said["quotas"])
     for section in ("fields", "state", "interface"):
         if section in said:
             _read_stances(layer, section, said[section])

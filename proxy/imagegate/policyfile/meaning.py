@@ -9,6 +9,7 @@ from __future__ import annotations
 from imagegate.policyfile.check_layers import check_layers
 from imagegate.policyfile.check_models import check_models
 from imagegate.policyfile.check_pairs import check_pairs
+from imagegate.policyfile.check_quotas import check_quotas
 from imagegate.policyfile.check_rules import check_rules
 from imagegate.policyfile.context import Context
 
@@ -19,3 +20,4 @@ def check_meaning(context: Context) -> None:
     check_models(context)
     check_layers(context)
     check_pairs(context)
+    check_quotas(context)

@@ -1,0 +1,54 @@
+"""What a shell is told of images that start, for those who count them."""
+
+from __future__ import annotations
+
+import json
+
+from asking import CATALOGUE, TODAY, body, door, policy, request, tool
+
+from imagegate.engine.exchange import Exchange
+from imagegate.engine.gate import Context, Gate
+
+
+def exchange(**more: object) -> Exchange:
+    context = Context(decision_id="d", door=door(), date=TODAY)
+    found = Exchange(Gate(policy(), CATALOGUE), context)
+    found.request(body(request(tool(), **more)))
+    return found
+
+
+def event(kind: str, **members: object) -> bytes:
+    return b"data: " + json.dumps({"type": kind, **members}).encode() + b"\n\n"
+
+
+def test_an_image_has_started_when_the_answer_says_so() -> None:
+    one = exchange()
+    one.response(200, "text/event-stream")
+    call = {"item_id": "ig_1", "output_index": 0}
+
+    assert one.started == 0
+    one.feed(event("response.image_generation_call.in_progress", **call))
+    assert (one.started, one.over) == (1, False)
+    one.feed(event("response.completed", response={"id": "r", "status": "completed"}))
+    assert one.over
+    assert not one.pending
+    assert not one.unseen
+
+
+def test_what_is_made_in_the_background_goes_on() -> None:
+    one = exchange(background=True)
+    one.response(200, "application/json")
+    said = {"id": "r", "object": "response", "status": "queued", "background": True}
+    one.feed(json.dumps(said).encode(), last=True)
+
+    assert one.pending
+    assert not one.over
+
+
+def test_an_answer_that_cannot_be_read_is_unseen_and_an_error_is_not() -> None:
+    one, other = exchange(), exchange()
+    one.response(200, "text/html")
+    other.response(502, "text/html")
+
+    assert one.unseen
+    assert not other.unseen
