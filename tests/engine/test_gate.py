@@ -175,6 +175,14 @@ def test_the_account_of_a_request_names_its_route_and_who_matched() -> None:
     }
 
 
+def test_the_account_says_by_what_it_is_known_who_asks() -> None:
+    """A name that people gave may be in it."""
+    who = msgspec.structs.replace(ANNA, proof="key k1\n")
+    context = Context(decision_id="d", door=door(), date=TODAY, principal=who)
+
+    assert Gate(policy(), CATALOGUE).account(context)["principal_proof"] == "key k1"
+
+
 def test_the_account_of_a_request_that_was_read_tells_more() -> None:
     """What `account_of` tells; of a route that is not there, next to nothing."""
     gate = Gate(policy(), CATALOGUE)

@@ -321,7 +321,7 @@ async def test_the_application_sees_the_handshake_and_the_client_the_decision(
     assert message["headers"] == [(b"x-imagegate-decision", decided)]
 
 
-async def test_who_asks_is_established_once(audit: Notebook) -> None:
+async def test_who_asks_is_established_again_at_each_message(audit: Notebook) -> None:
     asked: list[Scope] = []
 
     async def identify(scope: Scope) -> Principal:
@@ -338,7 +338,7 @@ async def test_who_asks_is_established_once(audit: Notebook) -> None:
         client.hang_up()
         await client.done()
 
-    assert len(asked) == 1
+    assert len(asked) == 3
     assert {record.principal_id for record in audit.records} == {"alice"}
 
 

@@ -4,6 +4,7 @@
      ├── CatalogueError     the catalogue file cannot be read (our fault)
      ├── PolicyError        a policy file cannot be used (the operator's)
      └── MalformedRequest   a request cannot be judged (the client's)
+          └── Unidentified  nobody is known to have sent it
 
 A refusal by policy is not an error: it is a `Block`, a value.
 """
@@ -91,3 +92,16 @@ class MalformedRequest(ImagegateError):  # noqa: N818 - the word of the design
         self.message = message
         self.pointer = pointer
         self.status = status
+
+
+class Unidentified(MalformedRequest):
+    """A request of which nobody is known to have sent it.
+
+    Attributes:
+        principal_id: Whom its credential named, though it is not taken any more; a
+            name fit for records.
+    """
+
+    def __init__(self, code: str, message: str, *, principal_id: str = "") -> None:
+        super().__init__(code, message, status=401)
+        self.principal_id = principal_id

@@ -153,6 +153,8 @@ class Gate:
                 if name in who
             },
         }
+        if context.principal.proof:
+            told["principal_proof"] = label(context.principal.proof)
         if match is not None:
             told["method"] = match.door.method
             told["route"] = match.family.base + match.door.route

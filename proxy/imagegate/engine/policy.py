@@ -167,13 +167,17 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         id: A name fit for records; never a credential.
         attributes: What policies match on: `team`, `key`, claims.
         verified: The identity was proved; only then can anything loosen.
-        source: How it was established.
+        source: How it was established: `key`, `jwt`, `header`, or what an embedding
+            application says.
+        proof: By what in particular: the id of a key, an issuer, a peer; never a
+            credential.
     """
 
     id: str = "anonymous"
     attributes: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     verified: bool = False
     source: str = "none"
+    proof: str = ""
 
 
 ANONYMOUS = Principal()

@@ -174,6 +174,8 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
         api_version: As the query says, on Azure.
         previews: What the query and headers opt into, where it is known by name.
         message_type: Of a WebSocket's message that can be judged.
+        principal_proof: By what in particular the identity was established: the id
+            of a key, an issuer, the address of a front.
         principal_matched: The attributes that the policy's layers match on.
         stream: The request's own flag, like `background`.
         tool_choice: A choice that forces a tool, the image tool or any, or none.
@@ -209,6 +211,7 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
     api_version: str | None = None
     previews: tuple[str, ...] = ()
     message_type: str | None = None
+    principal_proof: str | None = None
     principal_matched: Mapping[str, tuple[str, ...]] = msgspec.field(
         default_factory=dict
     )

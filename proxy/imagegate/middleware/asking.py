@@ -9,18 +9,20 @@ import datetime
 import uuid
 
 import msgspec
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from imagegate import log
 from imagegate.audit import AuditUnavailableError
 from imagegate.engine.connection import Judged
-from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.errors import MalformedRequest, Unidentified
 from imagegate.engine.frames import Sent, lane_of, read_sent
 from imagegate.engine.gate import Context
+from imagegate.engine.policy import Principal
 from imagegate.middleware.denial import FAILED, STOPPING, not_recorded
 from imagegate.middleware.intake import stepwise
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.recall import Recall
+from imagegate.middleware.setup import nobody
 from imagegate.middleware.talk import Entry, Talk
 
 
@@ -30,10 +32,12 @@ class Asking:
     Args:
         talk: The WebSocket.
         context: Of its handshake.
+        scope: The handshake.
     """
 
-    def __init__(self, talk: Talk, context: Context) -> None:
+    def __init__(self, talk: Talk, context: Context, scope: Scope) -> None:
         self._talk = talk
+        self._scope = scope
         self._context = context
 
     async def judged(self, message: Message) -> Message | None:
@@ -66,6 +70,7 @@ class Asking:
         context = self._at(journal, len(data or b""))
         connection, gate = self._talk.connection, self._talk.setup.gate
         try:
+            context = msgspec.structs.replace(context, principal=await self._who())
             sent = await self._read(data)
             lane = connection.lane_of(sent)
             context = msgspec.structs.replace(context, stream_id=lane)
@@ -74,6 +79,8 @@ class Asking:
             seen = await recall.look(sent.body)
             return connection.judge(context, sent, prints, seen), recall
         except MalformedRequest as error:
+            if isinstance(error, Unidentified):
+                context = msgspec.structs.replace(context, principal=nobody(error))
             fault = MalformedRequest(
                 error.code, error.message, pointer=error.pointer, status=error.status
             )
@@ -85,6 +92,15 @@ class Asking:
                 **log.place_of(error),
             )
         return connection.malformed(context, fault), None
+
+    async def _who(self) -> Principal:
+        """Say who asks now: what the handshake showed may have ended since."""
+        who = await self._talk.setup.identify(self._scope)
+        before = self._context.principal
+        if (who.source, who.id) != (before.source, before.id):
+            said = "who opened this connection is somebody else now; open another"
+            raise Unidentified("identity_changed", said)
+        return who
 
     async def _read(self, data: bytes | None) -> Sent:
         limit, match = self._talk.setup.limits.body, self._context.match

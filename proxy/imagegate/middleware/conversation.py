@@ -75,7 +75,7 @@ class Conversation:
         inner = self._setup.app(scope, self._given.get, answering)
         app: asyncio.Future[None] = asyncio.ensure_future(inner)
         taking = asyncio.ensure_future(self._take(talk, receive))
-        judging = asyncio.ensure_future(self._judge(talk))
+        judging = asyncio.ensure_future(self._judge(talk, scope))
         stopping = asyncio.ensure_future(self._stop_well(talk, scope))
         ours = [taking, judging, stopping]
         try:
@@ -115,9 +115,9 @@ class Conversation:
                 await talk.client.close(FULL)
         talk.stop("cut", FULL)
 
-    async def _judge(self, talk: Talk) -> None:
+    async def _judge(self, talk: Talk, scope: Scope) -> None:
         """Judge each message when its turn has come, and hand it over."""
-        asking = Asking(talk, self._context)
+        asking = Asking(talk, self._context, scope)
         try:
             while True:
                 message: Message | None = await self._came.get()

@@ -29,6 +29,7 @@ STOPPING = MalformedRequest(
     "shutting_down", "this server stops; connect anew and ask again", status=503
 )
 
+_UNAUTHORIZED = 401
 _UNAVAILABLE = 503
 _POLICY_VIOLATION = 1008
 
@@ -61,6 +62,8 @@ async def deny(
     headers = dict(refusal.headers)
     if refusal.status == _UNAVAILABLE:
         headers |= {"x-should-retry": "true", "retry-after": "1"}
+    if refusal.status == _UNAUTHORIZED:
+        headers["www-authenticate"] = 'Bearer realm="imagegate"'
     if not whole and scope.get("http_version", "1.1").startswith("1"):
         headers["connection"] = "close"
     if scope["type"] == "http":

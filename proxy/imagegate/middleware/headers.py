@@ -27,6 +27,7 @@ SINGLE = frozenset(
         b"transfer-encoding",
         b"authorization",
         b"api-key",
+        b"x-imagegate-key",
         b"openai-organization",
         b"openai-project",
         IMAGE_DEPLOYMENT_HEADER.encode(),

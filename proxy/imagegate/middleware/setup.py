@@ -9,13 +9,18 @@ import msgspec
 from starlette.types import ASGIApp, Scope
 
 from imagegate.audit import Audit
+from imagegate.engine.errors import Unidentified
 from imagegate.engine.gate import Gate
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.gates import Edition, Gates
 from imagegate.seen import Seen
 
 Identify = Callable[[Scope], Awaitable[Principal]]
-"""Says who asks, from the head of a request; raises `MalformedRequest` to refuse."""
+"""Says who asks, from the head of a request; raises `MalformedRequest` to refuse.
+
+Of a WebSocket it is asked again at each message that the client sends, so that who is
+not known any more is not served any more.
+"""
 
 
 Way: TypeAlias = Literal["http", "in_process"]
@@ -81,3 +86,11 @@ async def anonymous(scope: Scope) -> Principal:
     """Identify nobody."""
     del scope
     return ANONYMOUS
+
+
+def nobody(error: Unidentified) -> Principal:
+    """Name who was not taken for whom they said, for the record alone.
+
+    It has no source, like all of whom nothing is known.
+    """
+    return Principal(id=error.principal_id or ANONYMOUS.id)

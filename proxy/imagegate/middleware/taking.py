@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from starlette.types import Receive
 
+from imagegate.engine.errors import Unidentified
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.surface import Lost, Match
 from imagegate.middleware.asked import Asked
 from imagegate.middleware.denial import NO_WEBSOCKET
 from imagegate.middleware.headers import check_headers
 from imagegate.middleware.intake import Read, read, take_body
-from imagegate.middleware.setup import Setup
+from imagegate.middleware.setup import Setup, nobody
 
 
 class Taking:
@@ -44,7 +45,7 @@ class Taking:
         """
         asked, limits = self._asked, self._setup.limits
         check_headers(asked.scope["headers"], limits)
-        self.principal = await self._setup.identify(asked.scope)
+        await self._identify()
         if isinstance(asked.door, Lost):
             return None
         if self._is_unserved():
@@ -54,6 +55,13 @@ class Taking:
         data = await take_body(self._receive, asked.head, limits)
         self.size = len(data)
         return await read(data, asked.head, asked.door.door, limits)
+
+    async def _identify(self) -> None:
+        try:
+            self.principal = await self._setup.identify(self._asked.scope)
+        except Unidentified as error:
+            self.principal = nobody(error)
+            raise
 
     def _is_unserved(self) -> bool:
         """Whether a WebSocket is asked for that the server has not made one."""
