@@ -437,6 +437,7 @@ DOCUMENTS = st.fixed_dictionaries(
         and key.path not in ("listen.host", "pool.authorities")
         and key.path not in ("audit.directory", "audit.mode", "audit.stdout")
         and key.path not in ("audit.hash_key", "audit.prices", "state.file")
+        and not key.path.startswith("identity.")  # they belong together
     },
 )
 

@@ -14,6 +14,7 @@ import typer
 
 from imagegate.cli.audit.app import app as audit_app
 from imagegate.cli.exits import Exit
+from imagegate.cli.keys.app import app as keys_app
 
 _HELP = """\
 One policy for AI image generation, enforced on the wire and proved on paper.
@@ -35,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(audit_app, name="audit")
+app.add_typer(keys_app, name="keys")
 
 
 class Format(enum.StrEnum):
@@ -292,6 +294,10 @@ def serve(  # noqa: PLR0913 - one option each
     port: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="Where to listen. [8080]")
     ] = None,
+    keys: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Ask for a key that is listed there."),
+    ] = None,
     unauthenticated: Annotated[
         bool,
         typer.Option(
@@ -352,6 +358,7 @@ def serve(  # noqa: PLR0913 - one option each
         "policy": policy,
         "upstreams": upstream,
         "credential": credential,
+        "identity.keys.file": keys,
         "listen.host": host,
         "listen.port": port,
         "listen.unauthenticated": "true" if unauthenticated else None,

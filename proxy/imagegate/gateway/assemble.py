@@ -20,8 +20,10 @@ from imagegate.audit.tee import Tee
 from imagegate.engine.gate import Gate
 from imagegate.engine.prices import read_prices
 from imagegate.gates import read_gate
+from imagegate.identity import KeyFile, identify_by
+from imagegate.identity.options import IdentityOptions
 from imagegate.metrics import Counted, Metrics
-from imagegate.middleware import Limits
+from imagegate.middleware import Identify, Limits, anonymous
 from imagegate.seen import MemorySeen, Seen, SqliteSeen
 from imagegate.server.socket import SocketLimits
 from imagegate.settings import (
@@ -89,6 +91,7 @@ def assemble(
         },
         client=client_of(settings),
         audit=sink if metrics is None else Counted(sink, metrics),
+        identify=identify_of(settings.identity),
         limits=limits_of(settings),
         seen=seen_of(settings.state),
         deadlines=settings.deadlines,
@@ -141,6 +144,17 @@ def seen_of(settings: StateSettings) -> Seen:
     if settings.file is None:
         return MemorySeen()
     return SqliteSeen(settings.file, days=settings.days)
+
+
+def identify_of(settings: IdentityOptions) -> Identify:
+    """Return what says who asks."""
+    if settings.keys.file is None:
+        return anonymous
+    return identify_by(
+        keys=KeyFile(settings.keys.file),
+        header=settings.header,
+        required=settings.required,
+    )
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -21,6 +21,7 @@ from imagegate.settings.credential import (
     FromFile,
     Pass,
 )
+from imagegate.settings.identity import check_identity
 from imagegate.settings.model import Settings
 from imagegate.settings.problems import SettingsProblem
 from imagegate.upstream.credentials import Injected, read_key
@@ -45,6 +46,7 @@ def check_settings(
         _check_records(settings),
         _check_metrics(settings),
         _check_state(settings),
+        check_identity(settings),
     )
     return [
         SettingsProblem(
@@ -61,14 +63,16 @@ def _said(origin: str) -> str:
 
 def _check_listener(settings: Settings) -> Found:
     listen = settings.listen
-    if not is_loopback(listen.host) and not listen.unauthenticated:
+    asked = settings.identity.closed or listen.unauthenticated
+    if not is_loopback(listen.host) and not asked:
         yield (
             "exposed",
             "listen.host",
             (
                 f"{listen.host} can be reached from other machines, and nobody is "
-                "asked who they are: listen on 127.0.0.1, behind a front that asks, or "
-                "say --unauthenticated (`listen.unauthenticated = true`) if you mean it"
+                "asked who they are: give out keys (--keys, `imagegate keys add`), "
+                "listen on 127.0.0.1, behind a front that asks, or say "
+                "--unauthenticated (`listen.unauthenticated = true`) if you mean it"
             ),
         )
 

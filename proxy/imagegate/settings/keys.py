@@ -28,6 +28,7 @@ OPTIONS: Mapping[str, str] = {
     "listen.tls_certificate": "--tls-certificate",
     "listen.tls_key": "--tls-key",
     "listen.unauthenticated": "--unauthenticated",
+    "identity.keys.file": "--keys",
     "audit.directory": "--audit",
     "audit.mode": "--audit-mode",
     "metrics.port": "--metrics-port",

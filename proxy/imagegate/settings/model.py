@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from imagegate.audit.options import Mode, Options
+from imagegate.identity.options import IdentityOptions
 from imagegate.middleware import Limits
 from imagegate.server.guard import HeadLimits
 from imagegate.server.listener import Listener
@@ -117,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         audit: Where records go.
         metrics: Where Prometheus finds the metrics.
         state: What is kept of judged requests.
+        identity: How it is found out who asks.
     """
 
     policy: str
@@ -130,3 +132,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditSettings = msgspec.field(default_factory=AuditSettings)
     metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
     state: StateSettings = msgspec.field(default_factory=StateSettings)
+    identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)

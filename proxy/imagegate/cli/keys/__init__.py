@@ -1,0 +1,1 @@
+"""`imagegate keys`: the keys that this gateway gives out."""

@@ -1,0 +1,57 @@
+"""What can be wrong with how it is found out who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from imagegate.identity import KeysError
+from imagegate.identity.keyfile import read_keys
+from imagegate.settings.credential import Pass
+from imagegate.settings.model import Settings
+
+Found = Iterator[tuple[str, str, str]]
+
+
+def check_identity(settings: Settings) -> Found:
+    """Find what is unsafe, or could not identify anybody."""
+    yield from _check_keys(settings)
+    yield from _check_passing(settings)
+    identity = settings.identity
+    if identity.header != "authorization" and not identity.chosen:
+        message = "nobody is asked who they are: name `identity.keys.file` as well"
+        yield "no-identity", "identity.header", message
+
+
+def _check_keys(settings: Settings) -> Found:
+    file = settings.identity.keys.file
+    if file is None:
+        return
+    try:
+        read_keys(file)
+    except OSError as error:
+        message = f"{file} cannot be read: {error.strerror}"
+        if isinstance(error, FileNotFoundError):
+            message += f"; make it with `imagegate keys add --file {file} --name …`"
+        yield "unreadable-file", "identity.keys.file", message
+    except KeysError as error:
+        for problem in error.problems:
+            yield "bad-keys", "identity.keys.file", f"{file}: {problem}"
+
+
+def _check_passing(settings: Settings) -> Found:
+    """Check that what is meant for this gateway does not go to a provider."""
+    identity = settings.identity
+    if not identity.chosen or identity.header != "authorization":
+        return
+    for name, upstream in settings.upstreams.items():
+        if isinstance(upstream.credential, Pass):
+            yield (
+                "credential-goes-on",
+                f"upstreams.{name}.credential",
+                (
+                    "the clients' credentials for this gateway would go on to the "
+                    "provider: give the provider's own (`authorization=env:NAME`), or "
+                    'say `identity.header = "x-imagegate-key"`, where clients then '
+                    "show theirs next to a key of the provider's"
+                ),
+            )

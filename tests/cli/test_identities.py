@@ -1,0 +1,250 @@
+"""`imagegate serve` asks who is there: with the real SDKs, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from running import Gateway, environment, run, until
+from stage import serving
+
+from imagegate.server.listener import Listener
+from imagegate.server.run import server_for
+from imagegate.simulator import Simulator, create_simulator
+
+IMAGE: Any = {"type": "image_generation"}
+Start = Callable[..., Gateway]
+PROVIDERS = "sk-provider-canary"
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    return create_simulator(behaviour="bits=0")
+
+
+@pytest.fixture(scope="module")
+def provider(simulator: Simulator) -> Iterator[str]:
+    with serving(server_for(simulator, Listener(grace=1))) as url:
+        yield url
+
+
+@pytest.fixture
+def start(provider: str, tmp_path: Path) -> Iterator[Start]:
+    """Start a gateway in front of the simulator; it ends with the test."""
+    started: list[Gateway] = []
+
+    def starting(*arguments: str | Path, **environ: str) -> Gateway:
+        upstream = ("--policy", "standard", "--upstream", provider)
+        said = (*upstream, "--credential", "authorization=env:KEY")
+        folder = tmp_path / f"gateway-{len(started)}"
+        folder.mkdir()
+        given = {"KEY": PROVIDERS, **environ}
+        started.append(Gateway(folder, *said, *arguments, **given))
+        return started[-1]
+
+    yield starting
+    for gateway in started:
+        with contextlib.suppress(ProcessLookupError):
+            gateway.process.kill()
+        gateway.process.wait()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "keys.jsonl"
+
+
+@pytest.fixture
+def keys(file: Path) -> Callable[..., str]:
+    """Run `imagegate keys`, and return what it prints."""
+
+    def call(*words: str) -> str:
+        ran = subprocess.run(
+            [sys.executable, "-m", "imagegate", "keys", *words, "--file", file],
+            env=environment({}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return ran.stdout.strip()
+
+    return call
+
+
+def ask(gateway: Gateway, key: str, **options: Any) -> Any:
+    with gateway.client(api_key=key) as client:
+        return client.responses.create(
+            model="gpt-5", input="a cat", tools=[IMAGE], **options
+        )
+
+
+def is_refused(gateway: Gateway, key: str) -> bool:
+    try:
+        ask(gateway, key)
+    except openai.AuthenticationError:
+        return True
+    return False
+
+
+def test_an_sdk_shows_its_key_and_the_provider_gets_ours(
+    start: Start, file: Path, keys: Callable[..., str], simulator: Simulator
+) -> None:
+    key = keys("add", "--name", "ci", "--team", "design")
+    gateway = start("--keys", file)
+
+    assert ask(gateway, key).output[0].type == "image_generation_call"
+
+    received = simulator.received[-1]
+    assert received.header("authorization") == f"Bearer {PROVIDERS}"
+    assert received.header("api-key") is None
+    [record] = gateway.records("request_rewritten")
+    assert record["principal_id"] == "ci"
+    assert record["principal_team"] == ["design"]
+    assert (record["principal_source"], record["principal_verified"]) == ("key", True)
+    assert record["principal_proof"] == f"key {key.split('_')[1]}"
+
+
+def test_azures_sdk_shows_its_key_in_a_header_of_its_own(
+    start: Start, file: Path, keys: Callable[..., str], simulator: Simulator
+) -> None:
+    key = keys("add", "--name", "ci")
+    gateway = start("--keys", file)
+
+    with openai.AzureOpenAI(
+        base_url=f"{gateway.url}/openai/v1",
+        api_key=key,
+        api_version="preview",
+        max_retries=0,
+    ) as client:
+        client.responses.create(model="gpt-5", input="a cat")
+
+    received = simulator.received[-1]
+    assert received.header("authorization") == f"Bearer {PROVIDERS}"
+    assert received.header("api-key") is None
+    until(lambda: bool(gateway.records("exchange_finished")))
+
+
+def test_who_shows_another_key_gets_the_sdks_own_error_at_once(
+    start: Start, file: Path, keys: Callable[..., str], simulator: Simulator
+) -> None:
+    keys("add", "--name", "ci")
+    gateway = start("--keys", file)
+    before = len(simulator.received)
+
+    with (
+        gateway.client(api_key="sk-other-canary", max_retries=5) as client,
+        pytest.raises(openai.AuthenticationError) as raised,
+    ):
+        client.responses.create(model="gpt-5", input="a cat")
+
+    assert raised.value.code == "invalid_api_key"
+    assert raised.value.type == "invalid_request_error"
+    assert len(simulator.received) == before
+    [record] = gateway.records("request_malformed")
+    assert record["violations"][0]["code"] == "invalid_api_key"
+    until(lambda: len(gateway.records("exchange_finished")) == 1)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_keys_are_changed_while_it_runs(
+    start: Start, file: Path, keys: Callable[..., str], workers: str
+) -> None:
+    first = keys("add", "--name", "ci")
+    gateway = start("--keys", file, "--workers", workers)
+    assert ask(gateway, first).output
+
+    second = keys("rotate", "ci", "--overlap", "1h")
+    until(lambda: not any(is_refused(gateway, second) for _ in range(4)))
+    assert ask(gateway, first).output
+
+    keys("revoke", first.split("_")[1])
+    until(lambda: all(is_refused(gateway, first) for _ in range(4)))
+    assert ask(gateway, second).output
+
+
+def test_a_key_of_ours_stands_beside_a_provider_key_that_goes_on(
+    start: Start, file: Path, keys: Callable[..., str], simulator: Simulator
+) -> None:
+    key = keys("add", "--name", "ci")
+    gateway = start(
+        "--keys", file, "--credential", "pass",
+        IMAGEGATE_IDENTITY_HEADER="x-imagegate-key",
+    )  # fmt: skip
+
+    ask(gateway, "sk-client", extra_headers={"x-imagegate-key": key})
+    assert is_refused(gateway, key)
+
+    received = simulator.received[-1]
+    assert received.header("authorization") == "Bearer sk-client"
+    assert received.header("x-imagegate-key") is None
+
+
+def test_health_is_nobodys_secret(
+    start: Start, file: Path, keys: Callable[..., str]
+) -> None:
+    keys("add", "--name", "ci")
+    gateway = start("--keys", file)
+
+    for path in ("livez", "readyz"):
+        assert httpx2.get(f"{gateway.url}/{path}").status_code == 200
+    assert httpx2.get(f"{gateway.url}/v1/models").status_code == 401
+
+
+def test_keys_let_it_listen_to_everybody(
+    start: Start, file: Path, keys: Callable[..., str]
+) -> None:
+    keys("add", "--name", "ci")
+
+    gateway = start("--keys", file, "--host", "0.0.0.0")  # noqa: S104 - what keys are for
+
+    assert gateway.said("unauthenticated") == []
+    assert gateway.end() == 0
+
+
+def test_no_key_is_in_any_output(
+    start: Start, file: Path, keys: Callable[..., str], provider: str, tmp_path: Path
+) -> None:
+    key, gone = keys("add", "--name", "ci"), keys("add", "--name", "gone")
+    keys("revoke", "gone")
+    gateway = start(
+        "--keys", file, "--metrics-port", "0", "--audit", tmp_path / "trail"
+    )
+    [metrics] = gateway.said("metrics")
+
+    ask(gateway, key)
+    wrong = f"{key[:-1]}{'a' if key[-1] != 'a' else 'b'}"
+    answers = [
+        httpx2.post(f"{gateway.url}/v1/responses", headers=headers, content=b"{}")
+        for shown in (key, gone, wrong, f"{key} {key}", f"{key}\x7f")
+        for headers in (
+            {"authorization": f"Bearer {shown}"},
+            {"api-key": shown},
+            {"x-imagegate-key": shown},
+            {"authorization": f"Bearer {shown}", "api-key": "other"},
+        )
+    ]
+    page = httpx2.get(metrics["url"]).text
+    printed = run(
+        "-p", "standard", "--upstream", provider, "--keys", file, "--print-config",
+        "--credential", "authorization=env:KEY", KEY="k",
+    )  # fmt: skip
+    assert gateway.end() == 0
+
+    assert {answer.status_code for answer in answers} <= {400, 401, 415}
+    trail = b"".join(each.read_bytes() for each in (tmp_path / "trail").glob("*"))
+    told = [page, printed.stdout, gateway.log(), gateway._out.read_text()]
+    told += [trail.decode("latin-1"), *(answer.text for answer in answers)]
+    told += [str(answer.headers) for answer in answers]
+    assert printed.returncode == 0
+    assert b"revoked_api_key" in trail
+    for secret in (key, gone, PROVIDERS):
+        body = secret.rpartition("_")[2][:-4]
+        assert not any(body in text for text in told)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from keyed import given_out, write_keys
+
+from imagegate.settings import Reading, read_settings
+
+ENOUGH: Mapping[str, Any] = {
+    "policy": "standard",
+    "upstreams": ["https://api.openai.com"],
+    "credential": "authorization=env:KEY",
+}
+APART = {"IMAGEGATE_IDENTITY_HEADER": "x-imagegate-key"}
+
+
+def read(environ: Mapping[str, str] | None = None, /, **options: Any) -> Reading:
+    said = {path.replace("__", "."): str(value) for path, value in options.items()}
+    return read_settings({**ENOUGH, **said}, {"KEY": "k", **(environ or {})})
+
+
+def found(reading: Reading) -> list[tuple[str, str]]:
+    return [(each.id, each.path) for each in reading.problems]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    return write_keys(tmp_path / "keys", given_out()[1])
+
+
+def test_who_asks_for_keys_may_listen_to_everybody(keys: Path) -> None:
+    host = "0.0.0.0"  # noqa: S104 - what keys are for
+
+    assert found(read(identity__keys__file=keys, listen__host=host)) == []
+    assert found(read(listen__host=host)) == [("exposed", "listen.host")]
+
+
+def test_who_need_not_show_a_key_is_anybody(keys: Path) -> None:
+    relaxed = {"IMAGEGATE_IDENTITY_REQUIRED": "false"}
+
+    reading = read(relaxed, identity__keys__file=keys, listen__host="::")
+
+    assert found(reading) == [("exposed", "listen.host")]
+
+
+def test_a_file_of_keys_must_be_there_closed_and_whole(tmp_path: Path) -> None:
+    def check(file: Path) -> list[tuple[str, str]]:
+        return found(read(identity__keys__file=file))
+
+    (tmp_path / "text").write_text("text")
+    (tmp_path / "text").chmod(0o600)
+    opened = write_keys(tmp_path / "opened", mode=0o644)
+    where = "identity.keys.file"
+    assert check(tmp_path / "none") == [("unreadable-file", where)]
+    assert check(tmp_path / "text") == [("bad-keys", where)]
+    assert check(opened) == [("bad-keys", where)]
+
+
+def test_a_missing_file_is_said_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    [problem] = read(identity__keys__file=tmp_path / "none").problems
+
+    assert f"imagegate keys add --file {tmp_path / 'none'}" in problem.message
+
+
+def test_a_key_of_ours_never_goes_to_a_provider(keys: Path) -> None:
+    passing = {"credential": "pass", "identity__keys__file": keys}
+
+    [problem] = read(**passing).problems
+    apart = read(APART, **passing)
+
+    assert problem.id == "credential-goes-on"
+    assert problem.path == "upstreams.default.credential"
+    assert "x-imagegate-key" in problem.message
+    assert found(apart) == []
+
+
+def test_a_header_for_nobody_is_a_mistake() -> None:
+    assert found(read(APART)) == [("no-identity", "identity.header")]
