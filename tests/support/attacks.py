@@ -10,30 +10,40 @@ from random import Random
 
 from case import Case, Draft
 from disguises import spelled, wrapped
+from foundry import at_azure
 from hiding import bodied, for_other_door
+from pictures import pictured
 from verdict import CANARY, HEADER
+
+_PATHS = [
+    "/openai/v1/responses", "/api/projects/p/openai/v1/responses", "/openai/responses",
+]  # fmt: skip
+_DEPLOYMENTS = ["img-mini-prod", "img-2-prod", f"x-{CANARY}", "img-dear"]
 
 
 def attack(random: Random) -> Case:
     """Draw a request that is one request beyond doubt."""
-    draft = Draft(random=random)
+    draft, share = Draft(random=random), random.random()
+    kind = "attack"
+    if share < 0.2:
+        kind, draft.plain = "images", draft.maybe(0.6)
+        pictured(draft)
+    elif share < 0.45:
+        kind, draft.plain = "azure", draft.maybe(0.5)
+        at_azure(draft)
+    else:
+        _asked(draft)
+    wire = wrapped(draft)
+    return Case(kind=kind, wire=wire, method=draft.method, story=draft.story)
+
+
+def _asked(draft: Draft) -> None:
     if draft.maybe(0.2):
-        draft.path = random.choice(
-            [
-                "/openai/v1/responses",
-                "/api/projects/p/openai/v1/responses",
-                "/openai/responses",
-            ]
-        )
+        draft.path = draft.random.choice(_PATHS)
         if draft.maybe(0.5):
-            name = random.choice(
-                ["img-mini-prod", "img-2-prod", f"x-{CANARY}", "img-dear"]
-            )
-            draft.headers.append((HEADER, name))
+            draft.headers.append((HEADER, draft.random.choice(_DEPLOYMENTS)))
     if draft.maybe(0.15):
         for_other_door(draft)
     else:
         bodied(draft)
     spelled(draft)
-    wire = wrapped(draft)
-    return Case(kind="attack", wire=wire, method=draft.method, story=draft.story)

@@ -31,7 +31,11 @@ class Case:
 
 @dataclass(kw_only=True)
 class Draft:
-    """A request before it is put into bytes."""
+    """A request before it is put into bytes.
+
+    `plain` says that its head and its framing are to be ordinary: what is odd about
+    it is elsewhere, and shall not be refused for something else.
+    """
 
     random: Random
     method: str = "POST"
@@ -42,6 +46,7 @@ class Draft:
     data: bytes = b""
     headers: list[tuple[str, str]] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
+    plain: bool = False
 
     def maybe(self, share: float) -> bool:
         return self.random.random() < share

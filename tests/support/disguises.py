@@ -243,15 +243,27 @@ def _head(draft: Draft) -> bytes:
 
 def wrapped(draft: Draft) -> bytes:
     """Say who asks and what it is, mostly well, and frame it."""
-    named = {name.lower() for name, _ in draft.headers}
-    if draft.maybe(0.12):
-        _coded(draft)
-    if draft.maybe(0.06):
-        kinds = draft.pick(CONTENT_TYPES, "types")
-        draft.headers += [("Content-Type", kind) for kind in kinds]
-    elif "content-type" not in named:
+    typed = not draft.plain and _disguise(draft)
+    if not (typed or "content-type" in {name.lower() for name, _ in draft.headers}):
         draft.headers.append(("Content-Type", "application/json"))
     draft.headers.append(("Authorization", "Bearer k"))
+    if draft.plain:
+        draft.headers.append(("Content-Length", str(len(draft.data))))
+        return _head(draft) + draft.data
+    framed = _framed(draft)
+    if draft.maybe(0.2):
+        draft.random.shuffle(draft.headers)
+    return _head(draft) + framed
+
+
+def _disguise(draft: Draft) -> bool:
+    """Spell the head in ways that somebody may read otherwise; say if it is typed."""
+    typed = draft.maybe(0.06)
+    if draft.maybe(0.12):
+        _coded(draft)
+    if typed:
+        kinds = draft.pick(CONTENT_TYPES, "types")
+        draft.headers += [("Content-Type", kind) for kind in kinds]
     if draft.maybe(0.15):
         draft.headers += draft.pick(EXTRA_HEADERS, "headers")
     if draft.maybe(0.12):
@@ -260,7 +272,4 @@ def wrapped(draft: Draft) -> bytes:
         draft.story.append(f"path {number} {draft.path}")
     if draft.maybe(0.04):
         draft.method = draft.pick(METHODS, "method")
-    framed = _framed(draft)
-    if draft.maybe(0.2):
-        draft.random.shuffle(draft.headers)
-    return _head(draft) + framed
+    return typed

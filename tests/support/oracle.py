@@ -58,9 +58,14 @@ STATE = {
     "agent": "agents",
     "conversation": "conversation",
     "previous_response_id": "previous_response",
+    "response_id": "previous_response",
     "structured_inputs": "structured_inputs",
     "multi_agent": "multi_agent",
 }
+
+
+AGENTS = ("agent", "agent_reference")
+_REFERENCE = {"type", "name", "version"}
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,19 +143,32 @@ class Rules:
         ]
         return lists if self.acts else []
 
-    def word(self, section: str, name: str, silent: str) -> str:
-        """Return the strictest word of the layers."""
+    def word(self, section: str, name: str, silent: str) -> str | list[str]:
+        """Return the strictest word of the layers, or what is in all their lists."""
         order = ["pass", "allow", "seen", "strip", "block", "refuse"]
         words = [x.get(section, {}).get(name) for x in self.layers]
         said = [word for word in words if word]
         if not self.acts:
             return "pass"
+        lists = [word for word in said if isinstance(word, list)]
+        if lists and "refuse" not in said:
+            return [each for each in lists[0] if all(each in other for other in lists)]
         return max(said, key=order.index) if said else silent
 
     def limit(self, name: str) -> int | None:
         said = [x.get("limits", {}).get(name) for x in self.layers]
         numbers = [n["max"] if isinstance(n, dict) else n for n in said if n]
         return min(numbers) if numbers and self.acts else None
+
+
+def listed(reference: object, allowed: list[str]) -> bool:
+    """Tell whether a reference names what a list allows, in every version or one."""
+    if isinstance(reference, str):
+        reference = {"name": reference}
+    if not isinstance(reference, dict) or not reference.keys() <= _REFERENCE:
+        return False
+    name, version = reference.get("name"), reference.get("version")
+    return name in allowed or (version is not None and f"{name}@{version}" in allowed)
 
 
 def faults(rules: Rules, body: Mapping[str, Any]) -> list[str]:
@@ -163,14 +181,8 @@ def faults(rules: Rules, body: Mapping[str, Any]) -> list[str]:
     limit = rules.limit("tools")
     if limit is not None and len(tools) > limit:
         found.append(f"{len(tools)} tools")
-    calls, most = body.get("max_tool_calls"), rules.limit("max_tool_calls")
-    reached = tools or any(body.get(key) is not None for key in STATE)
-    if reached and most is not None and (type(calls) is not int or calls > most):
-        found.append(f"max_tool_calls {calls!r}")
-    for key, name in STATE.items():
-        refused = rules.word("state", name, "refuse") != "allow" and rules.acts
-        if refused and body.get(key) is not None:
-            found.append(f"state {key}")
+    found += _call_faults(rules, body, tools=bool(tools))
+    found += [f"state {key}" for key in STATE if _is_unlisted(rules, body, key)]
     # What holds without a line acts where lines do.
     if rules.acts and "gptimage" in folded(str(body.get("model"))):
         found.append("an image model answers")
@@ -180,6 +192,26 @@ def faults(rules: Rules, body: Mapping[str, Any]) -> list[str]:
             found.append(f"{place}: no place for an image tool")
         found += [f"{place}: {fault}" for fault in tool_faults(rules, tool)]
     return found
+
+
+def _call_faults(
+    rules: Rules, body: Mapping[str, Any], *, tools: bool
+) -> Iterator[str]:
+    calls, most = body.get("max_tool_calls"), rules.limit("max_tool_calls")
+    if most is None or (type(calls) is int and calls <= most):
+        return
+    # Beside an agent that has the tools the provider takes no such setting.
+    agent = not tools and any(body.get(key) is not None for key in AGENTS)
+    reached = tools or any(body.get(key) is not None for key in STATE)
+    if reached and not (agent and calls is None):
+        yield f"max_tool_calls {calls!r}"
+
+
+def _is_unlisted(rules: Rules, body: Mapping[str, Any], key: str) -> bool:
+    word, value = rules.word("state", STATE[key], "refuse"), body.get(key)
+    if value is None or word == "allow" or not rules.acts:
+        return False
+    return not (isinstance(word, list) and listed(value, word))
 
 
 def tool_faults(rules: Rules, tool: Mapping[str, Any]) -> Iterator[str]:

@@ -9,39 +9,21 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import yaml
-from oracle import FIELDS, READERS, Rules, faults, folded, image_tools, tool_faults
-from recorder import Seen
+from doors import AGENT, BARE, CONNECT, CREATE, ENDPOINT, IMAGES, ITEMS, OPEN
+from formreaders import form_readings
+from judging import HEADER, judge
+from oracle import READERS, folded
+from places import document_of
+from recorder import Said, Seen
 
-from imagegate import shipped
+__all__ = ["CANARY", "HEADER", "policy_of", "wrong_with", "wrong_with_said"]
 
 CANARY = "CANARY77"
-HEADER = "x-ms-oai-image-generation-deployment"
-_BASES = (
-    "/v1|/openai|/openai/v1|/api/projects/[^/]+/openai/v1|/openai/deployments/[^/]+"
-)
-_ID = "[A-Za-z0-9_.:@~-]+"
-
-
-def _routes(*below: str) -> re.Pattern[str]:
-    return re.compile(rf"(?:{_BASES})(?:{'|'.join(below)})")
-
-
-_CREATE = _routes("/responses", "/responses/compact", "/responses/input_tokens")
-_RUN = _routes("/responses")
-_ITEMS = _routes("/conversations", f"/conversations/{_ID}(?:/items)?")
-_IMAGES = _routes("/images/generations", "/images/edits")
-_AGENT = re.compile(rf"/api/projects/{_ID}/agents/{_ID}/versions")
-_BARE = _routes(
-    f"/responses/{_ID}(?:/input_items|/cancel)?",
-    f"/conversations/{_ID}(?:/items(?:/{_ID})?)?",
-    f"/models(?:/{_ID})?",
-)
-_OPEN = _routes("/chat/completions", "/embeddings", "/moderations")
 _ONCE = (
     "host", "content-type", "content-length", "content-encoding", "authorization",
     "api-key", "x-ms-oai-image-generation-deployment", "accept-encoding",
@@ -51,21 +33,32 @@ _NEVER = (
     "content-encoding",
     "proxy-connection", "http2-settings", "forwarded", "x-forwarded-host",
     "x-forwarded-for", "x-forwarded-user", "x-http-method-override", "x-original-url",
-    "x-rewrite-url", "cookie", "x-nominated",
+    "x-rewrite-url", "cookie", "x-nominated", "sec-websocket-protocol",
+    "sec-websocket-extensions",
 )  # fmt: skip
 _KNOWN = {
     folded(key): key
     for key in (
         "tools", "input", "tool_choice", "model", "prompt", "conversation",
         "previous_response_id", "items", "type", "quality", "size", "moderation",
-        "agent_reference",
+        "agent_reference", "agent", "definition", "kind", "response_id", "n",
+        "background", "output_format", "partial_images", "complexity", "svg",
     )
 }  # fmt: skip
+_MEMBERS = {
+    "response.inject": {"type", "stream_id", "response_id", "input"},
+    "response.steer": {"type", "stream_id", "previous_response_id", "input"},
+}
+_FREE = {"prompt", "image", "mask", "markup", "safety_identifier"}
+"""Of a form's fields, those that no policy speaks of."""
+_RESPONSES = ("previous_response_id", "response_id")
+_REVIEWED = {"v1", "preview", "latest", "2025-04-01-preview"}
+_OUR_FORM = re.compile(r"multipart/form-data; boundary=imagegate-[0-9a-f]{32}")
 
 
 def policy_of(name: str) -> Mapping[str, Any]:
-    """Read a shipped policy; `{do: WORD}` is the long form of a word."""
-    document = yaml.safe_load(shipped.find_policy(name).read_bytes())
+    """Read a policy; `{do: WORD}` is the long form of a word."""
+    document = yaml.safe_load(document_of(name))
     return {key: _short(value) for key, value in document.items()}
 
 
@@ -87,29 +80,118 @@ def _heads(seen: Seen) -> Iterator[str]:
     yield from (
         f"{name} {names.count(name)} times" for name in _ONCE if names.count(name) > 1
     )
-    yield from (f"the header {name}" for name in _NEVER if name in names)
+    asked = {"connection", "upgrade"} if seen.for_websocket else set()
+    yield from (f"the header {name}" for name in _NEVER if name in {*names} - asked)
     if seen.values("accept-encoding") != ["identity"]:
         yield "an answer that may be encoded"
+    yield from _interface(seen)
     texts = [seen.target, *(value for name, value in seen.headers if name != HEADER)]
     if any(CANARY in text for text in texts):
         yield "the canary in the head"
 
 
+def _interface(seen: Seen) -> Iterator[str]:
+    """A version that nobody reviewed, or a preview, means what nobody judged."""
+    if OPEN.fullmatch(seen.path):
+        return
+    query = parse_qsl(seen.target.partition("?")[2], keep_blank_values=True)
+    versions = [value for name, value in query if folded(name) == "apiversion"]
+    if len(versions) > 1 or not _REVIEWED.issuperset(versions):
+        yield f"versions {versions}"
+    names = [name for name, _ in seen.headers]
+    yield from (
+        f"the header {name}"
+        for name in names
+        if name.replace("_", "-").startswith("x-ms-oai-") and name != HEADER
+    )
+    if {"foundry-features", "x-ms-enable-preview"} & {*names}:
+        yield "a preview"
+
+
 def _bodies(policy: Mapping[str, Any], seen: Seen) -> Iterator[str]:
     path, posted = seen.path, seen.method == "POST"
-    judged = (_CREATE, _ITEMS, _IMAGES, _AGENT)
-    if posted and any(routes.fullmatch(path) for routes in judged):
-        kinds = [kind.replace(" ", "").lower() for kind in seen.values("content-type")]
-        if kinds not in (["application/json"], ["application/json;charset=utf-8"]):
-            yield f"content types {kinds}"
-        yield from _texts(seen.body)
-        for name, value in _readings(seen.body).items():
-            yield from (f"{name}: {fault}" for fault in _judge(policy, seen, value))
-    elif _BARE.fullmatch(path) and seen.method in {"GET", "DELETE", "POST"}:
+    judged = (CREATE, ITEMS, IMAGES, AGENT, ENDPOINT)
+    if seen.for_websocket:
+        yield from _handshake(policy, seen)
+    elif posted and any(routes.fullmatch(path) for routes in judged):
+        yield from _judged(policy, seen)
+    elif BARE.fullmatch(path) and seen.method in {"GET", "DELETE", "POST"}:
         if seen.body:
             yield "a body where there is none"
-    elif not (posted and _OPEN.fullmatch(path)):
+    elif not (posted and OPEN.fullmatch(path)):
         yield f"no such door: {seen.method} {seen.target}"
+
+
+def _judged(policy: Mapping[str, Any], seen: Seen) -> Iterator[str]:
+    kinds = seen.values("content-type")
+    form = IMAGES.fullmatch(seen.path) and kinds[:1] != ["application/json"]
+    if form:
+        yield from _forms(policy, seen, kinds)
+        return
+    if [k.replace(" ", "").lower() for k in kinds] not in (
+        ["application/json"],
+        ["application/json;charset=utf-8"],
+    ):
+        yield f"content types {kinds}"
+    yield from _texts(seen.body)
+    for name, value in _readings(seen.body).items():
+        yield from (f"{name}: {fault}" for fault in judge(policy, seen, value))
+
+
+def _forms(policy: Mapping[str, Any], seen: Seen, kinds: list[str]) -> Iterator[str]:
+    if len(kinds) != 1 or not _OUR_FORM.fullmatch(kinds[0]):
+        yield f"content types {kinds}"
+        return
+    for name, value in form_readings(seen.body, kinds[0], _plain):
+        yield from (f"{name}: {fault}" for fault in judge(policy, seen, value))
+        judged = [] if isinstance(value, ValueError) else [*value.items()]
+        if CANARY in str([item for item in judged if item[0] not in _FREE]):
+            yield f"{name}: the canary"
+
+
+def _handshake(policy: Mapping[str, Any], seen: Seen) -> Iterator[str]:
+    if seen.method != "GET" or not CONNECT.fullmatch(seen.path):
+        yield f"no such door: {seen.method} {seen.target}"
+    if policy.get("surface", {}).get("websocket") == "refuse":
+        yield "the door is closed"
+    if seen.body:
+        yield "a body where there is none"
+
+
+def wrong_with_said(policy: Mapping[str, Any], said: Said) -> list[str]:
+    """Say everything that must not have been in a message of a WebSocket."""
+    found = [*said.faults, *_texts(said.data)]
+    if not said.binary:
+        try:
+            said.data.decode()
+        except UnicodeDecodeError:
+            found.append("text that is none")
+    for name, value in _readings(said.data).items():
+        found += (f"{name}: {fault}" for fault in _message(policy, said, value))
+    return found
+
+
+def _message(policy: Mapping[str, Any], said: Said, value: Any) -> Iterator[str]:
+    """Say what is wrong with a message: it is judged like a request over HTTP."""
+    if not isinstance(value, dict):
+        yield f"no object: {value!r}"
+        return
+    kind, adds = value.get("type"), _MEMBERS.get(str(value.get("type")))
+    if kind != "response.create" and adds is None:
+        yield f"a message of type {kind!r}"
+        return
+    if adds is not None and not value.keys() <= adds:
+        yield f"{kind} with {value.keys() - adds}"
+    if value.get("background"):
+        yield "background"
+    known = {key for key in _RESPONSES if value.get(key) in [*said.made]}
+    if kind == "response.steer" and not known:
+        yield "a successor of what nobody judged"
+    body = {key: each for key, each in value.items() if key != "type"}
+    passed = {f"state {key}" for key in known}
+    for fault in judge(policy, said.handshake, body):
+        if fault not in passed and not (adds and fault.startswith("max_tool_calls")):
+            yield fault
 
 
 def _texts(body: bytes) -> Iterator[str]:
@@ -141,85 +223,10 @@ def _lax(body: bytes) -> Any:
     """Read as a server that does not mind how a key is spelled."""
 
     def plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {_KNOWN.get(folded(key), key): value for key, value in pairs}
+        return {_plain(key): value for key, value in pairs}
 
     return json.loads(body, object_pairs_hook=plain)
 
 
-def _judge(policy: Mapping[str, Any], seen: Seen, body: Any) -> Iterator[str]:
-    if not isinstance(body, dict):
-        yield f"no object: {body!r}"
-        return
-    azure = not seen.path.startswith("/v1")
-    rules = Rules(policy, team=False, verified=False)
-    if _AGENT.fullmatch(seen.path):
-        body = body.get("definition")
-    if azure:
-        yield from _deployments(policy, seen, body)
-        named = seen.values(HEADER)
-        body = _undeployed(policy, body, named[0] if named else None)
-    if _IMAGES.fullmatch(seen.path):
-        fields = {key: value for key, value in body.items() if key in FIELDS}
-        yield from tool_faults(rules, {"type": "image_generation", **fields})
-        if body.get("n", 1) != 1:
-            yield f"n {body['n']!r}"
-        return
-    items = body.get("input", body.get("items"))
-    # What is said of one list of items is said of the other.
-    body = {key: value for key, value in body.items() if key != "items"}
-    found = faults(rules, body | {"input": items})
-    if not _RUN.fullmatch(seen.path):
-        # Where nothing is run, nothing is called.
-        found = [fault for fault in found if not fault.startswith("max_tool_calls")]
-    yield from found
-    yield from _odd_items(policy, items)
-    yield from _odd_choice(body.get("tool_choice"))
-
-
-def _odd_items(policy: Mapping[str, Any], items: Any) -> Iterator[str]:
-    for item in items if isinstance(items, list) else []:
-        kind = item.get("type") if isinstance(item, dict) else "?"
-        refers = kind == "item_reference" or (
-            kind is None and "id" in item and "content" not in item
-        )
-        if refers and policy["state"].get("item_reference") != "allow":
-            yield f"the reference {item!r}"
-
-
-def _odd_choice(choice: Any) -> Iterator[str]:
-    """A choice in other letters names a tool that was not judged."""
-    for text in re.findall(r'"((?:[^"\\]|\\.)*)"', json.dumps(choice)):
-        plain = unicodedata.normalize("NFKC", text).casefold()
-        if folded(plain) == "imagegeneration" and text != "image_generation":
-            yield f"the choice {choice!r}"
-
-
-def _deployments(policy: Mapping[str, Any], seen: Seen, body: Any) -> Iterator[str]:
-    """A deployment is listed, and body and header name the same."""
-    known = policy.get("deployments")
-    # Where an agent is only registered, nothing reads the header.
-    named = seen.values(HEADER) if _CREATE.fullmatch(seen.path) else []
-    if known is not None and not set(named) <= set(known):
-        yield f"the deployments {named}"
-    for _, tool in image_tools(body):
-        if tool.get("model") is None and named:
-            continue  # the header names it
-        if known is not None and tool.get("model") not in list(known):
-            yield f"the deployment {tool.get('model')!r}"
-        elif named not in ([], [tool.get("model")]):
-            yield f"{named} against {tool.get('model')!r}"
-
-
-def _undeployed(policy: Mapping[str, Any], value: Any, named: str | None) -> Any:
-    """Put the models in the place of their deployments; the header names them too."""
-    known = policy.get("deployments", {})
-    if isinstance(value, list):
-        return [_undeployed(policy, each, named) for each in value]
-    if not isinstance(value, dict):
-        return value
-    found = {key: _undeployed(policy, each, named) for key, each in value.items()}
-    if value.get("type") == "image_generation" and value.get("model") is None and named:
-        found["model"] = named
-    if isinstance(found.get("model"), str):
-        found["model"] = known.get(found["model"], found["model"])
-    return found
+def _plain(key: str) -> str:
+    return _KNOWN.get(folded(key), key)
