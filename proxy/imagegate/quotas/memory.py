@@ -1,0 +1,69 @@
+"""Counters in memory, for one process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from imagegate.quotas.store import HOLD_SECONDS, SLACK, Reading, Slot, Step
+
+_BETWEEN: Final = 60.0
+
+
+class MemoryQuotas:
+    """Keeps counters for as long as it is there."""
+
+    def __init__(self) -> None:
+        self._used: dict[tuple[str, int], tuple[int, int]] = {}  # and when it ends
+        self._held: dict[str, dict[str, float]] = {}
+        self._swept = 0.0
+
+    async def take(
+        self, slots: Sequence[Slot], places: Sequence[str], now: float
+    ) -> Sequence[Reading]:
+        """Take places in the slots that hold them, and count one in the others."""
+        self._sweep(now)
+        found = [Reading(self._count(slot), self._holding(slot, now)) for slot in slots]
+        for slot in slots:
+            if slot.holds:
+                held = self._held.setdefault(slot.name, {})
+                held |= dict.fromkeys(places, now + HOLD_SECONDS)
+            else:
+                self._add(slot, 1)
+        return found
+
+    async def settle(self, step: Step, now: float) -> None:
+        """Make a change."""
+        for slot in step.slots:
+            held = self._held.setdefault(slot.name, {})
+            was = [held.pop(place, 0.0) > now for place in step.drop]
+            if step.add and (any(was) or not step.if_held):
+                self._add(slot, step.add)
+            held |= dict.fromkeys(step.hold, now + step.seconds)
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    def _count(self, slot: Slot) -> int:
+        return self._used.get((slot.name, slot.window), (0, 0))[0]
+
+    def _holding(self, slot: Slot, now: float) -> int:
+        return sum(until > now for until in self._held.get(slot.name, {}).values())
+
+    def _add(self, slot: Slot, number: int) -> None:
+        used = max(0, self._count(slot) + number)
+        self._used[slot.name, slot.window] = used, slot.ends
+
+    def _sweep(self, now: float) -> None:
+        """Forget what is over, once a minute."""
+        if now < self._swept + _BETWEEN:
+            return
+        self._swept = now
+        self._used = {
+            key: kept for key, kept in self._used.items() if kept[1] + SLACK > now
+        }
+        left = {
+            name: {place: until for place, until in held.items() if until > now}
+            for name, held in self._held.items()
+        }
+        self._held = {name: held for name, held in left.items() if held}

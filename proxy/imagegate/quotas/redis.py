@@ -1,0 +1,190 @@
+"""Counters in Redis or Valkey, shared by any number of gateways.
+
+Each call is one script, which the server runs as a whole. Keys end by themselves, an
+hour after their window. Their names tell what is counted, and never who.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from imagegate.quotas.store import (
+    HOLD_SECONDS,
+    SLACK,
+    QuotasLost,
+    Reading,
+    Slot,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+SCHEMES: Final = ("redis", "rediss", "unix")
+_TAKE: Final = """
+local now, till, lasts, places = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local found = {}
+for i = 1, #KEYS, 2 do
+  local used, held = KEYS[i], KEYS[i + 1]
+  local slot = 5 + places + (i - 1)
+  found[i] = tonumber(redis.call('GET', used) or '0')
+  if ARGV[slot + 1] == '1' then
+    redis.call('ZREMRANGEBYSCORE', held, '-inf', now)
+    found[i + 1] = redis.call('ZCARD', held)
+    for j = 1, places do redis.call('ZADD', held, till, ARGV[4 + j]) end
+    redis.call('EXPIRE', held, lasts)
+  else
+    found[i + 1] = 0
+    redis.call('INCR', used)
+    redis.call('EXPIRE', used, ARGV[slot])
+  end
+end
+return found
+"""
+_SETTLE: Final = """
+local now, till, lasts = ARGV[1], ARGV[2], ARGV[3]
+local add, if_held = tonumber(ARGV[4]), ARGV[5]
+local drops, holds = tonumber(ARGV[6]), tonumber(ARGV[7])
+for i = 1, #KEYS, 2 do
+  local used, held = KEYS[i], KEYS[i + 1]
+  local was = false
+  for j = 1, drops do
+    local place = ARGV[7 + j]
+    local score = redis.call('ZSCORE', held, place)
+    if score and tonumber(score) > tonumber(now) then was = true end
+    redis.call('ZREM', held, place)
+  end
+  if add ~= 0 and (was or if_held == '0') then
+    if redis.call('INCRBY', used, add) < 0 then redis.call('SET', used, 0) end
+    redis.call('EXPIRE', used, ARGV[7 + drops + holds + (i + 1) / 2])
+  end
+  for j = 1, holds do redis.call('ZADD', held, till, ARGV[7 + drops + j]) end
+  if holds > 0 then redis.call('EXPIRE', held, lasts) end
+end
+return 0
+"""
+
+
+class RedisQuotas:
+    """Keeps counters where several gateways find them."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        password: str | None = None,
+        prefix: str = "imagegate",
+        seconds: float = 1.0,
+    ) -> None:
+        """Describe the server; nothing is asked of it yet.
+
+        Args:
+            url: `redis://host:6379/0`, `rediss://…` with TLS, or `unix:///path`.
+            password: Of the user in the URL, or of the default one.
+            prefix: What the names of keys begin with; gateways that share counters
+                share it.
+            seconds: How long connecting, or one answer, may take.
+        """
+        # Imported here: it is an extra.
+        from redis.asyncio import Redis  # noqa: PLC0415 - as above
+        from redis.asyncio.retry import Retry  # noqa: PLC0415 - as above
+        from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
+        from redis.exceptions import RedisError  # noqa: PLC0415 - as above
+
+        self._errors: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
+        # What is sent twice could be counted twice: whoever calls decides.
+        self._redis: Redis = Redis.from_url(
+            url,
+            password=password,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+            client_name="imagegate",
+        )
+        self._take = self._redis.register_script(_TAKE)
+        self._settle = self._redis.register_script(_SETTLE)
+        # In a cluster, what one script touches has to be in one place.
+        self._prefix = f"{{{prefix}}}"
+
+    async def take(
+        self, slots: Sequence[Slot], places: Sequence[str], now: float
+    ) -> Sequence[Reading]:
+        """Take places in the slots that hold them, and count one in the others."""
+        arguments: list[Any] = [now, now + HOLD_SECONDS, HOLD_SECONDS, len(places)]
+        arguments += places
+        for slot in slots:
+            arguments += [_lasts(slot, now), int(slot.holds)]
+        found = await self._run(self._take, slots, arguments)
+        return [Reading(*found[at : at + 2]) for at in range(0, len(found), 2)]
+
+    async def settle(self, step: Step, now: float) -> None:
+        """Make a change."""
+        counts = [len(step.drop), len(step.hold)]
+        arguments: list[Any] = [now, now + step.seconds, math.ceil(step.seconds)]
+        arguments += [step.add, int(step.if_held), *counts, *step.drop, *step.hold]
+        arguments += [_lasts(slot, now) for slot in step.slots]
+        await self._run(self._settle, step.slots, arguments)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def _run(
+        self,
+        script: Any,  # noqa: ANN401 - of the extra
+        slots: Sequence[Slot],
+        arguments: Sequence[Any],
+    ) -> list[int]:
+        keys = [key for slot in slots for key in self._keys(slot)]
+        try:
+            found: list[int] = await script(keys=keys, args=arguments)
+        except self._errors as error:
+            # Its text may quote what was sent.
+            raise QuotasLost(type(error).__name__) from error
+        return found
+
+    def _keys(self, slot: Slot) -> tuple[str, str]:
+        beginning = f"{self._prefix}:{slot.name}"
+        return f"{beginning}:{slot.window}", f"{beginning}:held"
+
+
+def _lasts(slot: Slot, now: float) -> int:
+    """Say for how many seconds a window is kept."""
+    return max(1, math.ceil(slot.ends - now)) + SLACK
+
+
+def is_installed() -> bool:
+    """Tell whether the extra is there."""
+    return importlib.util.find_spec("redis") is not None
+
+
+def check_url(url: str) -> None:
+    """Check a server's address.
+
+    Raises:
+        ValueError: With what would be right.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or not (parts.hostname or parts.path):
+        raise ValueError("expected redis://HOST:PORT/NUMBER, rediss://… or unix:///…")
+    if parts.password is not None:
+        raise ValueError("a password has no place in it: name `quotas.password`")
+
+
+def read_password(file: Path) -> str:
+    """Read a password; white space around it does not count.
+
+    Raises:
+        OSError: When it cannot be read.
+        ValueError: When there is none.
+    """
+    found = file.read_text().strip()
+    if not found:
+        raise ValueError("it is empty")
+    return found

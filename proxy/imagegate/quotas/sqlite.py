@@ -1,0 +1,146 @@
+"""Counters in a SQLite file, shared by the workers of one machine.
+
+Each call is one transaction. Without a sync per write a power cut may lose the last
+ones; what a process that died has written is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from imagegate.quotas.store import (
+    HOLD_SECONDS,
+    SLACK,
+    QuotasLost,
+    Reading,
+    Slot,
+    Step,
+)
+
+_PATIENCE: Final = 0.25
+_BETWEEN: Final = 60.0
+_VERSION: Final = 1
+_SCHEMA: Final = f"""
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = OFF;
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS used (
+  name TEXT NOT NULL, window INTEGER NOT NULL, ends INTEGER NOT NULL,
+  number INTEGER NOT NULL, PRIMARY KEY (name, window)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held (
+  name TEXT NOT NULL, place TEXT NOT NULL, until REAL NOT NULL,
+  PRIMARY KEY (name, place)
+) WITHOUT ROWID;
+PRAGMA user_version = {_VERSION};
+COMMIT;
+"""
+_USED: Final = "SELECT number FROM used WHERE name = ? AND window = ?"
+_HELD: Final = "SELECT count(*) FROM held WHERE name = ? AND until > ?"
+_ADD: Final = """
+INSERT INTO used VALUES (?, ?, ?, max(0, ?)) ON CONFLICT (name, window)
+DO UPDATE SET number = max(0, number + ?)
+"""
+_HOLD: Final = "INSERT OR REPLACE INTO held VALUES (?, ?, ?)"
+_DROP: Final = "DELETE FROM held WHERE name = ? AND place = ? RETURNING until"
+
+
+class SqliteQuotas:
+    """Keeps counters in a file, over restarts."""
+
+    def __init__(self, file: Path) -> None:
+        """Open a file, or begin one that only this user may read.
+
+        Raises:
+            QuotasLost: When it cannot be opened, or is something else.
+        """
+        self._swept = 0.0
+        try:
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+            self._base = sqlite3.connect(
+                file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
+            self._begin(file)
+        except (OSError, sqlite3.Error) as error:
+            raise QuotasLost(f"{file}: {error}") from error
+
+    def _begin(self, file: Path) -> None:
+        (version,) = self._base.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            self._base.close()
+            raise QuotasLost(f"{file}: made by another version ({version})")
+        self._base.executescript(_SCHEMA)
+
+    async def take(
+        self, slots: Sequence[Slot], places: Sequence[str], now: float
+    ) -> Sequence[Reading]:
+        """Take places in the slots that hold them, and count one in the others."""
+        with self._whole():
+            self._sweep(now)
+            found = [self._reading(slot, now) for slot in slots]
+            for slot in slots:
+                if slot.holds:
+                    self._hold(slot, places, now + HOLD_SECONDS)
+                else:
+                    self._add(slot, 1)
+        return found
+
+    async def settle(self, step: Step, now: float) -> None:
+        """Make a change."""
+        with self._whole():
+            for slot in step.slots:
+                was = self._drop(slot, step.drop, now)
+                if step.add and (was or not step.if_held):
+                    self._add(slot, step.add)
+                self._hold(slot, step.hold, now + step.seconds)
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        self._base.close()
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Do all of it or nothing, alone."""
+        try:
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._base.execute("ROLLBACK")
+                raise
+            self._base.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise QuotasLost(str(error)) from error
+
+    def _reading(self, slot: Slot, now: float) -> Reading:
+        used = self._base.execute(_USED, (slot.name, slot.window)).fetchone()
+        (held,) = self._base.execute(_HELD, (slot.name, now)).fetchone()
+        return Reading(used[0] if used else 0, held)
+
+    def _hold(self, slot: Slot, places: Sequence[str], until: float) -> None:
+        rows = [(slot.name, place, until) for place in places]
+        self._base.executemany(_HOLD, rows)
+
+    def _drop(self, slot: Slot, places: Sequence[str], now: float) -> bool:
+        """Give places back; tell whether one of them was held."""
+        rows = [
+            self._base.execute(_DROP, (slot.name, place)).fetchone() for place in places
+        ]
+        return any(row is not None and row[0] > now for row in rows)
+
+    def _add(self, slot: Slot, number: int) -> None:
+        values = (slot.name, slot.window, slot.ends, number, number)
+        self._base.execute(_ADD, values)
+
+    def _sweep(self, now: float) -> None:
+        """Forget what is over, once a minute."""
+        if now < self._swept + _BETWEEN:
+            return
+        self._swept = now
+        self._base.execute("DELETE FROM used WHERE ends <= ?", (now - SLACK,))
+        self._base.execute("DELETE FROM held WHERE until <= ?", (now,))

@@ -1,0 +1,108 @@
+"""What is asked of a store of counters, and what it is told."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from imagegate.engine.quota import Counter, window
+
+HOLD_SECONDS: Final = 2 * 3_600
+"""How long a place is held of which nobody speaks any more: longer than exchanges
+last, so that it is the places of a gateway that died which end like this."""
+BACKGROUND_SECONDS: Final = 24 * 3_600
+"""The same for what is made in the background, until somebody reads it."""
+SLACK: Final = 3_600
+"""Seconds for which a window is kept beyond its end: clocks differ."""
+_LENGTH: Final = 32
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """A counter in one window.
+
+    Attributes:
+        name: Of the counter; no identity can be read off it.
+        window: When the window began, in seconds since 1970.
+        ends: When it ends.
+        holds: Whether requests hold places, and are not counted at once.
+    """
+
+    name: str
+    window: int
+    ends: int
+    holds: bool
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """Where a counter stood before it was touched."""
+
+    used: int
+    held: int = 0
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One change, made as a whole.
+
+    Attributes:
+        slots: Of which counters.
+        drop: Places that are given back, or become a count.
+        add: What is counted; a request that does not go on after all is -1.
+        hold: Places that are held from now on.
+        seconds: For how long.
+        if_held: Nothing is counted unless one of the dropped places was held.
+    """
+
+    slots: tuple[Slot, ...]
+    drop: tuple[str, ...] = ()
+    add: int = 0
+    hold: tuple[str, ...] = ()
+    seconds: float = BACKGROUND_SECONDS
+    if_held: bool = False
+
+
+class QuotasLost(Exception):  # noqa: N818 - a fact: whoever asks goes on without
+    """The store could not be asked, or could not take something."""
+
+
+class Quotas(Protocol):
+    """Keeps counters; each call is made as a whole, whoever else calls."""
+
+    async def take(
+        self, slots: Sequence[Slot], places: Sequence[str], now: float
+    ) -> Sequence[Reading]:
+        """Take places in the slots that hold them, and count one in the others.
+
+        Returns:
+            Where each slot stood before.
+
+        Raises:
+            QuotasLost: When the store could not be asked.
+        """
+
+    async def settle(self, step: Step, now: float) -> None:
+        """Make a change.
+
+        Raises:
+            QuotasLost: When it could not be made.
+        """
+
+    async def close(self) -> None:
+        """Let go of the store."""
+
+
+def slot_of(counter: Counter, at: datetime.datetime) -> Slot:
+    """Say where a counter is kept at a moment."""
+    quota = counter.quota
+    found = window(quota.per, at)
+    who = msgspec.json.encode([counter.verified, counter.source, counter.who])
+    digest = hashlib.sha256(who).hexdigest()[:_LENGTH]
+    return Slot(
+        name=f"{quota.name}:{digest}",
+        window=int(found.begin.timestamp()),
+        ends=int(found.end.timestamp()),
+        holds=quota.what == "images",
+    )
