@@ -187,6 +187,43 @@ def test_a_key_of_ours_stands_beside_a_provider_key_that_goes_on(
     assert received.header("x-imagegate-key") is None
 
 
+def test_a_front_on_a_listed_peer_says_who_asks_and_the_provider_never_hears_it(
+    start: Start, simulator: Simulator
+) -> None:
+    named = {"remote-user": "anna", "x-teams": "design"}
+    gateway = start(
+        IMAGEGATE_IDENTITY_HEADERS_PEERS="127.0.0.1/32",
+        IMAGEGATE_IDENTITY_HEADERS_USER="remote-user",
+        IMAGEGATE_IDENTITY_HEADERS_TEAM="x-teams",
+    )
+
+    ask(gateway, "client", extra_headers=named)
+
+    [record] = gateway.records("request_rewritten")
+    assert (record["principal_id"], record["principal_source"]) == ("anna", "header")
+    assert record["principal_team"] == ["design"]
+    assert record["principal_proof"] == "front 127.0.0.1"
+    received = simulator.received[-1]
+    assert [received.header(name) for name in named] == [None, None]
+    assert is_refused(gateway, "client")
+
+
+def test_from_a_peer_that_is_not_listed_the_same_headers_say_nothing(
+    start: Start, simulator: Simulator
+) -> None:
+    gateway = start(
+        IMAGEGATE_IDENTITY_HEADERS_PEERS="10.0.0.7/32",
+        IMAGEGATE_IDENTITY_HEADERS_USER="remote-user",
+        IMAGEGATE_IDENTITY_REQUIRED="false",
+    )
+
+    ask(gateway, "client", extra_headers={"remote-user": "anna"})
+
+    [record] = gateway.records("request_rewritten")
+    assert (record["principal_id"], record["principal_source"]) == ("anonymous", "none")
+    assert simulator.received[-1].header("remote-user") is None
+
+
 def test_health_is_nobodys_secret(
     start: Start, file: Path, keys: Callable[..., str]
 ) -> None:

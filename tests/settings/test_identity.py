@@ -79,3 +79,50 @@ def test_a_key_of_ours_never_goes_to_a_provider(keys: Path) -> None:
 
 def test_a_header_for_nobody_is_a_mistake() -> None:
     assert found(read(APART)) == [("no-identity", "identity.header")]
+
+
+def headers(**said: str) -> dict[str, str]:
+    return {f"IMAGEGATE_IDENTITY_HEADERS_{k.upper()}": v for k, v in said.items()}
+
+
+def test_a_front_is_believed_by_its_addresses() -> None:
+    said = headers(peers="10.0.0.7/32, 10.0.0.8", attributes="region=x-region")
+
+    reading = read(said, listen__host="::")
+
+    assert found(reading) == []
+    front = reading.settings.identity.headers
+    assert front.peers == ("10.0.0.7/32", "10.0.0.8")
+    assert front.attributes == ("region=x-region",)
+
+
+def test_a_front_needs_no_credential_of_the_clients_and_so_it_may_go_on() -> None:
+    assert found(read(headers(peers="10.0.0.7"), credential="pass")) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"peers": "0.0.0.0/0"},
+        {"peers": "front.example"},
+        {"peers": "10.0.0.7", "user": "authorization"},
+        {"peers": "10.0.0.7", "attributes": "a=x a=y"},
+        {"peers": "10.0.0.7", "attributes": "=x"},
+    ],
+)
+def test_a_front_that_could_be_anybody_is_refused(said: dict[str, str]) -> None:
+    assert found(read(headers(**said))) == [("bad-front", "identity.headers.peers")]
+
+
+def test_lists_are_lists_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+
+    def check(value: str) -> Reading:
+        file.write_text(f"[identity.headers]\npeers = {value}\n")
+        return read_settings(ENOUGH, {"KEY": "k"}, config=str(file))
+
+    fine = check('["10.0.0.7/32"]')
+    assert found(fine) == []
+    assert fine.settings.identity.headers.peers == ("10.0.0.7/32",)
+    for value in ("7", "[7]", '[""]', '["a\\u0000"]', "{}"):
+        assert found(check(value)) == [("bad-value", "identity.headers.peers")]

@@ -60,6 +60,12 @@ def test_what_connection_names_stays_behind() -> None:
     assert list(to_client(headers, status=200)) == [(b"x-three", b"3")]
 
 
+def test_what_says_who_asks_stays_behind() -> None:
+    headers = [(b"Remote-User", b"anna"), (b"remote_user", b"jo"), (b"a", b"b")]
+
+    assert list(to_upstream(headers, frozenset([b"remote-user"]))) == [(b"a", b"b")]
+
+
 @pytest.mark.parametrize(
     "name",
     [b"content-type", b"content-encoding", b"x-ms-oai-image-generation-deployment"],

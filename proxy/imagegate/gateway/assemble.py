@@ -21,7 +21,7 @@ from imagegate.engine.gate import Gate
 from imagegate.engine.prices import read_prices
 from imagegate.gates import read_gate
 from imagegate.identity import KeyFile, identify_by
-from imagegate.identity.options import IdentityOptions
+from imagegate.identity.options import IdentityOptions, front_of
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Identify, Limits, anonymous
 from imagegate.seen import MemorySeen, Seen, SqliteSeen
@@ -80,13 +80,15 @@ def assemble(
 ) -> ASGIApp:
     """Build the gateway of a plan."""
     settings = plan.settings
+    front = front_of(settings.identity.headers)
+    private = front.headers if front else frozenset[bytes]()
     sink = audit_of(settings.audit)
     if metrics is not None:
         metrics.loaded()
     return create_app(
         gate_of(plan),
         {
-            each.prefix: upstream_of(name, each, environ)
+            each.prefix: upstream_of(name, each, environ, private)
             for name, each in settings.upstreams.items()
         },
         client=client_of(settings),
@@ -148,10 +150,12 @@ def seen_of(settings: StateSettings) -> Seen:
 
 def identify_of(settings: IdentityOptions) -> Identify:
     """Return what says who asks."""
-    if settings.keys.file is None:
+    if not settings.chosen:
         return anonymous
+    file = settings.keys.file
     return identify_by(
-        keys=KeyFile(settings.keys.file),
+        keys=KeyFile(file) if file else None,
+        front=front_of(settings.headers),
         header=settings.header,
         required=settings.required,
     )
@@ -187,11 +191,17 @@ def client_of(settings: Settings) -> Httpx2Client:
 
 
 def upstream_of(
-    name: str, settings: UpstreamSettings, environ: Mapping[str, str]
+    name: str,
+    settings: UpstreamSettings,
+    environ: Mapping[str, str],
+    withheld: frozenset[bytes] = frozenset(),
 ) -> Upstream:
-    """Return a provider with its credential."""
+    """Return a provider with its credential; who asks is none of its business."""
     return Upstream(
-        name=name, base=settings.url, credential=credential_of(settings, environ)
+        name=name,
+        base=settings.url,
+        credential=credential_of(settings, environ),
+        withheld=withheld,
     )
 
 

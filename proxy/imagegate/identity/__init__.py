@@ -10,7 +10,8 @@ HTTP. What it finds is what `PolicyMiddleware` wants as `identify`:
 from __future__ import annotations
 
 from imagegate.identity.apikey import Key, Keys, KeysError
+from imagegate.identity.front import Front
 from imagegate.identity.keyring import KeyFile, KeyRing
 from imagegate.identity.resolver import identify_by
 
-__all__ = ["Key", "KeyFile", "KeyRing", "Keys", "KeysError", "identify_by"]
+__all__ = ["Front", "Key", "KeyFile", "KeyRing", "Keys", "KeysError", "identify_by"]

@@ -20,13 +20,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from imagegate.engine.policy import Principal
+from imagegate.identity.labels import LONGEST, is_label
 from imagegate.identity.secret import HASH_KEY_BYTES, Secret
 
 State = Literal["active", "expired", "revoked"]
 Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
 
-LONGEST: Final = 200
-"""Characters of a name, a team or an attribute; records keep as many."""
 _NOBODYS: Final = bytes(32)
 """Compared where there is no key, so that an unknown id takes as long as another."""
 _RESERVED: Final = frozenset({"key", "team"})
@@ -187,11 +186,6 @@ def faults(key: Key) -> list[str]:
     ]
     taken = _RESERVED & key.attributes.keys()
     return wrong + [f"`{each}` is no attribute of its own" for each in sorted(taken)]
-
-
-def is_label(text: str) -> bool:
-    """Tell whether a text is fit for records and policies."""
-    return 0 < len(text) <= LONGEST and text.isprintable() and text == text.strip()
 
 
 def dump_keys(keys: Keys) -> bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from imagegate.identity.front import Front
+from imagegate.identity.labels import is_label
 from imagegate.identity.presented import CredentialHeader
 
 
@@ -19,6 +22,22 @@ class KeyOptions(msgspec.Struct, frozen=True, kw_only=True):
     file: Path | None = None
 
 
+class HeaderOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Headers in which a front says who asks.
+
+    Attributes:
+        peers: The addresses of the front, or networks where nobody else is.
+        user: The header that names who asks.
+        team: The one that lists teams, with commas between.
+        attributes: Others, each as `ATTRIBUTE=HEADER`.
+    """
+
+    peers: tuple[str, ...] = ()
+    user: str = "x-forwarded-user"
+    team: str = "x-forwarded-groups"
+    attributes: tuple[str, ...] = ()
+
+
 class IdentityOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How it is found out who asks; without any of it, nobody is asked.
 
@@ -27,18 +46,56 @@ class IdentityOptions(msgspec.Struct, frozen=True, kw_only=True):
         header: Where a client's credential for this gateway is: `authorization`, with
             `api-key` beside it, or a header of its own next to a provider's key.
         keys: The keys of our own.
+        headers: What a front says.
     """
 
     required: bool = True
     header: CredentialHeader = "authorization"
     keys: KeyOptions = msgspec.field(default_factory=KeyOptions)
+    headers: HeaderOptions = msgspec.field(default_factory=HeaderOptions)
+
+    @property
+    def by_credential(self) -> bool:
+        """Whether clients show something that is meant for this gateway."""
+        return self.keys.file is not None
 
     @property
     def chosen(self) -> bool:
         """Whether anybody can be identified."""
-        return self.keys.file is not None
+        return self.by_credential or bool(self.headers.peers)
 
     @property
     def closed(self) -> bool:
         """Whether nobody gets by who is not identified."""
         return self.chosen and self.required
+
+
+def front_of(options: HeaderOptions) -> Front | None:
+    """Return the front; None when there is none.
+
+    Raises:
+        ValueError: With what would be right.
+    """
+    if not options.peers:
+        return None
+    return Front(
+        options.peers,
+        user=options.user,
+        team=options.team,
+        attributes=read_pairs(options.attributes),
+    )
+
+
+def read_pairs(said: Sequence[str]) -> dict[str, str]:
+    """Read `ATTRIBUTE=WHERE`; a name alone is both.
+
+    Raises:
+        ValueError: When an attribute comes twice, or is no name.
+    """
+    found: dict[str, str] = {}
+    for each in said:
+        name, _, where = each.partition("=")
+        if not is_label(name) or name in found:
+            raise ValueError(f"{each!r}: write ATTRIBUTE=WHERE, each attribute once")
+        found[name] = where or name
+    return found

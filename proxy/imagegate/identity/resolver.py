@@ -9,6 +9,7 @@ from typing import Final
 from starlette.types import Scope
 
 from imagegate.engine.policy import ANONYMOUS, Principal
+from imagegate.identity.front import Front
 from imagegate.identity.keyring import KeyRing
 from imagegate.identity.presented import CredentialHeader, presented
 from imagegate.identity.refusals import no_credential, wrong_key
@@ -24,6 +25,7 @@ def _now() -> datetime.datetime:
 def identify_by(
     *,
     keys: KeyRing | None = None,
+    front: Front | None = None,
     header: CredentialHeader = "authorization",
     required: bool = True,
     clock: Clock = _now,
@@ -32,6 +34,8 @@ def identify_by(
 
     Args:
         keys: The keys of our own.
+        front: Whose headers are believed where no credential is shown: one that is
+            wrong is refused, whoever vouches.
         header: Where a client's credential is.
         required: Whoever shows nothing is refused, and not anonymous. What is shown
             and wrong is refused in any case.
@@ -40,9 +44,11 @@ def identify_by(
     Raises:
         ValueError: When nobody could be identified.
     """
-    if keys is None:
-        raise ValueError("say by what: `keys`")
-    return _Resolver(keys=keys, header=header, required=required, clock=clock).identify
+    if keys is None and front is None:
+        raise ValueError("say by what: `keys` or `front`")
+    return _Resolver(
+        keys=keys, front=front, header=header, required=required, clock=clock
+    ).identify
 
 
 class _Resolver:
@@ -52,11 +58,13 @@ class _Resolver:
         self,
         *,
         keys: KeyRing | None,
+        front: Front | None,
         header: CredentialHeader,
         required: bool,
         clock: Clock,
     ) -> None:
         self._keys = keys
+        self._front = front
         self._header: Final = header
         self._required = required
         self._clock = clock
@@ -68,14 +76,15 @@ class _Resolver:
         Raises:
             MalformedRequest: For a credential that is wrong, or missing.
         """
-        shown = presented(scope["headers"], self._header)
+        shown = presented(scope["headers"], self._header) if self._ways else None
         if shown is not None and shown.startswith(PREFIX):
             return await self._by_key(shown)
-        if self._required and shown is not None:
-            raise wrong_key()
-        if self._required:
+        named = None if self._front is None else self._front.who(scope)
+        if named is None and self._required:
+            if shown is not None:
+                raise wrong_key()
             raise no_credential(self._ways, self._header)
-        return ANONYMOUS
+        return named or ANONYMOUS
 
     async def _by_key(self, shown: str) -> Principal:
         secret = read_secret(shown)

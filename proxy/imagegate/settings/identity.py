@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from imagegate.identity import KeysError
 from imagegate.identity.keyfile import read_keys
+from imagegate.identity.options import front_of
 from imagegate.settings.credential import Pass
 from imagegate.settings.model import Settings
 
@@ -15,9 +16,10 @@ Found = Iterator[tuple[str, str, str]]
 def check_identity(settings: Settings) -> Found:
     """Find what is unsafe, or could not identify anybody."""
     yield from _check_keys(settings)
+    yield from _check_front(settings)
     yield from _check_passing(settings)
     identity = settings.identity
-    if identity.header != "authorization" and not identity.chosen:
+    if identity.header != "authorization" and not identity.by_credential:
         message = "nobody is asked who they are: name `identity.keys.file` as well"
         yield "no-identity", "identity.header", message
 
@@ -38,10 +40,17 @@ def _check_keys(settings: Settings) -> Found:
             yield "bad-keys", "identity.keys.file", f"{file}: {problem}"
 
 
+def _check_front(settings: Settings) -> Found:
+    try:
+        front_of(settings.identity.headers)
+    except ValueError as error:
+        yield "bad-front", "identity.headers.peers", str(error)
+
+
 def _check_passing(settings: Settings) -> Found:
     """Check that what is meant for this gateway does not go to a provider."""
     identity = settings.identity
-    if not identity.chosen or identity.header != "authorization":
+    if not identity.by_credential or identity.header != "authorization":
         return
     for name, upstream in settings.upstreams.items():
         if isinstance(upstream.credential, Pass):

@@ -90,6 +90,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         """What would be right, in words."""
         if self.kind is bool:
             return "true or false"
+        if get_origin(self.kind) is tuple:
+            return "a list of texts"
         if get_origin(self.kind) is Literal:
             return " or ".join(f"`{word}`" for word in get_args(self.kind))
         if self.kind in (int, float):
@@ -108,6 +110,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
             return value if isinstance(value, bool) else _WORDS.get(str(value))
         if self.kind in (int, float):
             return self._number(value)
+        if get_origin(self.kind) is tuple:
+            return _words(value)
         if not isinstance(value, str) or not value or not value.isprintable():
             return None
         if get_origin(self.kind) is Literal:
@@ -126,6 +130,15 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         low, high = self._bounds
         fits = low <= number <= high and (self.kind is int or number > 0)
         return number if fits else None
+
+
+def _words(value: object) -> tuple[str, ...] | None:
+    """Read a list; in a variable, with spaces or commas between."""
+    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(words, list):
+        return None
+    fine = all(isinstance(each, str) and each.isprintable() for each in words)
+    return tuple(words) if fine and all(words) else None
 
 
 @functools.cache

@@ -140,7 +140,7 @@ class Forwarder:
         target = self._path + path_of(scope) + query_of(scope, credential)
         headers = [
             (b"host", self._origin.authority),
-            *to_upstream(scope["headers"]),
+            *to_upstream(scope["headers"], self.upstream.withheld),
             *await credential.headers(scope["headers"]),
             # An encoded answer could be relayed but not observed; one rule for all
             # routes, for which of them is observed is not known here.

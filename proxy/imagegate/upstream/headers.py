@@ -94,13 +94,20 @@ def _nominated(headers: Headers) -> frozenset[bytes]:
     return frozenset(names - _ESSENTIAL)
 
 
-def to_upstream(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
+def to_upstream(
+    headers: Headers, withheld: frozenset[bytes] = frozenset()
+) -> Iterator[tuple[bytes, bytes]]:
     """Yield the client's headers that the provider gets, its credential excepted.
 
     A name with an underscore is dropped: some servers read it as its twin with a
     hyphen, and would see two of what was judged as one.
+
+    Args:
+        headers: The client's.
+        withheld: Those that are not the provider's business either.
     """
     unwanted = _HOP_BY_HOP | _OURS | _MISLEADING | CREDENTIALS | _nominated(headers)
+    unwanted |= withheld
     for key, value in headers:
         name = key.lower()
         if name in unwanted or b"_" in name or name.startswith(_PREFIXES):

@@ -45,11 +45,13 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         name: For messages.
         base: Scheme, host and perhaps a path: `https://api.openai.com`.
         credential: With what the provider is asked.
+        withheld: Headers, in lower case, that tell who asks, and are not sent on.
     """
 
     name: str
     base: str
     credential: Credential = msgspec.field(default_factory=PassThrough)
+    withheld: frozenset[bytes] = frozenset()
 
     def __post_init__(self) -> None:
         """Find mistakes when the gateway starts, not at the first request."""

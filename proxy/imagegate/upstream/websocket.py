@@ -70,7 +70,7 @@ class SocketForwarder:
     ) -> ClientConnection | None:
         """Open a connection; None when the client leaves before there is one."""
         headers = [
-            *to_upstream(scope["headers"]),
+            *to_upstream(scope["headers"], self._upstream.withheld),
             *await self._upstream.credential.headers(scope["headers"]),
             (b"accept-encoding", b"identity"),
         ]
