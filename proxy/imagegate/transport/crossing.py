@@ -75,6 +75,7 @@ class Crossing:
         self._fault: Exception | None = None
         self._start: Message | None = None
         self._piece: bytes | None = None
+        self._wanted = False
 
     # -- for the SDK ------------------------------------------------------------
 
@@ -93,12 +94,19 @@ class Crossing:
 
     async def piece(self) -> bytes | None:
         """Wait for the next piece of the body; None at its end."""
+        self._wanted = True
+        self._changed.set()
         await self._until(lambda: self._piece is not None)
         piece, self._piece = self._piece, None
-        self._changed.set()
-        if piece is None and self._fault is not None:
-            raise self._fault
+        self._wanted = False
+        if piece is None:
+            self.ended()
         return piece
+
+    def ended(self) -> None:
+        """Raise what it ended with before its end, if anything."""
+        if self._fault is not None:
+            raise self._fault
 
     async def leave(self) -> None:
         """Want no more of it, and wait until that is seen to."""
@@ -164,14 +172,29 @@ class Crossing:
         return None
 
     async def _send(self, message: Message) -> None:
+        self._check()
         if message["type"] == "http.response.start":
             self._start = message
-        elif piece := message.get("body", b""):
-            await self._until(lambda: self._piece is None or self._left)
-            self._piece = bytes(piece)
             self._changed.set()
-            await self._until(lambda: self._piece is None or self._left)
+        elif piece := message.get("body", b""):
+            await self._hand_over(bytes(piece))
+
+    async def _hand_over(self, piece: bytes) -> None:
+        """Give a piece to who wants it; return when the next one is wanted, or none."""
+        await self._until(lambda: self._wanted or self._left)
+        self._check()
+        self._piece = piece
         self._changed.set()
+        await self._until(lambda: self._taken or self._left)
+        if not self._taken:
+            self._check()
+        await self._until(lambda: self._wanted or self._left)
+
+    @property
+    def _taken(self) -> bool:
+        return self._piece is None
+
+    def _check(self) -> None:
         if self._left:
             raise ConnectionResetError("nobody wants more of this answer")
 

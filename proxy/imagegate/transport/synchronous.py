@@ -62,8 +62,11 @@ class SyncPieces:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield each piece as it comes."""
-        while (piece := self._errands.until(self._crossing.piece())) is not None:
-            yield piece
+        while not self._crossing.over:
+            piece = self._errands.until(self._crossing.piece())
+            if piece is not None:
+                yield piece
+        self._crossing.ended()
 
     def close(self) -> None:
         """Want no more of it."""

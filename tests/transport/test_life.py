@@ -1,0 +1,310 @@
+"""From the making of a transport to its end, however it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from driving import COMPLETED, CREATED, DELTA, TOOL, Notebook
+from in_process import BLOCKING, Application, Kind, Provider, openai_for
+from journals import events, of, proved, wait_for
+
+from imagegate.engine.errors import PolicyError
+from imagegate.gates import load_gate
+from imagegate.transport import AsyncPolicyTransport, PolicyTransport
+
+Make = Callable[..., Application]
+URL = "http://provider.invalid"
+BODY = b'{"model":"gpt-5","input":"x"}'
+RESPONSES = f"{URL}/v1/responses"
+blocking = pytest.mark.parametrize(
+    "kind", BLOCKING, ids=lambda kind: kind.name, indirect=True
+)
+
+
+def threads() -> list[str]:
+    return [each.name for each in threading.enumerate()]
+
+
+# -- making one ----------------------------------------------------------------------
+
+
+def test_a_policy_that_is_wrong_is_an_error_at_once(kind: Kind, tmp_path: Path) -> None:
+    file = tmp_path / "draft.yaml"
+    file.write_text("version: 1\nname: d\nowner: o\nmode: enforce\nstate: { x: y }\n")
+
+    with pytest.raises(PolicyError) as raised:
+        kind.transport(policy=file, audit=tmp_path / "trail")
+
+    [note] = raised.value.__notes__
+    assert note.startswith(f"{file}:5:10: error [unknown-key] state.x")
+
+
+def test_a_policy_that_is_not_there_is_an_error_at_once(
+    kind: Kind, tmp_path: Path
+) -> None:
+    with pytest.raises(OSError, match=r"nowhere\.yaml"):
+        kind.transport(policy=tmp_path / "nowhere.yaml", audit=tmp_path)
+
+
+def test_an_own_path_that_leads_to_an_image_is_an_error_at_once(
+    kind: Kind, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="no door"):
+        kind.transport(policy="standard", audit=tmp_path, own_paths=["/v1/*"])
+
+
+def test_a_policy_may_be_laid_out_already(make: Make, kind: Kind) -> None:
+    provider = Provider(kind, b"{}", content_type="application/json")
+    application = make(policy=load_gate("no-images"), inner=provider)
+
+    application.post(RESPONSES, BODY)
+
+    assert application.records[0]["policy"] == "no-images"
+
+
+def test_nothing_is_opened_before_the_first_request(make: Make, kind: Kind) -> None:
+    provider = Provider(kind, b"{}")
+    before = threads()
+
+    application = make(inner=provider)
+
+    assert not application.trail.exists()
+    assert threads() == before
+
+
+def test_an_audit_that_was_given_is_not_closed(kind: Kind) -> None:
+    closed: list[Notebook] = []
+
+    class Kept(Notebook):
+        async def close(self) -> None:
+            closed.append(self)
+
+    audit: Any = Kept()
+    provider = Provider(kind, b"{}", content_type="application/json")
+    with Application(kind, audit, inner=provider) as application:
+        application.post(RESPONSES, BODY)
+
+    assert audit.completion.outcome == "completed"
+    assert closed == []
+    assert provider.over
+
+
+# -- ending one ----------------------------------------------------------------------
+
+
+def test_what_is_under_way_is_stopped_with_the_transport(
+    make: Make, kind: Kind
+) -> None:
+    provider = Provider(kind, CREATED, *[DELTA] * 10, COMPLETED)
+    application = make(inner=provider, sdk=openai_for(URL))
+    stream = application.create(TOOL, stream=True)
+    taken = application.events(stream)
+    next(taken)
+
+    application.wait(
+        application.transport.aclose()
+        if kind.asynchronous
+        else application.transport.close()
+    )
+
+    assert application.ends == ["shutdown"]
+    assert provider.closed == 1
+    assert provider.over
+    with pytest.raises(openai.APIConnectionError) as raised:
+        next(taken)
+    assert str(raised.value.__cause__) == "the transport is closed"
+    application.wait(stream.close())
+
+
+def test_a_closed_transport_takes_no_more(make: Make, kind: Kind) -> None:
+    provider = Provider(kind, b"{}", content_type="application/json")
+    application = make(inner=provider)
+    application.post(RESPONSES, BODY)
+    close = (
+        application.transport.aclose
+        if kind.asynchronous
+        else application.transport.close
+    )
+
+    application.wait(close())
+    application.wait(close())
+
+    with pytest.raises(RuntimeError, match="the transport is closed"):
+        application.post(RESPONSES, BODY)
+    assert events(application.trail)[-1] == "audit_closed"
+    assert "imagegate-transport" not in threads()
+
+
+@blocking
+def test_the_threads_end_with_the_last_who_holds_it(kind: Kind, tmp_path: Path) -> None:
+    provider = Provider(kind, b"{}", content_type="application/json")
+    transport = kind.transport(provider, policy="standard", audit=tmp_path)
+    http = kind.client(transport=transport)
+    http.post(RESPONSES, content=BODY, headers={"content-type": "application/json"})
+    before = threads()
+
+    del transport, http
+    gc.collect()
+
+    assert "imagegate-transport" in before
+    wait_for(lambda: "imagegate-transport" not in threads())
+    assert events(tmp_path)[-1] == "audit_closed"
+
+
+def test_the_journal_is_closed_with_the_last_who_holds_it(tmp_path: Path) -> None:
+    asyncio.run(_asked_once(tmp_path))
+    gc.collect()
+
+    assert events(tmp_path)[-1] == "audit_closed"
+
+
+async def _asked_once(trail: Path) -> None:
+    """Use a client, and let go of it."""
+    inner = httpx2.MockTransport(_say)
+    transport = AsyncPolicyTransport(inner, policy="standard", audit=trail)
+    http = httpx2.AsyncClient(transport=transport)
+    kept = {"content-type": "application/json"}
+    await http.post(RESPONSES, content=BODY, headers=kept)
+
+
+def _say(request: httpx2.Request) -> httpx2.Response:
+    del request
+    return httpx2.Response(200, json={})
+
+
+# -- processes -----------------------------------------------------------------------
+
+
+SCRIPT = """
+import sys, threading, httpx2
+from imagegate.transport import PolicyTransport
+
+class Stream(httpx2.SyncByteStream):
+    def __iter__(self):
+        while True:
+            yield b"data: {}\\n\\n"
+
+class Provider(httpx2.BaseTransport):
+    def handle_request(self, request):
+        return httpx2.Response(
+            200, headers={"content-type": "text/event-stream"}, stream=Stream()
+        )
+
+client = httpx2.Client(
+    transport=PolicyTransport(Provider(), policy="standard", audit=sys.argv[1])
+)
+request = client.build_request(
+    "POST", "http://p/v1/responses", json={"model": "gpt-5", "input": "x"}
+)
+answer = client.send(request, stream=True)
+pieces = answer.iter_raw()
+print(next(pieces))
+"""
+
+
+def test_a_program_that_ends_amid_a_stream_leaves_whole_records(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line["outcome"] for line in of(tmp_path, "exchange_finished")] == [
+        "shutdown"
+    ]
+    assert events(tmp_path)[-1] == "audit_closed"
+    proved(tmp_path)
+
+
+def in_child(work: Callable[[], object]) -> str:
+    """Do something in a fork of this process, and return what came of it."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            said = repr(work())
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            said = f"{type(error).__name__}: {error}"
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        said = stream.read()
+    os.waitpid(pid, 0)
+    return said
+
+
+@blocking
+def test_a_used_transport_says_that_it_cannot_be_used_in_a_fork(
+    make: Make, kind: Kind
+) -> None:
+    provider = Provider(kind, b"{}", content_type="application/json")
+    application = make(inner=provider)
+    application.post(RESPONSES, BODY)
+
+    def ask() -> int:
+        status: int = application.post(RESPONSES, BODY).status_code
+        return status
+
+    def close() -> None:
+        application.close()
+
+    assert in_child(ask).startswith("RuntimeError: the transport was used before")
+    assert in_child(close) == "None"
+    assert application.post(RESPONSES, BODY).status_code == 200
+    assert application.ends == ["completed", "completed"]
+
+
+@blocking
+def test_one_that_was_only_made_can_be_used_in_forks(make: Make, kind: Kind) -> None:
+    provider = Provider(kind, b"{}", content_type="application/json")
+    application = make(inner=provider)
+
+    def ask() -> int:
+        status: int = application.post(RESPONSES, BODY).status_code
+        application.close()
+        return status
+
+    assert [in_child(ask), in_child(ask)] == ["200", "200"]
+    assert application.ends == ["completed", "completed"]
+
+
+# -- what does not pass through it ---------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:connect.. must be used:DeprecationWarning")
+def test_websockets_do_not_pass_through_it(
+    tmp_path: Path, url: str, simulator: Any
+) -> None:
+    """It is said in the documents; when an SDK changes that, they are wrong."""
+    transport = PolicyTransport(policy="no-images", audit=tmp_path)
+    sdk = openai_for(url)(http_client=httpx2.Client(transport=transport))
+
+    with sdk, sdk.responses.connect() as connection:
+        connection.response.create(model="gpt-5", input="x", tools=[TOOL])
+        types = [event.type for event in _until_completed(connection)]
+
+    assert types[-1] == "response.completed"
+    assert simulator.received[-1].method == "WEBSOCKET"
+    assert not of(tmp_path, "request_rewritten")
+
+
+def _until_completed(connection: Any) -> Any:
+    for event in connection:
+        yield event
+        if event.type == "response.completed":
+            return
