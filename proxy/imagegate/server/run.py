@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from imagegate import log
 from imagegate.server.guard import HeadLimits, guarded
 from imagegate.server.listener import Listener
+from imagegate.server.memory import keep_blocks, settle
 from imagegate.server.socket import GuardedSocket, SocketLimits
 
 __all__ = ["Listener", "Server", "server_for"]
@@ -28,10 +29,13 @@ class Server(uvicorn.Server):
     """uvicorn's server, which says when it serves, and ends well when it is told to."""
 
     on_started: Callable[[], None] | None = None
+    _alone = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
+        if self._alone:
+            settle()
         if self.started and self.on_started is not None:
             self.on_started()
 
@@ -49,6 +53,8 @@ class Server(uvicorn.Server):
         die of it. Here it finds a handler that has nothing left to do.
         """
         log.take_over()
+        keep_blocks()
+        self._alone = True
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.handle_exit)
         self.run([listening])
