@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Final, Literal, Self, TypeAlias
 
 import msgspec
+from starlette.types import Receive
 
 from imagegate.upstream.client import UpstreamError
 
+_PATIENCE: Final = 0.005
+"""Seconds after which listening costs little beside the request itself."""
 Wait: TypeAlias = Literal["body", "head", "idle", "stall"]
 
 
@@ -50,6 +53,9 @@ class Watchdog:
     One timer for all waits: it is set anew only when it has rung, or when the next
     wait must end before it would. A timeout object per piece of an answer would cost
     more than relaying the piece.
+
+    Attributes:
+        answering: The head of the answer was sent, or is being sent.
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -57,6 +63,7 @@ class Watchdog:
         self._wait: Wait | None = None
         self._reason: Exception | None = None
         self._watching = False
+        self.answering = False
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -113,3 +120,39 @@ class Watchdog:
         ours_alone = self._task.uncancel() <= self._cancelled_before
         if ours_alone and kind is asyncio.CancelledError:
             raise self._reason from None
+
+
+class Leaving:
+    """Ends the exchange when the client hangs up.
+
+    Servers do not raise in `send` when a client has left, so somebody listens; not at
+    once, because the task for it would be much of the cost of a small request.
+    """
+
+    def __init__(self, receive: Receive, watchdog: Watchdog) -> None:
+        self._receive = receive
+        self._watchdog = watchdog
+        self._listener: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_PATIENCE, self._listen)
+
+    def __exit__(self, *raised: object) -> None:
+        self._timer.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+
+    def _listen(self) -> None:
+        self._listener = self._loop.create_task(self._hear())
+        self._listener.add_done_callback(self._heard)
+
+    async def _hear(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def _heard(self, listener: asyncio.Task[None]) -> None:
+        # A server that cannot say whether the client is there: as if it had left.
+        if not listener.cancelled():
+            listener.exception()
+            self._watchdog.end(ClientLeft())

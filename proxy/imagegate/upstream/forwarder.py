@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from imagegate.upstream.client import (
     Client,
@@ -22,6 +21,7 @@ from imagegate.upstream.deadlines import (
     ClientLeft,
     ClientStalled,
     Deadlines,
+    Leaving,
     Watchdog,
 )
 from imagegate.upstream.headers import check_answer, to_client, to_upstream
@@ -80,16 +80,10 @@ class Forwarder:
             return
         if scope["type"] != "http":
             raise ValueError(f"cannot forward a scope of type {scope['type']!r}")
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        watchdog = Watchdog(self.deadlines)
         try:
-            with Watchdog(self.deadlines) as watchdog:
-                await self._forward(scope, receive, sending, watchdog)
+            with watchdog:
+                await self._forward(scope, receive, send, watchdog)
         except ClientStalled:
             note(scope, "client_left")
             raise UpstreamError("client_stalled", status=504) from None
@@ -98,7 +92,7 @@ class Forwarder:
         except UpstreamError as error:
             late = error.code.endswith("_timeout")
             note(scope, "timeout" if late else "upstream_error")
-            if started:
+            if watchdog.answering:
                 raise
             await self._answer(send, error)
 
@@ -106,7 +100,7 @@ class Forwarder:
         self, scope: Scope, receive: Receive, send: Send, watchdog: Watchdog
     ) -> None:
         body = await self._read_body(receive, watchdog)
-        async with _ended_by_leaving(receive, watchdog):
+        with Leaving(receive, watchdog):
             watchdog.expect("head")
             answer = await self.client.send(await self._outgoing(scope, body))
             try:
@@ -169,6 +163,7 @@ async def _relay(answer: UpstreamAnswer, send: Send, watchdog: Watchdog) -> None
     status, headers = answer.status, answer.headers
     check_answer(status, headers)
     watchdog.expect("stall")
+    watchdog.answering = True
     await send(
         {
             "type": "http.response.start",
@@ -183,30 +178,3 @@ async def _relay(answer: UpstreamAnswer, send: Send, watchdog: Watchdog) -> None
         watchdog.expect("idle")
     watchdog.expect("stall")
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-@contextlib.asynccontextmanager
-async def _ended_by_leaving(
-    receive: Receive, watchdog: Watchdog
-) -> AsyncIterator[None]:
-    """End the exchange when the client hangs up.
-
-    Servers do not raise in `send` when a client has left, so somebody listens.
-    """
-
-    async def listen() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    def heard(listener: asyncio.Task[None]) -> None:
-        # A server that cannot say whether the client is there: as if it had left.
-        if not listener.cancelled():
-            listener.exception()
-            watchdog.end(ClientLeft())
-
-    listener = asyncio.create_task(listen())
-    listener.add_done_callback(heard)
-    try:
-        yield
-    finally:
-        listener.cancel()
