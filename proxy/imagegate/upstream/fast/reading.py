@@ -18,16 +18,16 @@ MOST_FRAMING: Final = 64 * 1024
 """How much of sizes, extensions and trailers may come without a byte of the body."""
 _END: Final = b"\r\n\r\n"
 _LINE_ENDS: Final = b"\r\n"
-_VERSIONS: Final = ("1.1", "1.0")
+_VERSION, _OLD_VERSION = b"HTTP/1.1 ", b"HTTP/1.0 "
 _FINAL, _SWITCHING = 200, 101
 _WITHOUT_BODY: Final = (204, 304)
-_LENGTH, _CODING = b"content-length", b"transfer-encoding"
-_LENGTH_LONG, _CODING_LONG = len(_LENGTH), len(_CODING)
 _OPEN: Final = -1
 """As what is left of a body: all until the connection closes."""
 _CHUNKED: Final = -2
 """As what is left of a body: what the chunks say."""
+_ERRORS = (HttpParserError, HttpParserUpgrade)
 Failure = Literal["no_answer", "answer_malformed", "answer_broken"]
+Pairs = list[tuple[bytes, bytes]]
 
 
 class Reading:
@@ -48,42 +48,23 @@ class Reading:
             provider keeps the connection.
     """
 
-    __slots__ = (
-        "_coding",
-        "_head",
-        "_head_only",
-        "_keeps",
-        "_left",
-        "_length",
-        "_parser",
-        "_spent",
-        "begun",
-        "clean",
-        "failure",
-        "headers",
-        "held",
-        "on_body",
-        "over",
-        "pieces",
-        "status",
-    )
+    # Most answers never write to most of these.
+    status = 0
+    held = 0
+    begun = False
+    over = False
+    clean = False
+    failure: Failure | None = None
+    headers: Pairs
+    _keeps = False
+    _left = _OPEN
+    _head: bytearray | None = None  # what came of it, if not all at once
+    _spent = 0  # bytes of interim answers, then of framing without a body
+    _parser: HttpResponseParser | None = None  # of chunks; it holds on to this
 
     def __init__(self, *, head_only: bool = False) -> None:
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = []
-        self.held = 0
-        self.begun = self.over = self.clean = False
-        self.failure: Failure | None = None
-        self.on_body = self.pieces.append
         self._head_only = head_only
-        self._head: bytearray | None = None  # what came of it, if not all at once
-        self._spent = 0  # bytes of interim answers, then of framing without a body
-        self._keeps: bool | None = None
-        self._length: bytes | None = None
-        self._coding: bytes | None = None
-        self._left = _OPEN
-        self._parser: HttpResponseParser | None = None
 
     # -- for the connection, and for who reads -------------------------------------
 
@@ -105,8 +86,7 @@ class Reading:
 
     def fail(self, failure: Failure) -> None:
         """End here; what has come of the body before can still be taken."""
-        self.over, self.failure = True, failure
-        self._parser = None  # it holds on to this
+        self.over, self.failure, self._parser = True, failure, None
 
     def take(self) -> bytes:
         """Return what has come of the body, in one piece."""
@@ -116,50 +96,21 @@ class Reading:
         self.held = 0
         return data
 
-    # -- what llhttp says -------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        """Let nothing be read that follows the answer."""
-        if self.over:
-            raise ValueError("an answer that nobody asked for")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header, and what it says about the body."""
-        if self.begun:
-            return  # a trailer
-        value = value.rstrip(b" \t")
-        self.headers.append((name, value))
-        size = len(name)
-        if size == _LENGTH_LONG and name.lower() == _LENGTH:
-            self._length = value
-        elif size == _CODING_LONG and name.lower() == _CODING:
-            self._coding = value if self._coding is None else b"twice"
-
-    def on_headers_complete(self) -> None:
-        """Ask what is not known any more when the message is over."""
-        if self._parser is not None:
-            self._keeps = self._parser.should_keep_alive()
-
-    def on_message_complete(self) -> None:
-        """Note that the last chunk has come."""
-        self.over = self.begun
-
     # -- the head ---------------------------------------------------------------
 
     def _read_head(
         self, buffer: bytearray | bytes, view: memoryview, size: int
     ) -> None:
         """Read a head, and those of interim answers before it."""
-        end = buffer.find(_END, 0, size)
         if self._head is not None:
-            before = len(self._head)
+            known = max(0, len(self._head) - len(_END) + 1)
             self._head += view[:size]
-            if self._head.find(_END, max(0, before - 3)) < 0:
+            if self._head.find(_END, known) < 0:
                 self._keep(self._head)
                 return
             buffer, size = bytes(self._head), len(self._head)
-            view, end = memoryview(buffer), buffer.find(_END)
-        start = 0
+            view = memoryview(buffer)
+        start, end = 0, buffer.find(_END, 0, size)
         while end >= 0:
             end += len(_END)
             if self._spent + end > MOST_HEAD or not self._understood(view[start:end]):
@@ -168,8 +119,6 @@ class Reading:
             if self.status >= _FINAL:
                 self._begin(view[end:size])
                 return
-            self.headers.clear()
-            self._keeps = self._length = self._coding = None
             start, end = end, buffer.find(_END, end, size)
         self._spent += start
         self._keep(bytearray(view[start:size]))
@@ -180,37 +129,41 @@ class Reading:
         if self._spent + len(head) > MOST_HEAD:
             self.fail("answer_malformed")
 
-    def _understood(self, head: memoryview) -> bool:
-        """Read one head, and tell whether it is one."""
-        self._parser = parser = HttpResponseParser(self)
+    def _understood(self, view: memoryview) -> bool:
+        """Read one head, and tell whether it is one that can be read in one way."""
+        head = bytes(view)
         try:
-            parser.feed_data(head)
-        except (HttpParserError, HttpParserUpgrade):
+            self.status, self.headers = _parsed(head)
+        except _ERRORS:
             return False
-        self.status = parser.get_status_code()
+        said = {name.lower(): value for name, value in self.headers}
+        keeps = b"close" not in said.get(b"connection", b"").lower()
+        self._keeps = keeps and head.startswith(_VERSION)
+        coding = said.get(b"transfer-encoding")
+        if coding is not None:
+            self._left = _CHUNKED
+        elif (length := said.get(b"content-length")) is not None:
+            self._left = int(length)
+        else:
+            self._left = _OPEN
         return (
-            self._keeps is not None
+            self.status >= 100  # noqa: PLR2004 - what llhttp has when there is none
             and self.status != _SWITCHING
-            and parser.get_http_version() in _VERSIONS
-            and (self._coding is None or self._coding.lower() == b"chunked")
+            and head.startswith((_VERSION, _OLD_VERSION))
+            and (coding is None or _is_chunked(coding, self.headers))
         )
 
     def _begin(self, rest: memoryview) -> None:
-        """Find out how the body ends, and read what there is of it."""
+        """Read what there is of the body."""
         self.begun, self._spent, self._head = True, 0, None
-        chunked = False
         if self._head_only or self.status in _WITHOUT_BODY:
             self._left = 0
-        elif self._coding is not None:
-            self._left, chunked = _CHUNKED, True
-        elif self._length is not None:
-            self._left = int(self._length)
-        if chunked:
+        if self._left == _CHUNKED:
+            self._parser = HttpResponseParser(_Chunks(self))
+            self._parser.feed_data(_CHUNKS)
             if rest:
                 self._read_chunks(rest)
-            return
-        self._parser = None
-        if rest or not self._left:
+        elif rest or not self._left:
             self._read_plain(rest)
 
     # -- the body ---------------------------------------------------------------
@@ -220,7 +173,7 @@ class Reading:
         if left != _OPEN:
             if size >= left:
                 self.over = True
-                self.clean = self._keeps is True and size == left
+                self.clean = self._keeps and size == left
                 data, size = data[:left], left
             self._left = left - size
         if size:
@@ -233,13 +186,14 @@ class Reading:
             raise RuntimeError("an answer that is over is read")
         try:
             parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade):
-            if not self.over:
+        except _ERRORS:
+            if self.over:
+                self._parser = None
+            else:
                 self.fail("answer_broken")
-            self._parser = None
             return
         if self.over:
-            self.clean = self._keeps is True and _ends_an_answer(data)
+            self.clean = self._keeps and _ends_an_answer(data)
             self._parser = None
         elif len(self.pieces) > before:
             self._spent = 0
@@ -248,6 +202,69 @@ class Reading:
             self._spent += len(data)
             if self._spent > MOST_FRAMING:
                 self.fail("answer_broken")
+
+
+_CHUNKS: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+"""What puts a parser before the first chunk."""
+
+
+class _Chunks:
+    """What llhttp tells of a body in chunks; trailers are not listened to."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self.on_body = reading.pieces.append
+
+    def on_message_begin(self) -> None:
+        """Let nothing be read that follows the answer."""
+        if self._reading.over:
+            raise ValueError("an answer that nobody asked for")
+
+    def on_message_complete(self) -> None:
+        """Note that the last chunk has come."""
+        self._reading.over = True
+
+
+class _Head:
+    """What llhttp tells of a head, if no name is there twice."""
+
+    def __init__(self) -> None:
+        self.fields: dict[bytes, bytes] = {}
+        self.on_header = self.fields.__setitem__
+
+
+class _Exactly:
+    """What llhttp tells of any head."""
+
+    def __init__(self) -> None:
+        self.headers: Pairs = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header."""
+        self.headers.append((name, value))
+
+
+def _parsed(head: bytes) -> tuple[int, Pairs]:
+    """Return the status and the headers.
+
+    A dictionary takes them without a line of Python for each. Where it cannot have
+    taken all of them as they are, they are asked for once more, one by one.
+    """
+    told = _Head()
+    parser = HttpResponseParser(told)
+    parser.feed_data(head)
+    fields = told.fields
+    if len(fields) == head.count(b"\n") - 2:
+        return parser.get_status_code(), list(fields.items())
+    exactly = _Exactly()
+    HttpResponseParser(exactly).feed_data(head)
+    return parser.get_status_code(), exactly.headers
+
+
+def _is_chunked(coding: bytes, headers: Pairs) -> bool:
+    """Whether `chunked` is the only coding, said once."""
+    said = [name for name, _ in headers if name.lower() == b"transfer-encoding"]
+    return coding.strip().lower() == b"chunked" and len(said) == 1
 
 
 def _ends_an_answer(data: memoryview) -> bool:

@@ -20,6 +20,7 @@ _AT_ONCE: Final = 256 * 1024
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 _VALUE: Final = b"\t " + _VISIBLE + bytes(range(0x80, 0x100))
 _TOKEN: Final = bytes(set(_VISIBLE) - set(b'"(),/:;<=>?@[\\]{}'))
+_NAME: Final = bytes(set(_TOKEN) - set(range(0x41, 0x5B)))
 
 
 def head_of(request: UpstreamRequest, size: int) -> bytes:
@@ -33,21 +34,30 @@ def head_of(request: UpstreamRequest, size: int) -> bytes:
         UpstreamError: For what cannot be written, or could be read in two ways. It
             does not say what: that may be a key.
     """
-    method, headers = request.method.encode("utf-8"), request.headers
-    lines = b"\r\n".join(map(b": ".join, headers))
-    names = [name for name, _ in headers]
+    names, values = zip(*request.headers, strict=True) if request.headers else ((), ())
+    method, target = request.method.encode(), request.target
     if (
-        lines.translate(None, _VALUE) != b"\r\n" * (len(names) - 1)
-        or b"".join(names).translate(None, _TOKEN)
+        b"".join(names).translate(None, _NAME)
+        or b"".join(values).translate(None, _VALUE)
         or b"" in names
-        or request.target.translate(None, _VISIBLE)
         or method.translate(None, _TOKEN)
-        or not (names and method and request.target)
-        or not _framed(lines, size)
+        or target.translate(None, _VISIBLE)
+        or not (method and target and _framed(names, values, size))
     ):
         # Not even a chain of errors may hold what is refused.
         raise UpstreamError("request_malformed", status=400) from None
-    return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (method, request.target, lines)
+    lines = b"\r\n".join(map(b": ".join, request.headers))
+    return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (method, target, lines)
+
+
+def _framed(names: tuple[bytes, ...], values: tuple[bytes, ...], size: int) -> bool:
+    """Whether the headers name one host, and the length that the body has."""
+    if names.count(b"host") != 1 or b"transfer-encoding" in names:
+        return False
+    said = names.count(b"content-length")
+    if not said:
+        return not size
+    return said == 1 and values[names.index(b"content-length")] == b"%d" % size
 
 
 def portions(
@@ -72,17 +82,3 @@ def portions(
             size += len(piece)
     if small:
         yield b"".join(small)
-
-
-def _framed(lines: bytes, size: int) -> bool:
-    """Whether the headers name one host, and the length that the body has."""
-    known = b"\r\n%b\r\n" % lines.lower()
-    said = known.count(b"\r\ncontent-length:")
-    return (
-        known.count(b"\r\nhost:") == 1
-        and b"\r\ntransfer-encoding:" not in known
-        and (
-            (said == 1 and b"\r\ncontent-length: %d\r\n" % size in known)
-            or (said == size == 0)
-        )
-    )
