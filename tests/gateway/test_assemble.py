@@ -15,6 +15,7 @@ from imagegate.gateway.assemble import (
     credential_of,
     gate_of,
     limits_of,
+    proxy_of,
 )
 from imagegate.server.guard import HeadLimits
 from imagegate.settings import (
@@ -27,6 +28,8 @@ from imagegate.settings import (
 from imagegate.settings.credential import read_credential
 from imagegate.upstream.credentials import Injected, InjectedFile, PassThrough
 from imagegate.upstream.entra import EntraId
+from imagegate.upstream.fast.client import FastClient
+from imagegate.upstream.httpx2_client import Httpx2Client
 
 ENOUGH: Mapping[str, Any] = {
     "policy": "standard",
@@ -117,6 +120,26 @@ def test_a_plan_becomes_a_gateway() -> None:
 
     assert callable(assemble(plan, {}))
     assert client_of(plan.settings)._connections == 1000
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [("auto", FastClient), ("fast", FastClient), ("httpx2", Httpx2Client)],
+)
+def test_each_client_has_its_name(said: Any, kind: type) -> None:
+    assert type(client_of(settings(pool=Pool(client=said)))) is kind
+
+
+def test_a_proxy_has_its_login_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "login"
+    file.write_text("user:canary\n")
+
+    proxy = proxy_of(Pool(proxy="socks5://proxy.test", proxy_login=file))
+
+    assert proxy is not None
+    assert (proxy.login, proxy.port) == (b"user:canary", 1080)
+    assert "canary" not in repr(proxy)
+    assert proxy_of(Pool()) is None
 
 
 def test_records_get_their_key_and_their_prices(tmp_path: Path) -> None:

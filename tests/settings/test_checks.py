@@ -199,6 +199,26 @@ def test_authorities_are_certificates(
     assert found(read(environ)) == [("tls-files", "pool.authorities")]
 
 
+def test_a_proxy_is_checked_and_never_repeated(secret: Callable[..., Path]) -> None:
+    environ = {"IMAGEGATE_POOL_PROXY": "http://proxy.test:3128"}
+    assert found(read(environ)) == []
+
+    environ["IMAGEGATE_POOL_PROXY_LOGIN"] = str(secret("user:canary"))
+    assert found(read(environ)) == []
+
+    environ["IMAGEGATE_POOL_PROXY_LOGIN"] = str(secret("canary"))
+    environ["IMAGEGATE_POOL_PROXY"] = "http://user:canary@proxy.test"
+    reading = read(environ)
+    assert found(reading) == [
+        ("bad-proxy", "pool.proxy"),
+        ("no-credential", "pool.proxy_login"),
+    ]
+    assert not any("canary" in problem.message for problem in reading.problems)
+
+    del environ["IMAGEGATE_POOL_PROXY"]
+    assert found(read(environ)) == [("no-proxy", "pool.proxy_login")]
+
+
 def test_entra_id_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(read(credential="entra")) == []
 

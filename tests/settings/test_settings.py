@@ -435,6 +435,7 @@ DOCUMENTS = st.fixed_dictionaries(
         for key in keys().values()
         if key.path not in ("listen.tls_certificate", "listen.tls_key")
         and key.path not in ("listen.host", "pool.authorities")
+        and key.path not in ("pool.proxy", "pool.proxy_login")
         and key.path not in ("audit.directory", "audit.mode", "audit.stdout")
         and key.path not in ("audit.hash_key", "audit.prices", "state.file")
         and not key.path.startswith("identity.")  # they belong together

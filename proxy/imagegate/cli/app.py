@@ -334,6 +334,12 @@ def serve(  # noqa: PLR0913 - one option each
             help="`blocking`, `blocking-strict` or `batch`. [blocking]",
         ),
     ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What asks providers: `fast` or `httpx2`. [auto]"
+        ),
+    ] = None,
     metrics_port: Annotated[
         str | None,
         typer.Option(metavar="NUMBER", help="Serve metrics for Prometheus there."),
@@ -368,6 +374,7 @@ def serve(  # noqa: PLR0913 - one option each
         "listen.grace": grace,
         "audit.directory": audit,
         "audit.mode": audit_mode,
+        "pool.client": client,
         "metrics.port": metrics_port,
     }
     options = {path: value for path, value in said.items() if value}

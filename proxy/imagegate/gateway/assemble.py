@@ -28,6 +28,7 @@ from imagegate.seen import MemorySeen, Seen, SqliteSeen
 from imagegate.server.socket import SocketLimits
 from imagegate.settings import (
     AuditSettings,
+    Pool,
     Settings,
     StateSettings,
     UpstreamSettings,
@@ -41,9 +42,11 @@ from imagegate.upstream.credentials import (
     PassThrough,
 )
 from imagegate.upstream.entra import FOUNDRY_SCOPE, OPENAI_SCOPE, EntraId
+from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Upstream
 from imagegate.upstream.httpx2_client import Httpx2Client
 from imagegate.upstream.sockets import SocketClient
+from imagegate.upstream.tunnel import Proxy
 
 _FOUNDRY = ".services.ai.azure.com"
 
@@ -97,7 +100,11 @@ def assemble(
         limits=limits_of(settings),
         seen=seen_of(settings.state),
         deadlines=settings.deadlines,
-        sockets=SocketClient(settings.sockets, authorities=settings.pool.authorities),
+        sockets=SocketClient(
+            settings.sockets,
+            authorities=settings.pool.authorities,
+            proxy=proxy_of(settings.pool),
+        ),
     )
 
 
@@ -177,17 +184,24 @@ def socket_limits_of(settings: Settings) -> SocketLimits:
     )
 
 
-def client_of(settings: Settings) -> Httpx2Client:
+def client_of(settings: Settings) -> FastClient | Httpx2Client:
     """Return what sends requests to the providers."""
     pool = settings.pool
-    return Httpx2Client(
+    kind = Httpx2Client if pool.client == "httpx2" else FastClient
+    return kind(
         connections=pool.connections,
         connect_seconds=pool.connect_seconds,
         pool_seconds=pool.wait_seconds,
         write_seconds=pool.write_seconds,
         idle_seconds=pool.idle_seconds,
         authorities=pool.authorities,
+        proxy=proxy_of(pool),
     )
+
+
+def proxy_of(pool: Pool) -> Proxy | None:
+    """Return the proxy through which providers are reached."""
+    return None if pool.proxy is None else Proxy.read(pool.proxy, pool.proxy_login)
 
 
 def upstream_of(

@@ -26,6 +26,7 @@ from imagegate.settings.model import Settings
 from imagegate.settings.problems import SettingsProblem
 from imagegate.upstream.credentials import Injected, read_key
 from imagegate.upstream.entra import MissingExtraError, check_installed
+from imagegate.upstream.tunnel import Proxy, read_login
 
 SHORTEST_KEY = 16
 Found = Iterator[tuple[str, str, str]]
@@ -40,6 +41,7 @@ def check_settings(
         _check_listener(settings),
         _check_tls(settings),
         _check_authorities(settings),
+        _check_proxy(settings),
         _check_prefixes(settings),
         _check_credentials(settings, environ),
         _check_audit(settings),
@@ -113,6 +115,27 @@ def _check_authorities(settings: Settings) -> Found:
     except OSError as error:
         message = f"expected a PEM file of certificates: {file} ({_plain(error)})"
         yield "tls-files", "pool.authorities", message
+
+
+def _check_proxy(settings: Settings) -> Found:
+    url, login = settings.pool.proxy, settings.pool.proxy_login
+    if url is None:
+        if login is not None:
+            yield "no-proxy", "pool.proxy_login", "name the proxy, as `pool.proxy`"
+        return
+    try:
+        Proxy.read(url)
+    except ValueError as error:
+        yield "bad-proxy", "pool.proxy", str(error)
+    if login is None:
+        return
+    found = list(_check_secret(login, "pool.proxy_login"))
+    yield from found
+    try:
+        if not found:
+            read_login(login)
+    except ValueError as error:
+        yield "no-credential", "pool.proxy_login", f"{login} holds no login: {error}"
 
 
 def _plain(error: OSError) -> str:

@@ -29,6 +29,7 @@ OPTIONS: Mapping[str, str] = {
     "listen.tls_key": "--tls-key",
     "listen.unauthenticated": "--unauthenticated",
     "identity.keys.file": "--keys",
+    "pool.client": "--client",
     "audit.directory": "--audit",
     "audit.mode": "--audit-mode",
     "metrics.port": "--metrics-port",

@@ -42,6 +42,9 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
         write_seconds: How long a provider may take no byte of a request.
         idle_seconds: How long a connection is kept that nobody uses.
         authorities: A PEM file of certificates that are trusted besides the system's.
+        client: Which client asks the providers; `auto` is the fast one.
+        proxy: The proxy through which they are reached; the environment has no say.
+        proxy_login: A file with the user and the password for it, a colon between.
     """
 
     connections: int = 1_000
@@ -50,6 +53,9 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     write_seconds: float = 60.0
     idle_seconds: float = 30.0
     authorities: Path | None = None
+    client: Literal["auto", "fast", "httpx2"] = "auto"
+    proxy: str | None = None
+    proxy_login: Path | None = None
 
 
 class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
         method: The method.
         origin: Whom to connect to.
         target: Path and query, for the request line; never read as an address.
-        headers: All of them, framing and `Host` included.
+        headers: All of them, framing and `host` included, the names in lower case.
         body: The body.
     """
 

@@ -15,6 +15,7 @@ import httpcore2
 from imagegate.upstream.client import Headers, Origin, UpstreamError, UpstreamRequest
 from imagegate.upstream.network import Network
 from imagegate.upstream.trust import trusting
+from imagegate.upstream.tunnel import Proxy
 from imagegate.upstream.wire import UntrustedError, Wire
 
 
@@ -50,6 +51,7 @@ class Httpx2Client:
         write_seconds: float = 60.0,
         idle_seconds: float = 30.0,
         authorities: Path | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """Make a client.
 
@@ -61,9 +63,11 @@ class Httpx2Client:
             idle_seconds: How long a connection is kept that nobody uses.
             authorities: A file of certificates that are trusted besides the
                 system's. The environment (`SSL_CERT_FILE`) has no say.
+            proxy: Through which providers are reached; never the environment's.
         """
         self._connections = connections
         self._idle_seconds = idle_seconds
+        self._proxy = proxy
         self._timeouts = {
             "connect": connect_seconds,
             "pool": pool_seconds,
@@ -108,7 +112,7 @@ class Httpx2Client:
                 ssl_context=self._tls,
                 max_connections=self._connections,
                 keepalive_expiry=self._idle_seconds,
-                network_backend=Network(),
+                network_backend=Network(self._proxy),
             )
             self._pools[origin] = pool
         return pool

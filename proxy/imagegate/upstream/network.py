@@ -11,6 +11,7 @@ from typing import Any
 
 import httpcore2
 
+from imagegate.upstream.tunnel import Proxy
 from imagegate.upstream.wire import Wire, connecting_error
 
 _NEXT_ADDRESS = 0.25
@@ -20,7 +21,14 @@ _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
 
 
 class Network(httpcore2.AsyncNetworkBackend):
-    """Connects."""
+    """Connects.
+
+    Args:
+        proxy: Through which, if not directly.
+    """
+
+    def __init__(self, proxy: Proxy | None = None) -> None:
+        self._proxy = proxy
 
     async def connect_tcp(
         self,
@@ -36,15 +44,27 @@ class Network(httpcore2.AsyncNetworkBackend):
         by = None if timeout is None else loop.time() + timeout
         try:
             async with asyncio.timeout_at(by):
-                _, wire = await loop.create_connection(
-                    partial(Wire, by), sock=await socket_to(host, port)
-                )
+                sock = await socket_to(host, port, self._proxy)
+                _, wire = await loop.create_connection(partial(Wire, by), sock=sock)
         except OSError as error:
             raise connecting_error(error) from None
         return wire
 
 
-async def socket_to(host: str, port: int) -> socket.socket:
+async def socket_to(host: str, port: int, proxy: Proxy | None = None) -> socket.socket:
+    """Return a socket that is connected, directly or by a tunnel."""
+    if proxy is None or not proxy.leads_to(host):
+        return await _connected(host, port)
+    sock = await _connected(proxy.host, proxy.port)
+    try:
+        await proxy.tunnel(sock, host, port)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connected(host: str, port: int) -> socket.socket:
     """Return a connected socket; uvloop's loop has no happy eyeballs of its own."""
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)

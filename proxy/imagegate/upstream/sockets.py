@@ -25,6 +25,7 @@ from websockets.uri import WebSocketURI
 from imagegate.upstream.client import Headers, Origin, UpstreamError
 from imagegate.upstream.network import socket_to
 from imagegate.upstream.trust import trusting
+from imagegate.upstream.tunnel import Proxy
 
 _PLAIN: Final = re.compile(rb"[\t\x20-\x7e]*")
 _WRITE_BUFFER: Final = 128 * 1024
@@ -70,12 +71,18 @@ class SocketClient:
     Args:
         sockets: What holds for them.
         authorities: A file of certificates that are trusted besides the system's.
+        proxy: Through which providers are reached.
     """
 
     def __init__(
-        self, sockets: Sockets | None = None, *, authorities: Path | None = None
+        self,
+        sockets: Sockets | None = None,
+        *,
+        authorities: Path | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.sockets = sockets or Sockets()
+        self._proxy = proxy
         self._tls = None if authorities is None else trusting(authorities)
 
     async def open(
@@ -102,7 +109,7 @@ class SocketClient:
         path, _, query = target.decode("ascii").partition("?")
         secure = origin.scheme == "https"
         uri = WebSocketURI(secure, origin.host, origin.port, path, query)
-        sock = await socket_to(origin.host, origin.port)
+        sock = await socket_to(origin.host, origin.port, self._proxy)
         options = self.sockets
 
         def connection() -> ClientConnection:

@@ -17,6 +17,7 @@ from imagegate.upstream.fast.pool import Pool
 from imagegate.upstream.fast.reading import Reading
 from imagegate.upstream.fast.writing import TOGETHER, head_of, portions
 from imagegate.upstream.trust import trusting
+from imagegate.upstream.tunnel import Proxy
 
 
 class FastAnswer:
@@ -69,6 +70,7 @@ class FastClient:
         write_seconds: float = 60.0,
         idle_seconds: float = 30.0,
         authorities: Path | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """Make a client.
 
@@ -80,12 +82,14 @@ class FastClient:
             idle_seconds: How long a connection is kept that nobody uses.
             authorities: A file of certificates that are trusted besides the
                 system's. The environment (`SSL_CERT_FILE`) has no say.
+            proxy: Through which providers are reached; never the environment's.
         """
         self._connections = connections
         self._connect_seconds = connect_seconds
         self._pool_seconds = pool_seconds
         self._write_seconds = write_seconds
         self._idle_seconds = idle_seconds
+        self._proxy = proxy
         # A file that cannot be read is found now; the system's take their time.
         self._tls = None if authorities is None else trusting(authorities)
         self._pools: dict[Origin, Pool] = {}
@@ -124,6 +128,7 @@ class FastClient:
                 origin,
                 lambda: Connection(pool, self._buffer),
                 tls=tls,
+                proxy=self._proxy,
                 seconds=self._connect_seconds,
             )
 

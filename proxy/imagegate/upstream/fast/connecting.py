@@ -9,6 +9,7 @@ from collections.abc import Callable
 from imagegate.upstream.client import Origin, UpstreamError
 from imagegate.upstream.fast.connection import Connection
 from imagegate.upstream.network import socket_to
+from imagegate.upstream.tunnel import Proxy
 
 
 async def connect(
@@ -16,6 +17,7 @@ async def connect(
     make: Callable[[], Connection],
     *,
     tls: ssl.SSLContext | None,
+    proxy: Proxy | None,
     seconds: float,
 ) -> Connection:
     """Connect; cancelled at any time, it leaves no connection behind.
@@ -25,7 +27,7 @@ async def connect(
     """
     try:
         async with asyncio.timeout(seconds):
-            sock = await socket_to(origin.host, origin.port)
+            sock = await socket_to(origin.host, origin.port, proxy)
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(make, sock=sock)
             if tls is not None:
