@@ -13,7 +13,6 @@ The connection itself is an exchange too, from its handshake to its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, cast
 
 import msgspec
@@ -25,6 +24,7 @@ from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.frames import Sent, read_told
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.lanes import Kind, Lanes, Made, Turn
+from imagegate.engine.quota import NOWHERE, Standing
 
 _STEER: Final = "response.steer"
 _INJECT: Final = "response.inject"
@@ -122,6 +122,7 @@ class Connection:
         sent: Sent,
         fingerprints: Fingerprints = _NO_FINGERPRINTS,
         seen: frozenset[str] = frozenset(),
+        standing: Standing = NOWHERE,
     ) -> Judged:
         """Judge a message.
 
@@ -130,6 +131,7 @@ class Connection:
             sent: The message.
             fingerprints: What `Gate.fingerprint` gave, where it was asked for.
             seen: The ids of state that were judged elsewhere for this principal.
+            standing: Where the counters stand that `claim_of` named.
         """
         exchange = Exchange(self.gate, context)
         fault = self._fault(sent, context.stream_id)
@@ -140,8 +142,9 @@ class Connection:
         ruling = exchange.request(
             sent.body,
             self._headers,
-            seen=seen.union(self._judged()),
+            seen=seen | self.judged,
             fingerprints=fingerprints,
+            standing=standing,
             inherited=made.tools if made is not None and sent.type == _STEER else (),
         )
         if ruling.refusal is not None:
@@ -171,11 +174,19 @@ class Connection:
         self._turns.pop(exchange, None)
         self._lanes.remove(exchange)
 
-    def _judged(self) -> Iterator[str]:
-        """Yield the responses that were made here under today's policy."""
-        for ident, made in self._lanes.made.items():
-            if self._is_current(made):
-                yield ident
+    @property
+    def judged(self) -> frozenset[str]:
+        """The responses that were made here under today's policy."""
+        made = self._lanes.made.items()
+        return frozenset(ident for ident, each in made if self._is_current(each))
+
+    def inherits(self, sent: Sent) -> bool | None:
+        """Tell whether the response that a message goes on from holds an image tool.
+
+        None where it was not made on this connection.
+        """
+        made = self._lanes.made.get(sent.text("previous_response_id") or "")
+        return None if made is None else any(tool.sent for tool in made.tools)
 
     def _is_current(self, made: Made) -> bool:
         return made.digest == self.gate.digest

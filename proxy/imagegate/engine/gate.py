@@ -93,7 +93,8 @@ class Gate:
         self._versions = frozenset(catalogue.interface.api_versions)
         matches = [team.match for team in policy.teams]
         matches += [item.match for item in policy.exceptions]
-        if any(quota.by == "team" for quota in quotas_in(policy)):
+        self.quotas = quotas_in(policy)
+        if any(quota.by == "team" for quota in self.quotas):
             matches.append({"team": ()})
         self._matched = sorted({name for match in matches for name in match})
 

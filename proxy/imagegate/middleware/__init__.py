@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
+from imagegate.engine.quota import Outage
 from imagegate.engine.surface import Lost
 from imagegate.gates import Gates
 from imagegate.middleware.asked import asked_in
@@ -23,6 +24,7 @@ from imagegate.middleware.headers import without_overrides
 from imagegate.middleware.own import OwnPaths
 from imagegate.middleware.responder import Responder
 from imagegate.middleware.setup import Identify, Limits, Setup, Way, anonymous
+from imagegate.quotas import MemoryQuotas, Quotas
 from imagegate.seen import MemorySeen, Seen
 
 __all__ = ["Identify", "Limits", "PolicyMiddleware", "Way", "anonymous"]
@@ -40,6 +42,8 @@ class PolicyMiddleware:
         identify: Identify = anonymous,
         limits: Limits | None = None,
         seen: Seen | None = None,
+        quotas: Quotas | None = None,
+        outage: Outage = "refuse",
         own_paths: Sequence[str] = (),
         way: Way = "http",
     ) -> None:
@@ -56,6 +60,9 @@ class PolicyMiddleware:
             limits: How much of a request is taken.
             seen: Keeps what was judged, for requests that refer to it; in memory
                 unless several processes are to share it.
+            quotas: Counts what the policy's quotas are about; in memory unless several
+                processes are to share it.
+            outage: What is done where that cannot be asked.
             own_paths: Paths of the application that are none of the policy's
                 business, below any mount point: `/health`, or `/static/*` with all
                 that is below. They are neither judged nor recorded.
@@ -73,6 +80,8 @@ class PolicyMiddleware:
             identify=identify,
             limits=limits or Limits(),
             seen=seen or MemorySeen(),
+            quotas=quotas or MemoryQuotas(),
+            outage=outage,
             way=way,
         )
         self._own = OwnPaths(own_paths)

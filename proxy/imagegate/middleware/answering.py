@@ -79,6 +79,8 @@ class Answering:
         entry = self._talk.entries[heard.exchange]
         if entry.first_byte_ms is None:
             entry.first_byte_ms = entry.journal.elapsed()
+        if entry.tally is not None:
+            await entry.tally.began(heard.exchange.started)
         try:
             await entry.journal.write(heard.fed.records)
         except AuditUnavailableError:

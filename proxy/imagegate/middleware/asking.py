@@ -18,12 +18,14 @@ from imagegate.engine.errors import MalformedRequest, Unidentified
 from imagegate.engine.frames import Sent, lane_of, read_sent
 from imagegate.engine.gate import Context
 from imagegate.engine.policy import Principal
+from imagegate.engine.quota import NOWHERE, Standing
 from imagegate.middleware.denial import FAILED, STOPPING, not_recorded
 from imagegate.middleware.intake import stepwise
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.recall import Recall
 from imagegate.middleware.setup import nobody
 from imagegate.middleware.talk import Entry, Talk
+from imagegate.middleware.tally import tally_of
 
 
 class Asking:
@@ -49,24 +51,24 @@ class Asking:
         journal = Journal(self._talk.setup.audit, uuid.uuid4().hex)
         self._talk.turn_page()
         data = _bytes_of(message)
-        judged, recall = await self._judge(data, journal)
+        entry = Entry(journal)
+        judged = await self._judge(data, entry)
         if judged.ruling.refusal is not None:
+            await entry.undo()
             await self._refuse(judged, journal, lane_of(data or b""))
             return None
-        if not await self._recorded(judged, Entry(journal, recall)):
+        if not await self._recorded(judged, entry):
+            await entry.undo()
             return None
-        if recall is not None:
-            await recall.decided(judged.ruling)
+        await entry.decided(judged.ruling)
         self._talk.connection.sent(judged.exchange)
         if message.get("text") is not None:
             return {"type": "websocket.receive", "text": judged.data.decode()}
         return {"type": "websocket.receive", "bytes": judged.data}
 
-    async def _judge(
-        self, data: bytes | None, journal: Journal
-    ) -> tuple[Judged, Recall | None]:
+    async def _judge(self, data: bytes | None, entry: Entry) -> Judged:
         """Judge a message; whatever goes wrong is a refusal."""
-        fault = FAILED
+        fault, journal = FAILED, entry.journal
         context = self._at(journal, len(data or b""))
         connection, gate = self._talk.connection, self._talk.setup.gate
         try:
@@ -75,9 +77,10 @@ class Asking:
             lane = connection.lane_of(sent)
             context = msgspec.structs.replace(context, stream_id=lane)
             prints = await stepwise(gate.fingerprint(context, sent.body))
-            recall = Recall(self._talk.setup, context)
-            seen = await recall.look(sent.body)
-            return connection.judge(context, sent, prints, seen), recall
+            entry.recall = Recall(self._talk.setup, context)
+            seen = await entry.recall.look(sent.body)
+            standing = await self._stand(context, sent, entry, seen)
+            return connection.judge(context, sent, prints, seen, standing)
         except MalformedRequest as error:
             if isinstance(error, Unidentified):
                 context = msgspec.structs.replace(context, principal=nobody(error))
@@ -91,7 +94,22 @@ class Asking:
                 decision_id=decision_id,
                 **log.place_of(error),
             )
-        return connection.malformed(context, fault), None
+        return connection.malformed(context, fault)
+
+    async def _stand(
+        self, context: Context, sent: Sent, entry: Entry, seen: frozenset[str]
+    ) -> Standing:
+        """Take what a message may use up, and say where the counters stood."""
+        entry.tally = tally_of(self._talk.setup, context)
+        if entry.tally is None:
+            return NOWHERE
+        connection, recall = self._talk.connection, entry.recall
+        inherits = connection.inherits(sent)
+        if inherits is None and recall is not None:
+            inherits = recall.inherits
+        return await entry.tally.stand(
+            sent.body, seen | connection.judged, inherits=inherits
+        )
 
     async def _who(self) -> Principal:
         """Say who asks now: what the handshake showed may have ended since."""

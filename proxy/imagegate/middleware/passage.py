@@ -19,6 +19,7 @@ from imagegate.middleware.line import Line, Unwanted
 from imagegate.middleware.recall import Recall
 from imagegate.middleware.relay import BrokenOff, Relay
 from imagegate.middleware.setup import Setup
+from imagegate.middleware.tally import Tally
 
 OUTCOME: Final = "imagegate.outcome"
 """The extension in which an application may say that it answered in the provider's
@@ -47,6 +48,7 @@ class Passage:
         exchange: Exchange,
         journal: Journal,
         recall: Recall | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._setup = setup
         self._app = setup.app
@@ -54,6 +56,7 @@ class Passage:
         self._exchange = exchange
         self._journal = journal
         self._recall = recall
+        self._tally = tally
 
     async def unseen(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a WebSocket go on at a door that the operator opened unseen.
@@ -97,7 +100,7 @@ class Passage:
         scope, outcome = extended(scope)
         limit = self._limits.answer
         parts = self._exchange, self._journal, line, send, self._recall
-        relay = Relay(*parts, limit=limit)
+        relay = Relay(*parts, tally=self._tally, limit=limit)
         failure = await self._run(scope, line, relay)
         try:
             how = _ended(failure, line, relay, outcome.get("ended"))
@@ -112,6 +115,8 @@ class Passage:
         *others, completion = closing.records
         records = [*others, _filled(cast("CompletionRecord", completion), relay)]
         await self._journal.close(records, hurried=how == "shutdown")
+        if self._tally is not None:
+            await self._tally.close(self._exchange)
         cancel = closing.cancel or relay.cancel
         if cancel is not None:
             decision_id = self._journal.decision_id

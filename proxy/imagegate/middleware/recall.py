@@ -66,6 +66,12 @@ class Recall:
 
         return allowed(self._found, self._gate.digest, fit)
 
+    @property
+    def inherits(self) -> bool | None:
+        """Whether what it refers to holds an image tool, as far as that is known."""
+        found = self._found.values()
+        return any(sight.tools for sight in found) if found else None
+
     async def decided(self, ruling: Ruling) -> None:
         """Take note of what the request leaves in the conversation that it is in."""
         sights = (sight.tools for sight in self._found.values())

@@ -24,6 +24,7 @@ from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line, Unwanted
 from imagegate.middleware.observer import Observer
 from imagegate.middleware.recall import Recall
+from imagegate.middleware.tally import Tally
 
 _PAST_THE_OBSERVER: Final = ("http.response.pathsend", "http.response.zerocopysend")
 """Messages by which the server sends bytes that were never here."""
@@ -45,6 +46,7 @@ class Relay:
         line: The client's end.
         send: The server's.
         recall: What the answer is remembered by.
+        tally: What it uses up.
         limit: How many bytes of an encoded answer are decoded.
 
     Attributes:
@@ -65,6 +67,7 @@ class Relay:
         send: Send,
         recall: Recall | None = None,
         *,
+        tally: Tally | None = None,
         limit: int,
     ) -> None:
         self.complete = False
@@ -79,6 +82,7 @@ class Relay:
         self._line = line
         self._send = send
         self._recall = recall
+        self._tally = tally
         self._observer = Observer(exchange, limit)
         self._begun = False
         self._streams = False
@@ -148,6 +152,8 @@ class Relay:
             self.cancel = fed.cancel
         if self._recall is not None and self._recall.listening:
             await self._recall.take(data, self._exchange.response_id, last=last)
+        if self._tally is not None:
+            await self._tally.began(self._exchange.started)
         if fed.records and not await self._recorded(fed):
             return
         if fed.cut is not None:

@@ -17,6 +17,7 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.exchange import Ended, Exchange, Ruling
 from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context
+from imagegate.engine.quota import NOWHERE
 from imagegate.engine.refusal import Refusal
 from imagegate.middleware.asked import Asked, query_of
 from imagegate.middleware.conversation import Conversation
@@ -36,6 +37,7 @@ from imagegate.middleware.paths import retold
 from imagegate.middleware.recall import Recall
 from imagegate.middleware.setup import Setup
 from imagegate.middleware.taking import Taking
+from imagegate.middleware.tally import Tally, tally_of
 from imagegate.middleware.trace import trace_of
 
 _BODILESS: Final = frozenset({"GET", "DELETE"})
@@ -62,6 +64,7 @@ class Responder:
         self._journal = Journal(setup.audit, uuid.uuid4().hex)
         self._taking = Taking(setup, asked, receive)
         self._recall: Recall | None = None  # of a request that was judged
+        self._tally: Tally | None = None  # where it uses something up
         self._data: bytes | None = None  # the body that goes on, if it was judged
         self._type: str | None = None  # of what type it is
 
@@ -75,6 +78,7 @@ class Responder:
             exchange, ruling, how = await self._judged()
         except asyncio.CancelledError:
             await self._close_unread(SHUTDOWN)
+            await self._undo()
             raise
         if ruling.refusal is None:
             await self._forward(exchange, ruling)
@@ -110,7 +114,12 @@ class Responder:
             prints = await stepwise(gate.fingerprint(context, body))
         head, recall = pairs(self._asked.head), Recall(self._setup, context)
         seen = await recall.look(body)
-        ruling = exchange.request(body, head, seen=seen, fingerprints=prints)
+        standing, self._tally = NOWHERE, tally_of(self._setup, context)
+        if self._tally is not None:
+            standing = await self._tally.stand(body, seen, inherits=recall.inherits)
+        ruling = exchange.request(
+            body, head, seen=seen, fingerprints=prints, standing=standing
+        )
         self._recall = recall
         if read is not None and ruling.refusal is None:
             decision = ruling.decision
@@ -156,8 +165,14 @@ class Responder:
             await self._journal.write(records)
         except AuditUnavailableError:
             refusal = not_recorded(self._journal.decision_id)
+        await self._undo()
         if how == "refused":
             await self._deny(refusal)
+
+    async def _undo(self) -> None:
+        """Give back what the request has taken of the quotas."""
+        if self._tally is not None:
+            await self._tally.undo()
 
     async def _forward(self, exchange: Exchange, ruling: Ruling) -> None:
         """Record the decision, and then let the request go on."""
@@ -167,16 +182,22 @@ class Responder:
         try:
             await self._journal.write([record])
         except AuditUnavailableError:
+            await self._undo()
             await self._deny(not_recorded(self._journal.decision_id))
             return
         except asyncio.CancelledError:
             await self._journal.close(exchange.close("shutdown").records, hurried=True)
+            await self._undo()
             raise
         seen = not isinstance(ruling.decision, Forward) or ruling.decision.inspected
         scope = self._told(ruling) if seen else self._untold()
         if self._recall is not None:
             await self._recall.decided(ruling)
-        passage = Passage(self._setup, exchange, self._journal, self._recall)
+        if self._tally is not None:
+            await self._tally.decided(ruling)
+        passage = Passage(
+            self._setup, exchange, self._journal, self._recall, self._tally
+        )
         if scope["type"] == "websocket" and seen:
             await self._converse(exchange, scope)
             return

@@ -12,7 +12,9 @@ from imagegate.audit import Audit
 from imagegate.engine.errors import Unidentified
 from imagegate.engine.gate import Gate
 from imagegate.engine.policy import ANONYMOUS, Principal
+from imagegate.engine.quota import Outage
 from imagegate.gates import Edition, Gates
+from imagegate.quotas import Quotas
 from imagegate.seen import Seen
 
 Identify = Callable[[Scope], Awaitable[Principal]]
@@ -58,6 +60,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         gates: What holds now, to be asked by `up_to_date` alone.
         edition: What holds for whoever has these parts, whatever holds now.
+        outage: What is done where the counters of quotas cannot be asked.
     """
 
     app: ASGIApp
@@ -67,6 +70,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     identify: Identify
     limits: Limits
     seen: Seen
+    quotas: Quotas
+    outage: Outage = "refuse"
     way: Way = "http"
 
     @property

@@ -8,12 +8,13 @@ from typing import cast
 import msgspec
 
 from imagegate.engine.connection import Connection
-from imagegate.engine.exchange import Ended, Exchange
+from imagegate.engine.exchange import Ended, Exchange, Ruling
 from imagegate.engine.records import CompletionRecord
 from imagegate.middleware.client_end import RESTART, ClientEnd
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.recall import Recall
 from imagegate.middleware.setup import Setup
+from imagegate.middleware.tally import Tally
 
 
 class Entry:
@@ -22,15 +23,29 @@ class Entry:
     Attributes:
         journal: Its records.
         recall: What it is remembered by, if it is.
+        tally: What it uses up, if anything is counted.
         first_byte_ms: When the first message of its answer came.
         error_code: Why it was cut, if it was not for what it says.
     """
 
-    def __init__(self, journal: Journal, recall: Recall | None = None) -> None:
+    def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self.recall = recall
+        self.recall: Recall | None = None
+        self.tally: Tally | None = None
         self.first_byte_ms: float | None = None
         self.error_code: str | None = None
+
+    async def decided(self, ruling: Ruling) -> None:
+        """Take note of what goes on."""
+        if self.recall is not None:
+            await self.recall.decided(ruling)
+        if self.tally is not None:
+            await self.tally.decided(ruling)
+
+    async def undo(self) -> None:
+        """Give back what was taken for a message that does not go on."""
+        if self.tally is not None:
+            await self.tally.undo()
 
 
 class Talk:
@@ -94,4 +109,6 @@ class Talk:
             error_code=entry.error_code or cast("CompletionRecord", last).error_code,
         )
         await entry.journal.close([*others, record], hurried=hurried)
+        if entry.tally is not None:
+            await entry.tally.close(exchange)
         self._end_if_idle()

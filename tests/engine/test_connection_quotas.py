@@ -1,0 +1,45 @@
+"""What goes on from a response of a connection may hold the image tool, or not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from asking import CATALOGUE, TODAY, door, policy, tool
+
+from imagegate.engine.connection import Connection
+from imagegate.engine.exchange import Exchange
+from imagegate.engine.frames import Sent, read_sent
+from imagegate.engine.gate import Context, Gate
+
+GATE = Gate(policy("state: { previous_response: allow }\n"), CATALOGUE)
+CONTEXT = Context(decision_id="d", door=door("WEBSOCKET /v1/responses"), date=TODAY)
+
+
+def message(**members: object) -> Sent:
+    data = {"type": "response.create", "model": "gpt-5", "input": "x", **members}
+    match = CONTEXT.match
+    assert match is not None
+    reading = read_sent(json.dumps(data).encode(), match.door)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            found: Sent = end.value
+            return found
+
+
+@pytest.mark.parametrize("tools", [[], [tool()]])
+def test_a_response_of_this_connection_is_known(tools: list[object]) -> None:
+    own = Exchange(GATE, CONTEXT)
+    own.request(None)
+    connection = Connection(GATE, own)
+    judged = connection.judge(CONTEXT, message(tools=tools))
+    connection.sent(judged.exchange)
+    created = {"type": "response.created", "response": {"id": "resp_1"}}
+    connection.hear(json.dumps(created).encode())
+
+    assert connection.inherits(message(previous_response_id="resp_1")) is bool(tools)
+    assert connection.inherits(message(previous_response_id="resp_2")) is None
+    assert connection.inherits(message()) is None
+    assert connection.judged == {"resp_1"}
