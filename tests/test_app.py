@@ -17,6 +17,7 @@ from imagegate.app import create_app
 from imagegate.audit import AuditUnavailableError
 from imagegate.engine.gate import Gate
 from imagegate.engine.records import CompletionRecord, Record
+from imagegate.gates import Gates
 from imagegate.policyfile import load_policy
 from imagegate.upstream.client import UpstreamError, UpstreamRequest
 from imagegate.upstream.forwarder import Upstream
@@ -98,9 +99,11 @@ class Journal:
         self.on_close()
 
 
-def gateway(provider: Provider, journal: Journal, *prefixes: str) -> ASGIApp:
+def gateway(
+    provider: Provider, journal: Journal, *prefixes: str, by: Gates | None = None
+) -> ASGIApp:
     return create_app(
-        standard(),
+        by or standard(),
         {
             prefix: Upstream(name="x", base=f"https://provider{prefix.strip('/')}.test")
             for prefix in prefixes or ("",)
@@ -177,7 +180,9 @@ def told(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]
 # -- health ---------------------------------------------------------------------------
 
 
-async def test_readiness_names_the_policy_and_the_program() -> None:
+async def test_readiness_names_the_policy_and_the_program(
+    told: Callable[[], list[dict[str, Any]]],
+) -> None:
     journal = Journal()
     app = gateway(Provider(), journal)
     known = {
@@ -187,18 +192,37 @@ async def test_readiness_names_the_policy_and_the_program() -> None:
     }
 
     ready = await ask(app, "/readyz", get=True)
-    journal.problem = "No space left on device"
+    journal.problem = "/var/log/x: No space left on device"
     full = await ask(app, "/readyz", get=True)
+    await ask(app, "/readyz", get=True)
+    journal.problem = None
+    again = await ask(app, "/readyz", get=True)
     alive = await ask(app, "/livez", get=True)
 
     assert (ready.status, ready.json) == (200, {"status": "ready", **known})
-    assert full.status == 503
-    assert full.json == {
-        "status": "not ready",
-        "problem": "No space left on device",
-        **known,
-    }
+    assert (again.status, again.json) == (200, {"status": "ready", **known})
     assert (alive.status, alive.json) == (200, {"status": "alive"})
+    assert full.status == 503
+    assert full.json == {"status": "not ready", "problem": "audit_unavailable", **known}
+    # Whoever reaches the port reads the one, and operators the other.
+    problem = "/var/log/x: No space left on device"
+    assert told() == [
+        {"level": "error", "event": "imagegate.not_ready", "problem": problem},
+        {"level": "info", "event": "imagegate.ready_again"},
+    ]
+
+
+async def test_readiness_names_what_is_stale_and_the_candidate() -> None:
+    gates = Gates(standard(), candidate=standard())
+    app = gateway(Provider(), Journal(), by=gates)
+    gates.stale = ("policy", "prices")
+
+    ready = await ask(app, "/readyz", get=True)
+
+    assert ready.status == 200
+    assert ready.json["stale"] == ["policy", "prices"]
+    assert ready.json["candidate"] == "standard"
+    assert ready.json["candidate_digest"] == standard().digest
 
 
 # -- providers ------------------------------------------------------------------------

@@ -162,28 +162,52 @@ def _below(prefix: str, app: ASGIApp) -> ASGIApp:
 
 
 def _health(gates: Gates, audit: Audit) -> ASGIApp:
-    """Tell whether the process answers, and whether it can do its work."""
+    """Tell whether the process answers, and whether it can do its work.
+
+    Whoever reaches the port may read it: it names what is wrong, and the log says
+    where and why.
+    """
+    told: str | None = None
 
     async def alive(request: Request) -> Response:
         del request
         return _report(200, {"status": "alive"})
 
     async def ready(request: Request) -> Response:
+        nonlocal told
         del request
-        problem, gate = audit.problem, gates.current.gate
-        known = {
-            "policy": gate.policy.name,
-            "digest": gate.digest,
+        problem, edition = audit.problem, gates.current
+        if problem != told:
+            told = problem
+            _tell_of_audit(problem)
+        known: dict[str, object] = {
+            "policy": edition.gate.policy.name,
+            "digest": edition.gate.digest,
             "version": version("imagegate"),
         }
+        if edition.candidate is not None:
+            known["candidate"] = edition.candidate.policy.name
+            known["candidate_digest"] = edition.candidate.digest
+        if gates.stale:
+            # What held before holds: no reason to send the traffic elsewhere.
+            known["stale"] = gates.stale
         if problem is None:
             return _report(200, {"status": "ready", **known})
-        return _report(503, {"status": "not ready", "problem": problem, **known})
+        return _report(
+            503, {"status": "not ready", "problem": "audit_unavailable", **known}
+        )
 
     return Starlette(routes=[Route("/livez", alive), Route("/readyz", ready)])
 
 
-def _report(status: int, said: Mapping[str, str]) -> Response:
+def _tell_of_audit(problem: str | None) -> None:
+    if problem is None:
+        log.info("imagegate.ready_again")
+    else:
+        log.error("imagegate.not_ready", problem=problem)
+
+
+def _report(status: int, said: Mapping[str, object]) -> Response:
     return Response(msgspec.json.encode(said), status, media_type="application/json")
 
 

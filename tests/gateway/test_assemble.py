@@ -8,14 +8,21 @@ import msgspec
 import pytest
 
 from imagegate import shipped
+from imagegate.engine.errors import PolicyError
+from imagegate.gates.watch import News
 from imagegate.gateway.assemble import (
-    Plan,
     assemble,
     client_of,
     credential_of,
-    gate_of,
     limits_of,
     proxy_of,
+)
+from imagegate.gateway.plan import (
+    Live,
+    Plan,
+    decode_news,
+    decode_settings,
+    encode,
 )
 from imagegate.server.guard import HeadLimits
 from imagegate.settings import (
@@ -40,6 +47,18 @@ ENOUGH: Mapping[str, Any] = {
 def settings(**changes: Any) -> Settings:
     read = read_settings(ENOUGH, {}).settings
     return msgspec.structs.replace(read, **changes)
+
+
+def policy_text(name: str) -> bytes:
+    return shipped.find_policy(name).read_bytes()
+
+
+def planned(said: Settings, **texts: bytes) -> Plan:
+    """Plan what is said, with what the files say that are named."""
+    texts["policy"] = policy_text(said.policy)
+    if said.candidate is not None:
+        texts["candidate"] = policy_text(said.candidate)
+    return Plan(settings=said, news=News(texts=texts))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +108,6 @@ def test_a_token_is_asked_for_what_the_host_is(url: str, text: str, scope: str) 
 
 
 def test_a_plan_reaches_a_worker_as_it_was() -> None:
-    file = shipped.find_policy("standard")
     upstreams = {
         str(number): UpstreamSettings(
             url="https://x.test", prefix=f"/{number}", credential=read_credential(text)
@@ -100,12 +118,13 @@ def test_a_plan_reaches_a_worker_as_it_was() -> None:
     }
     pool = Pool(authorities=Path("/etc/ssl/ours.pem"))
     said = settings(upstreams=upstreams, pool=pool)
-    plan = Plan(settings=said, file=str(file), policy=file.read_bytes())
+    news = News(texts={"policy": b"a\nb\xff"}, stale=("candidate",))
 
-    line = plan.encode()
+    lines = encode(said), encode(news)
 
-    assert b"\n" not in line
-    assert Plan.decode(line) == plan
+    assert not any(b"\n" in line for line in lines)
+    assert decode_settings(lines[0]) == said
+    assert decode_news(lines[1]) == news
 
 
 def test_one_place_says_how_large_a_head_may_be() -> None:
@@ -115,11 +134,10 @@ def test_one_place_says_how_large_a_head_may_be() -> None:
 
 
 def test_a_plan_becomes_a_gateway() -> None:
-    file = shipped.find_policy("standard")
-    plan = Plan(settings=settings(), file=str(file), policy=file.read_bytes())
+    said = settings()
 
-    assert callable(assemble(plan, {}))
-    assert client_of(plan.settings)._connections == 1000
+    assert callable(assemble(said, Live(planned(said)), {}))
+    assert client_of(said)._connections == 1000
 
 
 @pytest.mark.parametrize(
@@ -147,16 +165,35 @@ def test_records_get_their_key_and_their_prices(tmp_path: Path) -> None:
     key.write_text("0123456789abcdef\n")
     text = Path(shipped.__file__).with_name("prices.toml").read_text()
     table.write_text(text.replace('date = "2026-11-21"', 'date = "2027-01-01"'))
-    file = shipped.find_policy("standard")
     audit = AuditSettings(hash_key=key, prices=table)
-    plan = Plan(
-        settings=settings(audit=audit), file="standard", policy=file.read_bytes()
-    )
+    said = settings(audit=audit)
 
-    gate = gate_of(plan)
+    gate = Live(planned(said, prices=table.read_bytes())).gates.current.gate
 
     assert gate._hash_key == b"0123456789abcdef"
     assert gate.prices is not None
     assert gate.prices.date == "2027-01-01"
-    plain = msgspec.structs.replace(plan, settings=settings())
-    assert gate_of(plain).prices == shipped.prices()
+    plain = Live(planned(settings())).gates.current.gate
+    assert plain.prices == shipped.prices()
+
+
+def test_what_is_live_is_replaced_whole_or_not_at_all() -> None:
+    live = Live(planned(settings(candidate="regulated")))
+    first = live.gates.current
+    text, beside = (first.gate, first.candidate)
+    assert beside is not None
+    assert (text.policy.name, beside.policy.name) == ("standard", "regulated")
+    texts = {name: policy_text(name) for name in ("standard", "regulated")}
+    swapped = {"policy": texts["regulated"], "candidate": texts["standard"]}
+
+    with pytest.raises(PolicyError):
+        live.apply(News(texts={**swapped, "candidate": b"no policy"}))
+    assert live.gates.current is first
+
+    assert live.apply(News(texts=swapped, stale=("prices",))) is True
+    second = live.gates.current
+    assert live.apply(News(texts=swapped)) is False
+    assert live.gates.current is second
+    assert second.candidate is not None
+    assert (second.gate.digest, second.candidate.digest) == (beside.digest, text.digest)
+    assert live.gates.stale == ()

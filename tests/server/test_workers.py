@@ -18,12 +18,20 @@ pytestmark = pytest.mark.anyio
 # What a worker does, without a gateway: `said` is the plan, `status` the pipe.
 CHILD = """
 import os, signal, socket, sys, time
-said, status = sys.stdin.readline().strip(), int(sys.argv[2])
+said, news, status = input(), input(), int(sys.argv[2])
+def note():
+    with open(f"{said}/{os.getpid()}", "w") as file:
+        file.write(news)
 def serve():
+    global news
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+    note()
     os.write(status, b"1")
-    os.close(status)
-    open(f"{said}/{os.getpid()}", "w").close()
-    sys.stdin.read()
+    for line in sys.stdin:
+        news = line.strip()
+        note()
+        os.write(status, b"-" if news == "bad" else b"+")
 """
 OBEDIENT = CHILD + "serve()"
 STUBBORN = CHILD + "signal.signal(signal.SIGTERM, signal.SIG_IGN); serve()"
@@ -57,6 +65,7 @@ class Watched:
         self.workers = Workers(
             (sys.executable, "-c", script),
             plan=str(folder).encode(),
+            news=b"first",
             listening=listening,
             count=count,
             grace=grace,
@@ -67,6 +76,15 @@ class Watched:
 
     def pids(self) -> set[int]:
         return {int(file.name) for file in self.folder.iterdir()}
+
+    def all_are_there(self) -> bool:
+        serving = [child for child in self.workers._children if child.serves]
+        return len(serving) == self.workers._count
+
+    def news(self) -> list[str]:
+        """Return what those that live have in force."""
+        alive = (child.process.pid for child in self.workers._children)
+        return [Path(self.folder, str(pid)).read_text() for pid in alive]
 
     async def serve(self) -> None:
         await asyncio.wait_for(self.all_serve.wait(), 20)
@@ -224,9 +242,121 @@ async def test_a_child_that_served_long_is_replaced_as_soon_as_the_first_time(
     for number in (1, 2, 3):
         await until(lambda: len(watched.pids()) == number)  # noqa: B023 - called here
         [child] = watched.workers._children
-        child.kill()
+        child.signal(signal.SIGKILL)
     await until(lambda: len(watched.pids()) == 4)
     watched.workers.stop(signal.SIGTERM)
     await watched.end()
 
     assert capsys.readouterr().err.count('"again_in":0.01') == 3
+
+
+# -- news -----------------------------------------------------------------------------
+
+
+async def test_news_reach_every_child_and_it_is_known_that_they_did(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    await watched.serve()
+    before = watched.news()
+
+    told = await watched.workers.tell(b"second")
+
+    assert before == ["first", "first"]
+    assert told is True
+    assert watched.news() == ["second", "second"]
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
+
+
+async def test_a_child_that_replaces_another_begins_with_what_the_others_have(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    await watched.serve()
+    await watched.workers.tell(b"second")
+
+    os.kill(min(watched.pids()), signal.SIGKILL)
+    await until(lambda: len(watched.pids()) == 3)
+    await until(watched.all_are_there)
+
+    assert watched.news() == ["second", "second"]
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
+
+
+async def test_news_that_come_while_a_child_is_killed_reach_who_replaces_it(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    await watched.serve()
+
+    for number in range(20):
+        if number % 5 == 0:
+            await until(watched.all_are_there)
+            next(iter(watched.workers._children)).signal(signal.SIGKILL)
+        assert await watched.workers.tell(str(number).encode())
+    await until(watched.all_are_there)
+
+    assert watched.news() == ["19", "19"]
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
+
+
+async def test_a_child_that_does_not_take_news_is_named(
+    tmp_path: Path,
+    listening: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(module, "LATE_SECONDS", 0.3)
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    await watched.serve()
+    victim = min(watched.pids())
+    os.kill(victim, signal.SIGSTOP)
+
+    told = await watched.workers.tell(b"second")
+    more = [await watched.workers.tell(b"third %d" % n) for n in range(3)]
+    os.kill(victim, signal.SIGCONT)
+
+    assert [told, *more] == [False] * 4
+    await until(lambda: watched.news() == ["third 2"] * 2)
+    assert f'"imagegate.worker_behind","pid":{victim}' in capsys.readouterr().err
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
+
+
+async def test_a_child_that_cannot_use_news_is_behind_until_the_next(
+    tmp_path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LATE_SECONDS", 0.3)
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    await watched.serve()
+
+    assert await watched.workers.tell(b"bad") is False
+    assert await watched.workers.tell(b"good") is True
+
+    watched.workers.stop(signal.SIGTERM)
+    assert await watched.workers.tell(b"late") is True
+    await watched.end()
+
+
+async def test_hang_ups_end_no_child_not_even_one_that_starts(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    """Whoever sends them to a whole process group means the parent."""
+    watched = Watched(OBEDIENT, tmp_path, listening)
+
+    while not watched.all_serve.is_set():
+        for child in watched.workers._children:
+            child.signal(signal.SIGHUP)
+        await asyncio.sleep(0.005)
+    first = watched.pids()
+    for _ in range(200):
+        for child in watched.workers._children:
+            child.signal(signal.SIGHUP)
+    await watched.workers.tell(b"second")
+
+    assert watched.pids() == first
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()

@@ -274,6 +274,12 @@ def serve(  # noqa: PLR0913 - one option each
     policy: Annotated[
         str | None, typer.Option("--policy", "-p", metavar="POLICY")
     ] = None,
+    candidate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POLICY", help="Decided and recorded beside it; never acts."
+        ),
+    ] = None,
     upstream: Annotated[
         list[str] | None,
         typer.Option(
@@ -362,6 +368,7 @@ def serve(  # noqa: PLR0913 - one option each
 
     said: dict[str, str | list[str] | None] = {
         "policy": policy,
+        "candidate": candidate,
         "upstreams": upstream,
         "credential": credential,
         "identity.keys.file": keys,

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.text import Text
 
 from imagegate.cli.exits import Exit
 from imagegate.cli.policies import describe, read_policy
 from imagegate.cli.screen import complain, console, write
-from imagegate.gateway import CannotMeasureError, CannotServeError, Plan, serve
+from imagegate.gates.watch import News
+from imagegate.gateway import (
+    CannotMeasureError,
+    CannotServeError,
+    Plan,
+    Reread,
+    serve,
+)
 from imagegate.server.listener import CannotListenError
 from imagegate.settings import Settings, SettingsProblem, read_settings, show
+from imagegate.settings.sources import CONFIG
 
 
 def run(
@@ -36,24 +46,45 @@ def run(
     if only_print:
         write(show(reading.settings, reading.origins))
         return Exit.FINE
-    return _serve(plan)
+    return _serve(plan, _reread(options, config))
 
 
 def plan_of(settings: Settings) -> Plan | Exit:
-    """Check the policy, and keep what was checked."""
-    read = read_policy(settings.policy)
-    if read is None:
-        return Exit.USAGE
-    for problem in read.checked.errors:
-        _say(*describe(read.file, problem))
-    if read.checked.policy is None:
-        return Exit.INVALID
-    return Plan(settings=settings, file=read.file, policy=read.data)
+    """Check the policies, and keep what was checked."""
+    named = {"policy": settings.policy, "candidate": settings.candidate}
+    texts: dict[str, bytes] = {}
+    found = Exit.FINE
+    for role, name in named.items():
+        if name is None:
+            continue
+        read = read_policy(name)
+        if read is None:
+            return Exit.USAGE
+        for problem in read.checked.errors:
+            _say(*describe(read.file, problem))
+        if read.checked.policy is None:
+            found = Exit.INVALID
+        texts[role] = read.data
+    others = {"prices": settings.audit.prices, "keys": settings.identity.keys.file}
+    for role, file in others.items():
+        if file is not None:
+            with contextlib.suppress(OSError):  # which the settings' checks have said
+                texts[role] = file.read_bytes()
+    return found or Plan(settings=settings, news=News(texts=texts))
 
 
-def _serve(plan: Plan) -> Exit:
+def _reread(options: Mapping[str, str | Sequence[str]], config: str) -> Reread | None:
+    """Return what reads the settings once more, if there is a file of them."""
+    file = config or os.environ.get(CONFIG, "")
+    if not file:
+        return None
+    environ = dict(os.environ)
+    return Reread(Path(file), lambda: read_settings(options, environ, config=file))
+
+
+def _serve(plan: Plan, reread: Reread | None) -> Exit:
     try:
-        serve(plan)
+        serve(plan, reread)
     except (CannotListenError, CannotMeasureError, CannotServeError) as error:
         complain(str(error))
         return Exit.DOWN

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from starlette.types import ASGIApp
 
-from imagegate import log, shipped
+from imagegate import log
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
 from imagegate.audit.journal import Journal
 from imagegate.audit.sieve import Sieve
 from imagegate.audit.sink import Sink
 from imagegate.audit.tee import Tee
-from imagegate.engine.gate import Gate
-from imagegate.engine.prices import read_prices
-from imagegate.gates import read_gate
-from imagegate.identity import KeyFile, identify_by
+from imagegate.gateway.plan import Live
+from imagegate.identity import KeyRing, identify_by
 from imagegate.identity.options import IdentityOptions, front_of
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Identify, Limits, anonymous
@@ -33,7 +30,6 @@ from imagegate.settings import (
     StateSettings,
     UpstreamSettings,
 )
-from imagegate.settings.checks import read_hash_key
 from imagegate.settings.credential import FromEnvironment, FromFile, Pass
 from imagegate.upstream.credentials import (
     Credential,
@@ -51,52 +47,34 @@ from imagegate.upstream.tunnel import Proxy
 _FOUNDRY = ".services.ai.azure.com"
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is started from: all workers enforce the same policy.
-
-    Attributes:
-        settings: The settings.
-        file: The name of the policy file.
-        policy: What it said when it was checked.
-    """
-
-    settings: Settings
-    file: str
-    policy: bytes
-
-    def encode(self) -> bytes:
-        """Write the plan as one line; no secret is in it."""
-        return msgspec.json.encode(self, enc_hook=str)
-
-    @classmethod
-    def decode(cls, line: bytes) -> Plan:
-        """Read a plan."""
-        return msgspec.json.decode(line, type=cls, dec_hook=_path)
-
-
-def _path(kind: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook
-    return kind(value) if issubclass(kind, Path) else value
-
-
 def assemble(
-    plan: Plan, environ: Mapping[str, str], metrics: Metrics | None = None
+    settings: Settings,
+    live: Live,
+    environ: Mapping[str, str],
+    metrics: Metrics | None = None,
 ) -> ASGIApp:
-    """Build the gateway of a plan."""
-    settings = plan.settings
+    """Build a gateway.
+
+    Args:
+        settings: What is fixed while it runs.
+        live: What is not.
+        environ: Where credentials may be.
+        metrics: Counts what happens.
+    """
     front = front_of(settings.identity.headers)
     private = front.headers if front else frozenset[bytes]()
     sink = audit_of(settings.audit)
     if metrics is not None:
         metrics.loaded()
     return create_app(
-        gate_of(plan),
+        live.gates,
         {
             each.prefix: upstream_of(name, each, environ, private)
             for name, each in settings.upstreams.items()
         },
         client=client_of(settings),
         audit=sink if metrics is None else Counted(sink, metrics),
-        identify=identify_of(settings.identity),
+        identify=identify_of(settings.identity, live.keys),
         limits=limits_of(settings),
         seen=seen_of(settings.state),
         deadlines=settings.deadlines,
@@ -105,20 +83,6 @@ def assemble(
             authorities=settings.pool.authorities,
             proxy=proxy_of(settings.pool),
         ),
-    )
-
-
-def gate_of(plan: Plan) -> Gate:
-    """Lay the policy out, with what its records need."""
-    settings = plan.settings.audit
-    key, table, prices = settings.hash_key, settings.prices, None
-    if table is not None:
-        prices = read_prices(table.read_bytes(), catalogue=shipped.catalogue())
-    return read_gate(
-        plan.policy,
-        file=plan.file,
-        hash_key=read_hash_key(key) if key else b"",
-        prices=prices,
     )
 
 
@@ -155,13 +119,12 @@ def seen_of(settings: StateSettings) -> Seen:
     return SqliteSeen(settings.file, days=settings.days)
 
 
-def identify_of(settings: IdentityOptions) -> Identify:
+def identify_of(settings: IdentityOptions, keys: KeyRing | None) -> Identify:
     """Return what says who asks."""
     if not settings.chosen:
         return anonymous
-    file = settings.keys.file
     return identify_by(
-        keys=KeyFile(file) if file else None,
+        keys=keys,
         front=front_of(settings.headers),
         header=settings.header,
         required=settings.required,

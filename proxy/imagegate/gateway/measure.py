@@ -8,10 +8,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from imagegate import log
-from imagegate.metrics import Metrics, serve
+from imagegate.gateway.plan import LIVE
+from imagegate.metrics import Metrics, Reloads, serve
 from imagegate.metrics.port import DIRECTORY, forget, shared
 from imagegate.settings import MetricsSettings
 
@@ -20,39 +22,55 @@ class CannotMeasureError(Exception):
     """The metrics' port cannot be had; one line says why."""
 
 
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts in this process.
+
+    Attributes:
+        metrics: What happens to requests; None where they are answered elsewhere.
+        reloads: What becomes of files that change; None when nothing is counted.
+        on_ended: Is to be told of each worker that has ended.
+    """
+
+    metrics: Metrics | None = None
+    reloads: Reloads | None = None
+    on_ended: Callable[[int], None] = lambda _: None
+
+
 @contextlib.contextmanager
-def measured_here(settings: MetricsSettings) -> Iterator[Metrics | None]:
+def measured_here(settings: MetricsSettings) -> Iterator[Measured]:
     """Count in this process, and serve what was counted.
 
     Raises:
         CannotMeasureError: When the port cannot be had.
     """
     if settings.port is None:
-        yield None
+        yield Measured()
         return
     registry = CollectorRegistry()
     with _served(settings, registry):
-        yield Metrics(registry)
+        yield Measured(metrics=Metrics(registry), reloads=Reloads(registry, LIVE))
 
 
 @contextlib.contextmanager
-def measured_in_workers(settings: MetricsSettings) -> Iterator[Callable[[int], None]]:
+def measured_in_workers(settings: MetricsSettings) -> Iterator[Measured]:
     """Let workers that are started from here count, and serve what they did.
-
-    Yields what is to be told of each worker that has ended.
 
     Raises:
         CannotMeasureError: When the port cannot be had.
     """
     if settings.port is None:
-        yield lambda _: None
+        yield Measured()
         return
     with tempfile.TemporaryDirectory(prefix="imagegate-metrics-") as name:
         directory = Path(name)
         os.environ[DIRECTORY] = name
+        registry = shared(directory)
         try:
-            with _served(settings, shared(directory)):
-                yield lambda pid: forget(pid, directory)
+            with _served(settings, registry):
+                yield Measured(
+                    reloads=Reloads(registry, LIVE),
+                    on_ended=lambda pid: forget(pid, directory),
+                )
         finally:
             del os.environ[DIRECTORY]
 

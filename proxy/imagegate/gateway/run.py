@@ -5,29 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import queue
+import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
 from imagegate import log
-from imagegate.gateway.assemble import (
-    Plan,
-    assemble,
-    gate_of,
-    seen_of,
-    socket_limits_of,
-)
-from imagegate.gateway.measure import measured_here, measured_in_workers
-from imagegate.metrics import Metrics
+from imagegate.gates.watch import News, Watch
+from imagegate.gateway.assemble import assemble, seen_of, socket_limits_of
+from imagegate.gateway.measure import Measured, measured_here, measured_in_workers
+from imagegate.gateway.plan import Live, Plan, encode
+from imagegate.gateway.reports import Reports
+from imagegate.gateway.watching import Reread, watch
 from imagegate.seen import SightLost
 from imagegate.server.listener import bind, url_of
+from imagegate.server.notify import Notify
 from imagegate.server.run import server_for
 from imagegate.server.workers import CannotStartError, Workers
+from imagegate.settings import Settings
 
+Bell: TypeAlias = queue.SimpleQueue[None]
 # `-P`: what lies in the working directory is not imported in a module's place.
 WORKER: Sequence[str] = (sys.executable, "-P", "-m", "imagegate.gateway.worker")
 
@@ -36,8 +39,12 @@ class CannotServeError(Exception):
     """The gateway cannot serve, or could not go on; one line says why."""
 
 
-def serve(plan: Plan) -> None:
+def serve(plan: Plan, reread: Reread | None = None) -> None:
     """Serve until a signal ends it.
+
+    Args:
+        plan: What is served.
+        reread: Reads the settings anew, where there is a file of them.
 
     Raises:
         CannotListenError: When the address cannot be had.
@@ -45,28 +52,99 @@ def serve(plan: Plan) -> None:
         CannotMeasureError: When the port of the metrics cannot be had.
     """
     listen = plan.settings.listen
-    with bind(listen) as listening:
+    with bind(listen) as listening, hang_ups() as bell:
         listening.set_inheritable(False)
+        front = Front(plan, listening, bell, reread)
         if listen.workers == 1:
-            with measured_here(plan.settings.metrics) as metrics:
-                serve_here(plan, listening, lambda: announce(plan, listening), metrics)
+            with measured_here(plan.settings.metrics) as measured:
+                serve_here(front, measured)
         else:
             with (
-                measured_in_workers(plan.settings.metrics) as on_ended,
-                remembering_together(plan) as shared,
+                measured_in_workers(plan.settings.metrics) as measured,
+                remembering_together(plan.settings) as settings,
             ):
-                asyncio.run(_serve_in_workers(shared, listening, on_ended))
+                asyncio.run(_serve_in_workers(front, settings, measured))
     log.info("imagegate.stopped")
 
 
+class Front:
+    """What is the same whoever serves: where, what, and who is told of it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        listening: socket.socket,
+        bell: Bell,
+        reread: Reread | None = None,
+    ) -> None:
+        self.plan = plan
+        self.settings = plan.settings
+        self.listening = listening
+        self.live = Live(plan)
+        self.notify = Notify.taken_from(os.environ)
+        self._bell = bell
+        self._reread = reread
+
+    def watching(
+        self, measured: Measured, on_news: Callable[[News], None]
+    ) -> tuple[Watch, Reports]:
+        """Return what watches the files, and what is told of them."""
+        reports = Reports(self.notify, measured.reloads, self.live.gates)
+
+        def put_in_force(news: News) -> None:
+            on_news(news)
+            reports.stale(news.stale)
+
+        watched = watch(
+            self.plan,
+            put_in_force,
+            observer=reports,
+            bell=self._bell,
+            reread=self._reread,
+        )
+        return watched, reports
+
+    def announce(self, reports: Reports) -> None:
+        """Say that the gateway serves: what, where, and for whom."""
+        edition, settings = self.live.gates.current, self.settings
+        gate, candidate = edition.gate, edition.candidate
+        beside = {} if candidate is None else {"candidate": candidate.policy.name}
+        log.info(
+            "imagegate.listening",
+            url=url_of(settings.listen, self.listening.getsockname()[1]),
+            workers=settings.listen.workers,
+            policy=gate.policy.name,
+            mode=gate.policy.mode,
+            digest=gate.digest,
+            **beside,
+            upstreams={
+                each.prefix or "/": each.url for each in settings.upstreams.values()
+            },
+        )
+        if settings.listen.unauthenticated:
+            log.warning("imagegate.unauthenticated", host=settings.listen.host)
+        reports.started()
+
+
 @contextlib.contextmanager
-def remembering_together(plan: Plan) -> Iterator[Plan]:
+def hang_ups() -> Iterator[Bell]:
+    """Let SIGHUP ask for a look at the files, from the first moment on."""
+    bell: Bell = queue.SimpleQueue()
+    # Whose `put` may be called in the middle of another one.
+    before = signal.signal(signal.SIGHUP, lambda *_: bell.put(None))
+    try:
+        yield bell
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextlib.contextmanager
+def remembering_together(settings: Settings) -> Iterator[Settings]:
     """Let workers share what they have judged, at least for as long as they run.
 
     Raises:
         CannotServeError: When the file that they are to share cannot be opened.
     """
-    settings = plan.settings
     with tempfile.TemporaryDirectory(prefix="imagegate-state-") as directory:
         file = settings.state.file or Path(directory, "seen.db")
         state = msgspec.structs.replace(settings.state, file=file)
@@ -74,65 +152,70 @@ def remembering_together(plan: Plan) -> Iterator[Plan]:
             asyncio.run(seen_of(state).close())
         except SightLost as error:
             raise CannotServeError(f"state: {error}") from None
-        settings = msgspec.structs.replace(settings, state=state)
-        yield msgspec.structs.replace(plan, settings=settings)
+        yield msgspec.structs.replace(settings, state=state)
 
 
-def serve_here(
-    plan: Plan,
-    listening: socket.socket,
-    on_started: Callable[[], None],
-    metrics: Metrics | None = None,
-) -> None:
+def serve_here(front: Front, measured: Measured) -> None:
     """Serve in this process."""
-    settings = plan.settings
+    settings, live, metrics = front.settings, front.live, measured.metrics
+
+    def put_in_force(news: News) -> None:
+        if live.apply(news) and metrics is not None:
+            metrics.loaded()
+
+    watched, reports = front.watching(measured, put_in_force)
     try:
-        app = assemble(plan, os.environ, metrics)
+        app = assemble(settings, live, os.environ, metrics)
     except SightLost as error:
         raise CannotServeError(f"state: {error}") from None
     server = server_for(app, settings.listen, settings.head, socket_limits_of(settings))
-    server.on_started = on_started
-    server.run_until_told(listening)
+    server.on_started = lambda: front.announce(reports)
+    server.on_stopping = front.notify.stopping
+    server.on_beat = front.notify.beat
+    with watched:
+        server.run_until_told(front.listening)
 
 
 async def _serve_in_workers(
-    plan: Plan, listening: socket.socket, on_ended: Callable[[int], None]
+    front: Front, settings: Settings, measured: Measured
 ) -> None:
     log.take_over()
-    listen = plan.settings.listen
+    loop = asyncio.get_running_loop()
+
+    def put_in_force(news: News) -> None:
+        """Tell the workers, and wait for them: a reload is done when they have it."""
+        telling = workers.tell(encode(news))
+        asyncio.run_coroutine_threadsafe(telling, loop).result()
+
+    watched, reports = front.watching(measured, put_in_force)
     workers = Workers(
         WORKER,
-        plan=plan.encode(),
-        listening=listening,
-        count=listen.workers,
-        grace=listen.grace,
-        on_started=lambda: announce(plan, listening),
-        on_ended=on_ended,
+        plan=encode(settings),
+        news=encode(front.plan.news),
+        listening=front.listening,
+        count=settings.listen.workers,
+        grace=settings.listen.grace,
+        on_started=lambda: front.announce(reports),
+        on_ended=measured.on_ended,
+        on_stopping=front.notify.stopping,
     )
+    beating = asyncio.ensure_future(_beat(front.notify))
+    watched.__enter__()
     try:
         ended_well = await workers.run()
     except CannotStartError:
         raise CannotServeError(
             "the workers end before they serve; what they logged says why"
         ) from None
+    finally:
+        beating.cancel()
+        # It may wait for this loop.
+        await asyncio.to_thread(watched.stop)
     if not ended_well:
         raise CannotServeError("a worker did not end by itself, or ended with an error")
 
 
-def announce(plan: Plan, listening: socket.socket) -> None:
-    """Say that the gateway serves: what, where, and for whom."""
-    gate = gate_of(plan)
-    settings = plan.settings
-    log.info(
-        "imagegate.listening",
-        url=url_of(settings.listen, listening.getsockname()[1]),
-        workers=settings.listen.workers,
-        policy=gate.policy.name,
-        mode=gate.policy.mode,
-        digest=gate.digest,
-        upstreams={
-            each.prefix or "/": each.url for each in settings.upstreams.values()
-        },
-    )
-    if settings.listen.unauthenticated:
-        log.warning("imagegate.unauthenticated", host=settings.listen.host)
+async def _beat(notify: Notify) -> None:
+    while notify.watchdog_seconds is not None:
+        notify.beat()
+        await asyncio.sleep(notify.watchdog_seconds / 4)

@@ -1,47 +1,84 @@
 """One worker: `python -m imagegate.gateway.worker SOCKET STATUS`, started by a parent.
 
-The plan comes as one line on standard input, which stays open for as long as the
-parent lives.
+Settings come as one line on standard input, and what holds today as the next. That
+stays open for as long as the parent lives; each further line is what holds from then
+on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import sys
 import threading
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import Final
 
-from imagegate.gateway.assemble import Plan, assemble, socket_limits_of
+from imagegate import log
+from imagegate.gateway.assemble import assemble, socket_limits_of
 from imagegate.gateway.measure import metrics_of_worker
-from imagegate.server.run import Server, server_for
+from imagegate.gateway.plan import Live, Plan, decode_news, decode_settings
+from imagegate.metrics import Metrics
+from imagegate.server.run import server_for
+from imagegate.server.workers import NOT_TAKEN, SERVES, TAKEN
+
+_PIECE: Final = 65_536
 
 
-def run(plans: BinaryIO, listening: int, status: int) -> None:
-    """Serve on a socket; write a byte when it is so."""
-    plan = Plan.decode(plans.readline())
-    settings = plan.settings
-    app = assemble(plan, os.environ, metrics_of_worker(settings.metrics))
+def run(said: int, listening: int, status: int) -> None:
+    """Serve on a socket; write down how far it is."""
+    # The parent sees to a hang-up; it kept them away until here.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    lines = lines_of(said)
+    settings, news = decode_settings(next(lines)), decode_news(next(lines))
+    live = Live(Plan(settings=settings, news=news))
+    metrics = metrics_of_worker(settings.metrics)
+    app = assemble(settings, live, os.environ, metrics)
     server = server_for(app, settings.listen, settings.head, socket_limits_of(settings))
+    server.on_started = lambda: _say(status, SERVES)
 
-    def started() -> None:
-        os.write(status, b"1")
-        os.close(status)
+    def follow() -> None:
+        for line in lines:
+            _say(status, TAKEN if taken(line, live, metrics) else NOT_TAKEN)
+        server.should_exit = True  # as the parent has ended
 
-    server.on_started = started
-    threading.Thread(target=_follow, args=(plans, server), daemon=True).start()
+    threading.Thread(target=follow, daemon=True).start()
     server.run_until_told(socket.socket(fileno=listening))
 
 
-def _follow(plans: BinaryIO, server: Server) -> None:
-    """End when the parent has.
+def taken(line: bytes, live: Live, metrics: Metrics | None) -> bool:
+    """Put news in force; tell whether that was possible."""
+    try:
+        if live.apply(decode_news(line)) and metrics is not None:
+            metrics.loaded()
+    except Exception as error:  # noqa: BLE001 - it goes on with what it has, and says so
+        log.error("imagegate.reload_failed_here", **log.place_of(error))
+        return False
+    return True
 
-    Past the buffer of `plans`: its lock, held by a thread, would be in the way when
-    the interpreter ends.
+
+def lines_of(descriptor: int) -> Iterator[bytes]:
+    """Yield what comes line by line, until the other end is closed.
+
+    Without a buffer of the interpreter's: its lock, held by a thread, would be in the
+    way when that ends.
     """
-    os.read(plans.fileno(), 1)
-    server.should_exit = True
+    begun: list[bytes] = []
+    while piece := os.read(descriptor, _PIECE):
+        first, *others = piece.split(b"\n")
+        begun.append(first)
+        for other in others:
+            yield b"".join(begun)
+            begun = [other]
+
+
+def _say(status: int, what: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the parent has ended
+        os.write(status, what)
 
 
 if __name__ == "__main__":
-    run(sys.stdin.buffer, int(sys.argv[1]), int(sys.argv[2]))
+    run(sys.stdin.fileno(), int(sys.argv[1]), int(sys.argv[2]))

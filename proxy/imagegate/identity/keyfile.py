@@ -39,13 +39,13 @@ def read_keys(file: Path) -> Keys:
     """
     with file.open("rb") as opened:
         found = os.fstat(opened.fileno())
-        problem = _why_open(file, found)
+        problem = why_open(file, found)
         if problem is not None:
             raise KeysError([problem])
         return load_keys(opened.read(MOST_BYTES))
 
 
-def _why_open(file: Path, found: os.stat_result) -> str | None:
+def why_open(file: Path, found: os.stat_result) -> str | None:
     """Say who else could write to a file, or read it; a group may read."""
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISREG(found.st_mode):

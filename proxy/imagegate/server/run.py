@@ -29,6 +29,8 @@ class Server(uvicorn.Server):
     """uvicorn's server, which says when it serves, and ends well when it is told to."""
 
     on_started: Callable[[], None] | None = None
+    on_stopping: Callable[[], None] | None = None
+    on_beat: Callable[[], None] | None = None
     _alone = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -39,8 +41,16 @@ class Server(uvicorn.Server):
         if self.started and self.on_started is not None:
             self.on_started()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is done ten times a second."""
+        if self.on_beat is not None:
+            self.on_beat()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, and leave nothing open: a loop that closes may wait for it."""
+        if self.on_stopping is not None:
+            self.on_stopping()
         await super().shutdown(sockets)
         for connection in [*self.server_state.connections]:
             connection.transport.abort()

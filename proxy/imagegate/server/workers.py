@@ -1,8 +1,12 @@
 """Several processes on one socket, and a parent that sees to them.
 
 The parent has checked everything and holds the socket; each child is started anew,
-not forked, and gets its plan over a pipe. That pipe stays open: when it ends, the
-parent is gone, however it went, and the child ends too.
+not forked, and gets two lines over a pipe: its plan, and what holds today. That pipe
+stays open. A further line is what holds from now on; when the pipe ends, the parent is
+gone, however it went, and the child ends too. A child that replaces another gets what
+the others have, and never what is in a file that nobody has checked.
+
+Over another pipe a child says in single bytes how far it is.
 """
 
 from __future__ import annotations
@@ -13,10 +17,19 @@ import os
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Final, cast
 
 from imagegate import log
+
+SERVES: Final = b"1"
+TAKEN: Final = b"+"
+"""News were put in force."""
+NOT_TAKEN: Final = b"-"
+"""They could not be, and the child has what it had."""
+LATE_SECONDS = 10.0
+"""After which a child that has not taken news is said to be behind."""
 
 START_SECONDS = 60.0
 STABLE_SECONDS = 60.0
@@ -40,37 +53,44 @@ class Workers:
         command: Sequence[str],
         *,
         plan: bytes,
+        news: bytes,
         listening: socket.socket,
         count: int,
         grace: float,
         on_started: Callable[[], None],
         on_ended: Callable[[int], None] = lambda _: None,
+        on_stopping: Callable[[], None] = lambda: None,
         pause: float = 0.5,
     ) -> None:
         """Describe the children.
 
         Args:
             command: Starts one; the numbers of two descriptors are added: the socket,
-                and a pipe into which it writes a byte when it serves.
+                and a pipe into which it writes how far it is.
             plan: One line, given to each on its standard input.
+            news: The line behind it: what holds today.
             listening: The socket that they share.
             count: How many.
             grace: Seconds that a child gets to end.
             on_started: Called once, when all of them serve.
             on_ended: Called with the number of each process that has ended.
+            on_stopping: Called when all of them are told to end.
             pause: Seconds before a child that died is replaced; more each time.
         """
         self._command = command
         self._plan = plan
+        self._news, self._version = news, 0
         self._listening = listening
         self._count = count
         self._grace = grace
         self._on_started = on_started
         self._on_ended = on_ended
+        self._on_stopping = on_stopping
         self._pause = pause
         self._waiting = count
         self._stopping = asyncio.Event()
-        self._children: set[asyncio.subprocess.Process] = set()
+        self._moved = asyncio.Event()
+        self._children: set[_Child] = set()
 
     async def run(self) -> bool:
         """Keep the children running until a signal comes; tell whether all ended well.
@@ -94,23 +114,64 @@ class Workers:
 
     def stop(self, number: int) -> None:
         """Pass a signal on; a second one too, which makes a child hurry."""
+        if not self._stopping.is_set():
+            self._on_stopping()
         self._stopping.set()
+        self._note()
         for child in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                child.send_signal(number)
+            child.signal(number)
+
+    async def tell(self, news: bytes) -> bool:
+        """Give every child news, and those that come later.
+
+        Returns:
+            Whether all that serve have put them in force, within some seconds.
+        """
+        self._news, self._version = news, self._version + 1
+        version = self._version
+        self._note()
+        try:
+            async with asyncio.timeout(LATE_SECONDS):
+                while self._behind(version) and not self._stopping.is_set():
+                    await self._moved.wait()
+        except TimeoutError:
+            pass
+        behind = [] if self._stopping.is_set() else self._behind(version)
+        for child in behind:
+            log.warning("imagegate.worker_behind", pid=child.process.pid)
+        return not behind
+
+    def _behind(self, version: int) -> list[_Child]:
+        """Return the children that serve, and have something older in force."""
+        return [
+            child
+            for child in self._children
+            if child.serves and child.version < version
+        ]
+
+    def _note(self) -> None:
+        """Wake those who wait for something to move."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     async def _keep(self) -> bool:
         """Keep one child running; tell whether the last one ended well."""
         failures, pause, first = 0, self._pause, True
         while True:
             began = time.monotonic()
-            child, ready = await self._start()
-            if ready and first:
-                first = False
-                self._one_serves()
-            code = await self._watch(child)
+            with _pipe() as (reading, writing):
+                child = await self._start(reading, writing)
+                try:
+                    ready = await self._serves(child)
+                    if ready and first:
+                        first = False
+                        self._one_serves()
+                    code = await self._watch(child)
+                finally:
+                    child.forget()
             self._children.discard(child)
-            self._on_ended(child.pid)
+            self._note()
+            self._on_ended(child.process.pid)
             if self._stopping.is_set():
                 # One that did not serve yet has nobody to see off.
                 return code == 0 or not ready
@@ -121,7 +182,9 @@ class Workers:
                 pause = self._pause
             how, rest = _how(code), pause
             pause = min(2 * pause, LONGEST_PAUSE)
-            log.error("imagegate.worker_died", pid=child.pid, **how, again_in=rest)
+            log.error(
+                "imagegate.worker_died", pid=child.process.pid, **how, again_in=rest
+            )
             if await self._stopped_within(rest):
                 return True
 
@@ -137,10 +200,12 @@ class Workers:
         told.cancel()
         return self._stopping.is_set()
 
-    async def _start(self) -> tuple[asyncio.subprocess.Process, bool]:
-        """Start a child and wait until it serves, or does not."""
-        with _pipe() as (reading, writing):
-            child = await asyncio.create_subprocess_exec(
+    async def _start(self, reading: int, writing: int) -> _Child:
+        """Start a child, which gets its lines as soon as it takes them."""
+        # It knows what to do about a hang-up only when it is there.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            process = await asyncio.create_subprocess_exec(
                 *self._command,
                 str(self._listening.fileno()),
                 str(writing),
@@ -149,21 +214,43 @@ class Workers:
                 # Ctrl-C is for the parent; it passes it on.
                 process_group=0,
             )
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
             os.close(writing)
-            self._children.add(child)
-            if self._stopping.is_set():
-                child.terminate()
-            try:
-                async with asyncio.timeout(START_SECONDS):
-                    await _hand_over(child, self._plan)
-                    return child, await _byte(reading)
-            except TimeoutError:
-                child.kill()
-                return child, False
+        child = _Child(process, reading, self._note)
+        child.feeding = asyncio.ensure_future(self._feed(child))
+        self._children.add(child)
+        if self._stopping.is_set():
+            child.signal(signal.SIGTERM)
+        return child
 
-    async def _watch(self, child: asyncio.subprocess.Process) -> int:
+    async def _feed(self, child: _Child) -> None:
+        """Give a child its plan, and then what holds, whenever that is another."""
+        stdin = cast(asyncio.StreamWriter, child.process.stdin)  # it was asked for
+        with contextlib.suppress(ConnectionError):
+            stdin.write(self._plan + b"\n")
+            while True:
+                if child.newest < self._version:
+                    child.given.append(self._version)
+                    child.newest = self._version
+                    stdin.write(self._news + b"\n")
+                    await stdin.drain()
+                else:
+                    await self._moved.wait()
+
+    async def _serves(self, child: _Child) -> bool:
+        """Wait until a child serves, or does not."""
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not (child.serves or child.silent):
+                    await self._moved.wait()
+        except TimeoutError:
+            child.signal(signal.SIGKILL)
+        return child.serves
+
+    async def _watch(self, child: _Child) -> int:
         """Wait for a child's end; when all are to end, not for ever."""
-        ended = asyncio.create_task(child.wait())
+        ended = asyncio.create_task(child.process.wait())
         told = asyncio.create_task(self._stopping.wait())
         await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
@@ -171,14 +258,69 @@ class Workers:
             async with asyncio.timeout(self._grace + LAST_SECONDS):
                 return await asyncio.shield(ended)
         except TimeoutError:
-            child.kill()
+            child.signal(signal.SIGKILL)
             return await ended
 
     async def _end_all(self) -> None:
         for child in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-        await asyncio.gather(*(child.wait() for child in self._children))
+            child.signal(signal.SIGKILL)
+        await asyncio.gather(*(child.process.wait() for child in self._children))
+
+
+class _Child:
+    """One process, and how far it is.
+
+    Attributes:
+        process: The process.
+        serves: It has said so.
+        silent: It will say nothing more.
+        given: The versions that it was given, and has not answered.
+        newest: The last of all that it was given.
+        version: The last of those that it has in force.
+        feeding: What gives them to it.
+    """
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reading: int,
+        note: Callable[[], None],
+    ) -> None:
+        self.process = process
+        self.serves = self.silent = False
+        self.given: deque[int] = deque()
+        self.newest = self.version = -1
+        self.feeding: asyncio.Future[None] | None = None
+        self._reading = reading
+        self._note = note
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(reading, self._hear)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it is there."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def forget(self) -> None:
+        """Hear nothing more, and give it nothing more."""
+        self._loop.remove_reader(self._reading)
+        self.silent = True
+        if self.feeding is not None:
+            self.feeding.cancel()
+
+    def _hear(self) -> None:
+        """Take what it says: that it serves, and what it has in force."""
+        said = os.read(self._reading, 1024)
+        if not said:
+            self._loop.remove_reader(self._reading)
+            self.silent = True
+        for each in (said[n : n + 1] for n in range(len(said))):
+            if each == SERVES:
+                self.serves = True
+            version = self.given.popleft() if self.given else self.version
+            if each != NOT_TAKEN:
+                self.version = version
+        self._note()
 
 
 @contextlib.contextmanager
@@ -189,25 +331,6 @@ def _pipe() -> Iterator[tuple[int, int]]:
         yield reading, writing
     finally:
         os.close(reading)
-
-
-async def _hand_over(child: asyncio.subprocess.Process, plan: bytes) -> None:
-    stdin = cast(asyncio.StreamWriter, child.stdin)  # it was asked for
-    with contextlib.suppress(ConnectionError):
-        stdin.write(plan + b"\n")
-        await stdin.drain()
-
-
-async def _byte(reading: int) -> bool:
-    """Wait for a byte; False when the other end was closed without one."""
-    loop = asyncio.get_running_loop()
-    there = asyncio.Event()
-    loop.add_reader(reading, there.set)
-    try:
-        await there.wait()
-    finally:
-        loop.remove_reader(reading)
-    return os.read(reading, 1) != b""
 
 
 def _how(code: int) -> dict[str, object]:

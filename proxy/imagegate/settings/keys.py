@@ -19,6 +19,7 @@ from imagegate.settings.model import Settings
 PREFIX = "IMAGEGATE_"
 OPTIONS: Mapping[str, str] = {
     "policy": "--policy",
+    "candidate": "--candidate",
     "upstreams": "--upstream",
     "credential": "--credential",
     "listen.host": "--host",

@@ -115,6 +115,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         policy: A file, a folder with a `policy.yaml`, or the name of one that ships.
         upstreams: The providers, by names of the operator's.
+        candidate: Another policy that is decided and recorded beside it, and never
+            acts; named like it.
         listen: Where the gateway listens.
         limits: How much of a body is taken.
         head: How much may come before a body.
@@ -129,6 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: str
     upstreams: Mapping[str, UpstreamSettings]
+    candidate: str | None = None
     listen: Listener = msgspec.field(default_factory=Listener)
     limits: Limits = msgspec.field(default_factory=Limits)
     head: HeadLimits = msgspec.field(default_factory=HeadLimits)

@@ -109,7 +109,7 @@ class _Builder:
         except ValueError as error:
             self._complain("bad-value", given, str(error))
             return key.default
-        if key.path == "policy":
+        if key.path in {"policy", "candidate"}:
             return _policy(value, given.base)
         return _based(value, given.base) if is_path(key.kind) else value
 

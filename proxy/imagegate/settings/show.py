@@ -25,7 +25,8 @@ def show(settings: Settings, origins: Mapping[str, str]) -> str:
 
 
 def _lines(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
-    yield _line("policy", settings.policy, origins["policy"])
+    for name in ("policy", "candidate"):
+        yield _line(name, attrgetter(name)(settings), origins[name])
     for name, upstream in settings.upstreams.items():
         path = f"upstreams.{name}"
         yield f"\n[{path}]"

@@ -1,0 +1,55 @@
+"""Whether the text of a file can be put in force, said as `imagegate check` says it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+from imagegate import shipped
+from imagegate.engine.errors import PricesError, Problem
+from imagegate.engine.policy import digest
+from imagegate.engine.prices import read_prices
+from imagegate.gates.watched import Source, Told, UnusableError
+from imagegate.policyfile import check_policy
+
+
+def policy_source(file: Path) -> Source:
+    """Watch a policy file."""
+    return Source(file=file, check=policy_check(file))
+
+
+def prices_source(file: Path) -> Source:
+    """Watch a price table."""
+
+    def check(text: bytes) -> Told:
+        try:
+            table = read_prices(text, catalogue=shipped.catalogue())
+        except PricesError as error:
+            problems = (f"{file}: {problem}" for problem in error.problems)
+            raise UnusableError(*problems) from None
+        return {"prices": table.date}
+
+    return Source(file=file, check=check)
+
+
+def policy_check(file: Path) -> Callable[[bytes], Told]:
+    """Return what checks the texts of a policy file."""
+
+    def check(text: bytes) -> Told:
+        today = datetime.datetime.now(tz=datetime.UTC).date()
+        found = check_policy(text, catalogue=shipped.catalogue(), today=today)
+        policy = found.policy
+        if policy is None:
+            raise UnusableError(*(_described(file, each) for each in found.errors))
+        return {"policy": policy.name, "mode": policy.mode, "digest": digest(policy)}
+
+    return check
+
+
+def _described(file: Path, problem: Problem) -> str:
+    """Write a problem on one line: where, what, and what would be right."""
+    place = f":{problem.line}:{problem.column}" if problem.line else ""
+    quoted = f"found {problem.text!r}: " if problem.text else ""
+    said = f"{quoted}{problem.message}"
+    return f"{file}{place}: {problem.severity} [{problem.id}] {problem.path}: {said}"
