@@ -180,7 +180,9 @@ class LogFile:
                 raise PartlyWrittenError(error, kept) from error
             raise
         self.size += self.torn.size + len(data)
-        self.torn, self._whole = Torn(), True
+        self._whole = True
+        if self.torn.size:
+            self.torn = Torn()
 
     def mend(self) -> None:
         """Try once more to take back what a failed append left."""

@@ -38,6 +38,7 @@ class Counted:
         self.inner = inner
         self._metrics = metrics
         self._lost = 0
+        self._queued: int | None = None
 
     async def write(self, records: Iterable[Record]) -> None:
         """Pass records on and count them.
@@ -45,7 +46,9 @@ class Counted:
         An exchange that ends is no longer open, whether that could be written or not.
         """
         batch = tuple(records)
-        self._metrics.open.dec(sum(map(ends, batch)))
+        ended = sum(map(ends, batch))
+        if ended:
+            self._metrics.open.dec(ended)
         try:
             await self.inner.write(batch)
         except Exception:
@@ -53,7 +56,9 @@ class Counted:
             raise
         finally:
             self._look()
-        self._metrics.open.inc(sum(map(begins, batch)))
+        begun = sum(map(begins, batch))
+        if begun:
+            self._metrics.open.inc(begun)
         self._metrics.audit_written.inc(len(batch))
         for record in batch:
             self._metrics.count(record)
@@ -84,4 +89,7 @@ class Counted:
         if lost > self._lost:
             self._metrics.audit_lost.inc(lost - self._lost)
             self._lost = lost
-        self._metrics.audit_queued.set(self.inner.queued)
+        queued = self.inner.queued
+        if queued != self._queued:
+            self._metrics.audit_queued.set(queued)
+            self._queued = queued

@@ -49,6 +49,9 @@ OVERRIDES = frozenset(
 of them, so they are dropped, not refused."""
 
 _FRAMING = frozenset((b"content-length", b"content-encoding", b"transfer-encoding"))
+_DESCRIBED = OVERRIDES | _FRAMING | {b"accept-encoding"}
+_WRITTEN = _DESCRIBED | {b"content-type"}
+"""What describes a body that is given on, and one that we wrote."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
@@ -56,9 +59,13 @@ def head_of(headers: Headers) -> Head:
     """Sort headers by their names."""
     head: dict[str, list[str]] = {}
     for key, value in headers:
+        name = key.decode("latin-1").lower()
         # Only this is white space in HTTP; `str.strip` takes U+0085 and U+00A0 too.
         text = value.decode("latin-1").strip(" \t")
-        head.setdefault(key.decode("latin-1").lower(), []).append(text)
+        if name in head:
+            head[name].append(text)
+        else:
+            head[name] = [text]
     return head
 
 
@@ -84,7 +91,7 @@ def check_headers(headers: Headers, limits: Limits) -> None:
     for key, value in headers:
         count, size = count + 1, size + len(key) + len(value)
         name = key.lower()
-        plain = name.replace(b"_", b"-")
+        plain = name.replace(b"_", b"-") if b"_" in name else name
         if plain in SINGLE and (plain in seen or plain != name):
             said = plain.decode()
             raise MalformedRequest(
@@ -122,8 +129,18 @@ def declared_length(head: Head) -> int | None:
 
 def without_overrides(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Drop what names another method or path, and twins that would do so too."""
+    return _without(headers, OVERRIDES)
+
+
+def _without(
+    headers: Headers, names: frozenset[bytes] | set[bytes]
+) -> list[tuple[bytes, bytes]]:
+    """Drop headers of these names, of which those of `OVERRIDES` are some."""
     return [
-        item for item in headers if item[0].lower().replace(b"_", b"-") not in OVERRIDES
+        item
+        for item in headers
+        if (name := item[0].lower()) not in names
+        and (b"_" not in name or name.replace(b"_", b"-") not in OVERRIDES)
     ]
 
 
@@ -142,12 +159,13 @@ def describing(
     none is asked for. It is said by name: a client such as httpx, left without the
     header, adds one of its own.
     """
-    ours = {name.encode() for name in extra} | _FRAMING | {b"accept-encoding"}
+    ours = _DESCRIBED if kind is None else _WRITTEN
+    if extra:
+        ours |= {name.encode() for name in extra}
     body = [] if size is None else [(b"content-length", b"%d" % size)]
     if kind is not None:
-        ours.add(b"content-type")
         body.insert(0, (b"content-type", kind.encode()))
-    kept = [item for item in without_overrides(headers) if item[0].lower() not in ours]
+    kept = _without(headers, ours)
     set_by_us = [
         (name.encode(), value.encode())
         for name, value in extra.items()

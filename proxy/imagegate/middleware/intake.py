@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Generator, Sequence
 from typing import TypeVar
 
@@ -98,10 +99,12 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     body: Body
     form: Form | None = None
 
-    def written(self, edits: Sequence[Edit], boundary: str) -> tuple[bytes, str]:
+    def written(self, edits: Sequence[Edit]) -> tuple[bytes, str]:
         """Write it with its changes, and say of what type it is then."""
         if self.form is None:
             return bytes(self.body.rewritten(edits)), "application/json"
+        # Nobody who made the request could know this name.
+        boundary = f"imagegate-{secrets.token_hex(16)}"
         return bytes(self.form.rewritten(edits, boundary)), content_type(boundary)
 
 

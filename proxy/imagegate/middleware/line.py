@@ -30,21 +30,6 @@ class Unwanted(OSError):  # noqa: N818 - what servers raise for a client that le
     """Nobody wants more of this answer: its client left, or it was cut."""
 
 
-class Telling:
-    """Holds that the application will hear of the end, if it comes now."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-
-    def __enter__(self) -> None:
-        """Begin; it may be entered more than once."""
-        self.depth += 1
-
-    def __exit__(self, *raised: object) -> None:
-        """End, whatever was raised."""
-        self.depth -= 1
-
-
 class Line:
     """The client's end of one request, while an application answers it; one use.
 
@@ -56,13 +41,14 @@ class Line:
     Attributes:
         left: Whether the client left before its answer was complete.
         answered: The answer is complete: there is nothing to stop any more.
-        telling: Entered while the application waits for word, or sends.
+        telling: How many calls of the application wait for word, or send: it will
+            hear of the end, if it comes now.
     """
 
     def __init__(self, receive: Receive, grace: float, body: bytes | None) -> None:
         self.left = False
         self.answered = False
-        self.telling = Telling()
+        self.telling = 0
         self._receive = receive
         self._grace = grace
         self._body = body
@@ -85,10 +71,13 @@ class Line:
             return {"type": "http.request", "body": body, "more_body": False}
         if self._over.is_set():
             return {"type": "http.disconnect"}
-        with self.telling:
+        self.telling += 1
+        try:
             if not self._whole or self._closed:
                 return self._noted(await self._receive())
             await self._over.wait()
+        finally:
+            self.telling -= 1
         return {"type": "http.disconnect"}
 
     # -- the watch --------------------------------------------------------------
@@ -120,7 +109,7 @@ class Line:
         at its next wait, which may be behind the application.
         """
         self._over.set()
-        if self.telling.depth:
+        if self.telling:
             self._timer = self._loop.call_later(self._grace, self._cancel)
         else:
             self._cancel()

@@ -113,7 +113,8 @@ class Passage:
         """Write the last records, and end what goes on in the background."""
         closing = self._exchange.close(how)
         *others, completion = closing.records
-        records = [*others, _filled(cast("CompletionRecord", completion), relay)]
+        whole = self._journal.elapsed()
+        records = [*others, _filled(cast("CompletionRecord", completion), relay, whole)]
         await self._journal.close(records, hurried=how == "shutdown")
         if self._tally is not None:
             await self._tally.close(self._exchange)
@@ -171,13 +172,16 @@ def _ended(
     return how
 
 
-def _filled(record: CompletionRecord, relay: Relay) -> CompletionRecord:
+def _filled(
+    record: CompletionRecord, relay: Relay, milliseconds: float
+) -> CompletionRecord:
     """Fill in what only the one who sends can know."""
     return msgspec.structs.replace(
         record,
         bytes_out=relay.bytes_out,
         first_byte_ms=relay.first_byte_ms,
         error_code=relay.error_code or record.error_code,
+        duration_ms=milliseconds,
     )
 
 

@@ -11,7 +11,7 @@ valid end can be written without the encoder's state.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NoReturn
 
 from starlette.types import Message, Send
 
@@ -96,7 +96,9 @@ class Relay:
             Unwanted: When nobody wants more.
         """
         self._check()
-        with self._line.telling:
+        line = self._line
+        line.telling += 1
+        try:
             kind = message["type"]
             if kind == "http.response.body":
                 await self._body(message)
@@ -106,6 +108,8 @@ class Relay:
                 raise RuntimeError(f"{kind!r} was not offered")
             else:
                 await self._sent(message)
+        finally:
+            line.telling -= 1
         self._check()
 
     def _check(self) -> None:
@@ -115,10 +119,14 @@ class Relay:
     async def _sent(self, message: Message) -> None:
         try:
             await self._send(message)
-        except OSError:  # what newer servers raise when the client has left
-            self._line.answered = False
-            self._line.client_left()
-            raise Unwanted from None
+        except OSError:
+            self._lost()
+
+    def _lost(self) -> NoReturn:
+        """Take what newer servers raise when the client has left."""
+        self._line.answered = False
+        self._line.client_left()
+        raise Unwanted from None
 
     # -- pieces -----------------------------------------------------------------
 
@@ -147,7 +155,10 @@ class Relay:
         if data and self.first_byte_ms is None:
             self.first_byte_ms = self._journal.elapsed()
         last = self._is_last(message, len(data))
-        fed = await self._observer.take(data, last=last)
+        if self._observer.encoded:
+            fed = await self._observer.take(data, last=last)
+        else:  # almost always, and a piece costs little more than its calls
+            fed = self._exchange.feed(data, last=last)
         if fed.cancel is not None:
             self.cancel = fed.cancel
         if self._recall is not None and self._recall.listening:
@@ -191,7 +202,10 @@ class Relay:
         over = not message.get("more_body", False)
         # Before, for behind it servers say that the client is gone.
         self._line.answered = over
-        await self._sent(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self._lost()
         self.bytes_out += len(data)
         self.complete = over
         self._tail = (data if len(data) >= _TAIL else self._tail + data)[-_TAIL:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import uuid
+import secrets
 from typing import Final
 
 import msgspec
@@ -61,7 +61,7 @@ class Responder:
         self._scope = asked.scope
         self._receive = receive
         self._send = send
-        self._journal = Journal(setup.audit, uuid.uuid4().hex)
+        self._journal = Journal(setup.audit, secrets.token_hex(16))
         self._taking = Taking(setup, asked, receive)
         self._recall: Recall | None = None  # of a request that was judged
         self._tally: Tally | None = None  # where it uses something up
@@ -124,9 +124,7 @@ class Responder:
         if read is not None and ruling.refusal is None:
             decision = ruling.decision
             edits = decision.edits if isinstance(decision, Rewrite) else ()
-            # Nobody who made the request could know this name.
-            boundary = f"imagegate-{uuid.uuid4().hex}"
-            self._data, self._type = read.written(edits, boundary)
+            self._data, self._type = read.written(edits)
         return exchange, ruling
 
     def _exchange(self) -> Exchange:

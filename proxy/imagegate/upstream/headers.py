@@ -79,18 +79,19 @@ _ESSENTIAL = CREDENTIALS | frozenset(
 )
 """Says what the message is, and was judged: not `Connection`'s to take away."""
 
+_NOT_THEIRS = _HOP_BY_HOP | _OURS | _MISLEADING | CREDENTIALS
+_NOT_THE_CLIENTS = _HOP_BY_HOP | _NOT_RELAYED
+_NOTHING: frozenset[bytes] = frozenset()
 _NOT_IN_A_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _WITHOUT_BODY = (204, 304)
 
 
 def _nominated(headers: Headers) -> frozenset[bytes]:
     """Return the names that `Connection` says belong to this connection only."""
-    names = {
-        name.strip().lower()
-        for key, value in headers
-        if key.lower() == b"connection"
-        for name in value.split(b",")
-    }
+    said = [value for key, value in headers if key.lower() == b"connection"]
+    if not said:
+        return _NOTHING
+    names = {name.strip().lower() for value in said for name in value.split(b",")}
     return frozenset(names - _ESSENTIAL)
 
 
@@ -106,8 +107,7 @@ def to_upstream(
         headers: The client's.
         withheld: Those that are not the provider's business either.
     """
-    unwanted = _HOP_BY_HOP | _OURS | _MISLEADING | CREDENTIALS | _nominated(headers)
-    unwanted |= withheld
+    unwanted = _NOT_THEIRS | withheld | _nominated(headers)
     for key, value in headers:
         name = key.lower()
         if name in unwanted or b"_" in name or name.startswith(_PREFIXES):
@@ -117,7 +117,7 @@ def to_upstream(
 
 def to_client(headers: Headers, *, status: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield the provider's headers that the client gets."""
-    unwanted = _HOP_BY_HOP | _NOT_RELAYED | _nominated(headers)
+    unwanted = _NOT_THE_CLIENTS | _nominated(headers)
     if status in _WITHOUT_BODY:
         # It counts a body that is not sent, and servers wait for it.
         unwanted |= {b"content-length"}
