@@ -69,6 +69,40 @@ def nested(depth: int) -> bytes:
         (b'{"a":' * 100_000, "too_deep", ""),
         (b'{"tools":' + b"[" * 100_000, "too_deep", ""),
         (nested(40), "too_deep", "/tools" + "/0/tools" * 32),
+        (b'{"x":%b%b}' % (b"[" * 101, b"]" * 101), "too_deep", "/x"),
+        (
+            b'{"metadata":{"a":%b%b}}' % (b"[" * 101, b"]" * 101),
+            "too_deep",
+            "/metadata",
+        ),
+        (
+            b'{"tools":[{"type":"function","parameters":%b1%b}]}'
+            % (b'{"a":' * 101, b"}" * 101),
+            "too_deep",
+            "/tools/0/parameters",
+        ),
+        (
+            b'{"input":[{"type":"x","y":%b1%b}]}' % (b'{"a":' * 101, b"}" * 101),
+            "too_deep",
+            "/input/0/y",
+        ),
+        (
+            b'{"input":[{"type":"x","y":%b"%b"%b}]}'
+            % (b'{"a":' * 101, b"A" * 300_000, b"}" * 101),
+            "too_deep",
+            "/input/0/y",
+        ),
+        (b'{"x":{"y":[{"tools\\u0000":[]}]}}', "invalid_key", "/x/y/0"),
+        (
+            b'{"input":[{"type":"x","y":{"to\\u0000ols":1}}]}',
+            "invalid_key",
+            "/input/0/y",
+        ),
+        (
+            '{"x":[{"tools\ufffd":1}]}'.encode(),
+            "invalid_key",
+            "/x/0",
+        ),
         (b'{"tools":{}}', "wrong_shape", "/tools"),
         (b'{"tools":"[]"}', "wrong_shape", "/tools"),
         (b'{"tools":{"0":{"type":"x"}}}', "wrong_shape", "/tools"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,3 +107,72 @@ def test_no_window_ends_hide_a_key(key: str, before: int, gap: int, near: int) -
         text = (start + key + " " * gap + ":1}]").encode()
         with narrow(near):
             assert ends(text)[0]
+
+
+STRANGE = [
+    rb'{"tools\u0000":[]}',
+    rb'{"to\u0000ols":[]}',
+    rb'{"tools\ufffd":[]}',
+    rb'{"tools\uFFFD" : []}',
+    rb'[{"\ntools":[]}]',
+    rb'{"tools\u009f":[]}',
+    rb'{"tools\u007F":[]}',
+    rb'{"tools\uD83F\uDFFE":[]}',
+    rb'{"a\"b\t":1}',
+    '{"tools\ufffd":[]}'.encode(),
+    b'{"tools\x7f":[]}',
+    '{"tools\x85":[]}'.encode(),
+    '{"tools\ufdd0":[]}'.encode(),
+    '{"tools\U0010ffff":[]}'.encode(),
+    b'["%b",{"a\\u0000":1}]' % (b"A" * 100_000),
+    *(b'["%b",{"a\\n%b":1}]' % (b"A" * 16_370, b"k" * n) for n in (0, 9, 999)),
+    b'{"tools%b":1}' % (rb"\u0000" * 20_000),
+]
+
+
+@pytest.mark.parametrize("text", STRANGE, ids=lambda text: ascii(text)[:24])
+def test_keys_with_characters_that_readers_drop_are_found(text: bytes) -> None:
+    """What is left of one may be `tools`, for somebody."""
+    assert ends(text)[0]
+    assert some_may_hide_tools([Raw(text)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rb'{"a":"tools\u0000","b":["x\n"]}',
+        rb'{"path":"C:\\name","b":"\"\t"}',
+        rb'{"a":"\u0000\" : \u0000"}',
+        '["\ufffd","\x7f",{"é漢":"\U0001f600"}]'.encode(),
+        b'{"a":"%b"}' % (b"line\\n" * 9_000),
+    ],
+    ids=lambda text: ascii(text)[:24],
+)
+def test_such_characters_in_text_are_no_keys(text: bytes) -> None:
+    """Every text with a line break has one."""
+    assert not ends(text)[0]
+    assert not some_may_hide_tools([Raw(text)])
+
+
+@given(
+    key=st.text(max_size=9),
+    strange=st.sampled_from("\x00\x1f\n\x7f\x85\ufffd\ufffe\ufdd5\U0001ffff"),
+    at=st.integers(0, 9),
+    ascii_only=st.booleans(),
+    before=st.text(max_size=9),
+)
+def test_no_spelling_hides_such_a_key(
+    key: str,
+    strange: str,
+    at: int,
+    ascii_only: bool,  # noqa: FBT001 - Hypothesis calls it
+    before: str,
+) -> None:
+    """Escaped or not, whatever stands before it."""
+    named = key[:at] + strange + key[at:]
+    value = [before, {"a": {named: []}}]
+    if any("\ud800" <= letter <= "\udfff" for letter in key + before):
+        return
+    text = json.dumps(value, ensure_ascii=ascii_only).encode()
+
+    assert ends(text)[0]

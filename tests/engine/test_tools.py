@@ -252,3 +252,18 @@ def test_a_schema_may_speak_of_tools() -> None:
     body = read_body_now(compact({"text": schema, "metadata": {"tools": "a, b"}}))
 
     assert body.carriers == ()
+
+
+@pytest.mark.parametrize("levels", [90, 101])
+def test_what_is_in_a_tool_is_not_too_deep(levels: int) -> None:
+    """The schema of a function is; members that are open are counted elsewhere."""
+    schema = b'{"items":' * levels + b"{}" + b"}" * levels
+    tools = b'{"type":"function","parameters":%b},{"type":"image_generation","x":{}}'
+    data = b'{"tools":[%b]}' % (tools % schema)
+
+    if levels < 100:
+        assert len(read_body_now(data).carriers[0].tools) == 2
+        return
+    with pytest.raises(MalformedRequest) as raised:
+        read_body_now(data)
+    assert raised.value.pointer == "/tools/0/parameters"

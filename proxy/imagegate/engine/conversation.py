@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from imagegate.engine.depth import MAX_NESTED, check_depth
 from imagegate.engine.fragment import decoded_end
 from imagegate.engine.hidden import (
     count_parts,
@@ -31,6 +32,7 @@ from imagegate.engine.strict import (
     Walked,
     check_keys,
     is_doubtful,
+    join,
     read_rows,
     spelled_length,
     tighten,
@@ -248,6 +250,7 @@ class Conversation:
         """Whether some item may hold tools; on the way, count what is in them."""
         yield from self._walk.budget.spend(len(rows) + sum(map(len, rows)))
         if walked:
+            yield from self._check_depth(rows)
             return (yield from _may_hold_tools(rows[0]))
         opened = [raw for row in rows for raw in row.values() if opens(raw)]
         if opened:
@@ -257,9 +260,18 @@ class Conversation:
                 yield from self._walk.budget.spend(_PART * parts + 2 * len(opened))
             else:
                 yield from self._walk.budget.spend(structure(text))
+                yield from self._check_depth(rows)
                 if some_may_hide_tools(opened):
                     return True
         return "tools" in keys
+
+    def _check_depth(self, rows: list[Row]) -> Iterator[None]:
+        for index, row in enumerate(rows, self._count):
+            for key, raw in row.items():
+                if len(raw) > MAX_NESTED and opens(raw):
+                    text, at = _place(row, key)
+                    place = join(f"{self._items.pointer}/{index}", key)
+                    yield from check_depth(text, at, at + len(raw), pointer=place)
 
     def _check(self, keys: set[str], rows: list[Row]) -> None:
         """Check the keys that no earlier item had."""
@@ -298,16 +310,20 @@ class Conversation:
         self._items.spell(run)
 
 
+def _place(row: Row, key: str) -> tuple[bytes, int]:
+    """Return a text in which a value stands, and where it begins."""
+    if isinstance(row, Walked):
+        return row.text, row.starts[key]
+    return bytes(row[key]), 0
+
+
 def _may_hold_tools(row: Row) -> Generator[None, None, bool]:
     if "tools" in row:
         return True
     for key, raw in row.items():
         if not opens(raw):
             continue
-        if isinstance(row, Walked):
-            text, at = row.text, row.starts[key]
-        else:
-            text, at = bytes(raw), 0
+        text, at = _place(row, key)
         if (yield from may_hide_tools(text, at, at + len(raw))):
             return True
     return False

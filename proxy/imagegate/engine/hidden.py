@@ -1,7 +1,8 @@
 """Where tools may hide: an object or array in which some key may be read as `tools`.
 
-In any case or escape, at any depth. A string holds no key, whatever it says, and is
-not looked into; that is why values are searched and not the text they stand in.
+In any case or escape, at any depth; and any key with a character that some readers
+drop, or take for the end. A string holds no key, whatever it says, and is not looked
+into; that is why values are searched and not the text they stand in.
 """
 
 from __future__ import annotations
@@ -24,6 +25,21 @@ _OVERLAP: Final = 64
 # U+017F is the one character beyond ASCII that a lenient reader takes for a letter
 # of the word. The colon may be far away, beyond the window.
 _TOOLS: Final = re.compile(rb'"tool(?:s|\xc5\xbf)"[ \t\r\n]*(?::|\Z)')
+# Controls, and what stands for what could not be read: short escapes, other escapes,
+# and the characters themselves; below U+0020 JSON has the escapes only. Each branch
+# begins with a byte of its own, which makes the search fast.
+_STRANGE: Final = re.compile(
+    rb"\\(?:[bfnrt]|u(?:00(?:[01]|7[fF]|[89])|[fF]{3}[d-fD-F]|[fF][dD][deDE]"
+    rb"|[dD][89abAB][37bfBF][fF]\\u[dD][fF]{2}[efEF]))|\x7f|\xc2[\x80-\x9f]"
+    rb"|\xef\xbf[\xbd-\xbf]|\xef\xb7[\x90-\xaf]"
+    + b"".join(
+        b"|%c[\x8f\x9f\xaf\xbf]\xbf[\xbe\xbf]" % lead for lead in range(0xF0, 0xF5)
+    )
+)
+# What is left of a string, and the colon behind it if it is a key.
+_REST: Final = re.compile(rb'(?:[^"\\]++|\\.)*+"[ \t\r\n]*+(:?)', re.DOTALL)
+# A key that is longer than this is opened, and then refused for it.
+_LONGEST: Final = 1 << 16
 # Nobody escapes ASCII letters who has nothing to hide.
 _HIDDEN: Final = re.compile(rb"\\u0(?:0[4-7]|17f)")
 _OPENING: Final = frozenset(b"[{")
@@ -59,8 +75,13 @@ def may_hide_tools(text: bytes, start: int, stop: int) -> Generator[None, None, 
     while (at := text.find(b'"', at, stop)) >= 0:
         # The key begins with a quote, so what follows the last one matters no more.
         last = text.rfind(b'"', at, min(at + _WINDOW, stop))
-        if _mentions(text[at : min(last + _OVERLAP, stop)]):
+        window = text[at : min(last + _OVERLAP, stop)]
+        if _mentions(window):
             return True
+        if not _is_plain(window):
+            if _has_strange_key(text, at, min(at + _WINDOW, stop), stop):
+                return True
+            yield
         at += _WINDOW
         if at - paused >= _PAUSE:
             paused = at
@@ -70,7 +91,10 @@ def may_hide_tools(text: bytes, start: int, stop: int) -> Generator[None, None, 
 
 def some_may_hide_tools(values: Iterable[Raw]) -> bool:
     """Whether one of many values that are not long may have such a key."""
-    return _mentions(b",".join(value for value in values if opens(value)))
+    text = b",".join(value for value in values if opens(value))
+    return _mentions(text) or (
+        not _is_plain(text) and _has_strange_key(text, 0, len(text), len(text))
+    )
 
 
 def count_parts(text: bytes) -> int | None:
@@ -96,3 +120,18 @@ def _mentions(text: bytes) -> bool:
     return (b'"tool' in text and _TOOLS.search(text) is not None) or (
         b"\\" in text and b"\\u0" in text and _HIDDEN.search(text) is not None
     )
+
+
+def _has_strange_key(text: bytes, at: int, end: int, stop: int) -> bool:
+    """Whether a stretch has such a character in a key, which may go on behind it."""
+    while (found := _STRANGE.search(text, at, end)) is not None:
+        rest = _REST.match(text, found.end(), min(found.end() + _LONGEST, stop))
+        if rest is None or rest[1]:
+            return True
+        at = rest.end()
+    return False
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether a stretch is ASCII without escapes: most is, and that is seen fast."""
+    return b"\\" not in text and b"\x7f" not in text and text.isascii()

@@ -20,7 +20,7 @@ MAX_STRUCTURE: Final = 600_000
 # What is looked at in one go: half a millisecond at worst.
 WINDOW: Final = 1 << 14
 
-_NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
+NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 _CLOSING: Final = b"]}"
 _PAIRS: Final = (b"[]", b"{}")
 # Rounds of removing the innermost pairs; what is left then is counted one by one.
@@ -97,7 +97,7 @@ def nest(stack: bytes, outside: bytes) -> tuple[bytes, bool]:
         The brackets that are open then, and whether the last one was closed on the
         way; if so, what is open means nothing.
     """
-    brackets = outside.translate(None, _NO_BRACKET)
+    brackets = outside.translate(None, NO_BRACKET)
     for _ in range(_ROUNDS):
         shorter = brackets
         for pair in _PAIRS:

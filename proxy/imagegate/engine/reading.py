@@ -23,7 +23,7 @@ from imagegate.engine.strict import (
     trailing_data,
     wrong_shape,
 )
-from imagegate.engine.tools import CarrierKind, Toolbox
+from imagegate.engine.tools import CarrierKind, Toolbox, check_nested
 from imagegate.engine.value import Value, split
 from imagegate.engine.walk import Reader, Walk
 
@@ -155,7 +155,10 @@ class Reading:
             if holder.kind_at("tools") not in _ARRAY:
                 raise wrong_shape("an array", holder.members()["tools"].pointer)
             for value in holder.containers():
-                if not value.opened and value.key not in self._innocent:
+                if value.opened:
+                    continue
+                yield from check_nested(value)
+                if value.key not in self._innocent:
                     yield from self._search(value)
 
     def _holder(self, path: Sequence[str]) -> Generator[None, None, Value | None]:

@@ -349,7 +349,9 @@ def _check_key(key: str, pointer: str, known: AbstractSet[str]) -> None:
         raise key_too_long(pointer)
     if any(map(_impossible, key)):
         raise MalformedRequest(
-            "invalid_key", "a key contains a control character", pointer=pointer
+            "invalid_key",
+            "a key contains a control character, or one that is none",
+            pointer=pointer,
         )
     if fold(key) in known:
         raise MalformedRequest(
@@ -367,7 +369,8 @@ def _place(pointer: str, key: str) -> str:
 def _impossible(character: str) -> bool:
     code = ord(character)
     return unicodedata.category(character) == "Cc" or (
-        code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # noqa: PLR2004 - Unicode 23.7
+        # Unicode 23.7, and what stands for bytes that could not be read
+        code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF or code == 0xFFFD  # noqa: PLR2004
     )
 
 

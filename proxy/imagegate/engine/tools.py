@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from imagegate.engine.depth import check_depth
 from imagegate.engine.opening import Opener
 from imagegate.engine.strict import (
     SMALL,
@@ -168,6 +169,9 @@ class Toolbox:
         """Read what is in a tool: fields of the image tool, and more tools."""
         if _looks_like_images(tool.type):
             yield from self._opener.all(tool.value, known=TOOL_KEYS)
+        else:
+            for value in tool.value.containers():
+                yield from check_nested(value)
         inner = tool.get("tools")
         if inner is None or inner.is_null:
             return
@@ -237,6 +241,12 @@ class Toolbox:
                 type_of(entry)
                 yield from self._opener.pause(_ELEMENT)
         yield from self._opener.all(choice, known=CHOICE_KEYS)
+
+
+def check_nested(value: Value) -> Iterator[None]:
+    """Refuse a value that stays closed if it is nested too deep."""
+    text, at = value.where or (value.spelling, 0)
+    yield from check_depth(text, at, at + len(value.raw), pointer=value.pointer)
 
 
 def _read_short(value: Value, pointer: str) -> Sequence[Value]:
