@@ -18,8 +18,8 @@ from imagegate.app import create_app
 from imagegate.audit import StreamAudit
 from imagegate.server.run import Listener, server_for
 from imagegate.simulator import Simulator, create_simulator
+from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Upstream
-from imagegate.upstream.httpx2_client import Httpx2Client
 
 Records = Callable[[], list[dict[str, Any]]]
 
@@ -77,7 +77,7 @@ def started(
                 app = create_app(
                     gate_of(policy),
                     {"": Upstream(name="simulator", base=provider)},
-                    client=Httpx2Client(),
+                    client=FastClient(),
                     audit=StreamAudit(log),
                 )
                 server = server_for(app, listener)
@@ -133,7 +133,7 @@ def lonely_gateway(whole_log: Log) -> Iterator[str]:
     app = create_app(
         gate_of("standard"),
         {"": Upstream(name="none", base="http://127.0.0.1:9")},
-        client=Httpx2Client(),
+        client=FastClient(),
         audit=StreamAudit(whole_log),
     )
     with serving(server_for(app, Listener(port=0, grace=1))) as url:

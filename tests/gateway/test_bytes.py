@@ -17,8 +17,8 @@ from stage import Log, gate_of, serving
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
 from imagegate.server.run import Listener, server_for
+from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Upstream
-from imagegate.upstream.httpx2_client import Httpx2Client
 
 BODY = b'{"model":"gpt-5","input":"x","stream":true}'
 FRAMINGS = ["chunked", "length", "closed"]
@@ -36,7 +36,7 @@ def url(player: Player) -> Iterator[str]:
         app = create_app(
             gate_of("standard"),
             {"": Upstream(name="player", base=base)},
-            client=Httpx2Client(),
+            client=FastClient(),
             audit=StreamAudit(Log()),
         )
         with serving(server_for(app, Listener(port=0, grace=1))) as url:
@@ -160,7 +160,7 @@ def test_each_piece_comes_before_the_next_is_sent() -> None:
         app = create_app(
             gate_of("standard"),
             {"": Upstream(name="player", base=base)},
-            client=Httpx2Client(),
+            client=FastClient(),
             audit=StreamAudit(Log()),
         )
         listener = Listener(port=0, grace=1)

@@ -20,8 +20,8 @@ from imagegate.app import create_app
 from imagegate.audit import StreamAudit
 from imagegate.engine.policy import Principal
 from imagegate.server.run import Listener, server_for
+from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Upstream
-from imagegate.upstream.httpx2_client import Httpx2Client
 
 WORDS = [
     "key", "apikey", "prompt", "instructions", "picture", "mask", "description", "user",
@@ -125,7 +125,7 @@ def url(provider: str, records: Log) -> Iterator[str]:
     app = create_app(
         gate_of("standard"),
         {"": Upstream(name="s", base=provider)},
-        client=Httpx2Client(),
+        client=FastClient(),
         audit=StreamAudit(records),
     )
     with serving(server_for(app, Listener(port=0, grace=1))) as url:
@@ -237,7 +237,7 @@ def test_an_error_of_ours_tells_nothing(
     app = create_app(
         gate_of("standard"),
         {"": Upstream(name="s", base=provider)},
-        client=Httpx2Client(),
+        client=FastClient(),
         audit=StreamAudit(records),
         identify=broken,
     )

@@ -14,8 +14,8 @@ from imagegate.audit import StreamAudit
 from imagegate.middleware import Limits
 from imagegate.server.run import Listener, server_for
 from imagegate.simulator import Simulator
+from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Deadlines, Upstream
-from imagegate.upstream.httpx2_client import Httpx2Client
 
 BODY = b'{"model":"gpt-5","input":"x","tools":[{"type":"image_generation"}]}'
 WHOLE = post(BODY)
@@ -37,7 +37,7 @@ def url(provider: str, log: Log) -> Iterator[str]:
     app = create_app(
         gate_of("standard"),
         {"": Upstream(name="simulator", base=provider)},
-        client=Httpx2Client(),
+        client=FastClient(),
         audit=StreamAudit(log),
         limits=Limits(seconds=0.3),
         deadlines=Deadlines(body=0.3, stall=0.3),

@@ -23,8 +23,8 @@ from imagegate.audit import StreamAudit
 from imagegate.middleware import PolicyMiddleware
 from imagegate.server.run import Listener, server_for
 from imagegate.simulator import Simulator
+from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Upstream
-from imagegate.upstream.httpx2_client import Httpx2Client
 
 Records = Callable[[], list[dict[str, Any]]]
 pytestmark = [
@@ -276,7 +276,7 @@ def before(provider: str, log: Log) -> Iterator[str]:
     app = create_app(
         gate_of("standard"),
         {"": Upstream(name="p", base=provider)},
-        client=Httpx2Client(),
+        client=FastClient(),
         audit=StreamAudit(log),
     )
     with serving(server_for(app, Listener(port=0, grace=1))) as url:

@@ -26,8 +26,8 @@ from verdict import policy_of, wrong_with, wrong_with_said
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
 from imagegate.server.run import Listener, server_for
+from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Upstream
-from imagegate.upstream.httpx2_client import Httpx2Client
 
 PATIENCE = 10.0
 """Seconds in which what is beyond doubt must be answered."""
@@ -144,7 +144,7 @@ async def _served(worker: Worker) -> AsyncIterator[None]:
     app = create_app(
         laid_out(worker.policy),
         {"": upstream, "/other": upstream},
-        client=Httpx2Client(),
+        client=FastClient(),
         audit=StreamAudit(Nothing()),
     )
     server = server_for(app, Listener(port=0, grace=1))

@@ -84,6 +84,8 @@ class Heard:
         lines = text.splitlines()
         told = [line[6:] for line in lines if line.startswith("data: ")] or [text]
         first = json.loads(told[0])
+        if first.get("type") == "error":
+            return  # cut off before its first event could be recorded
         tool = first.get("response", first)["tools"][0]
         pair = tool["quality"], tool["size"]
         self.made[decision] = pair

@@ -25,8 +25,8 @@ from imagegate.engine.gate import Gate
 from imagegate.engine.policy import Policy
 from imagegate.server.run import Listener, Server, server_for
 from imagegate.simulator import Simulator, create_simulator
+from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Upstream
-from imagegate.upstream.httpx2_client import Httpx2Client
 
 _UNHURRIED = "delay_ms=80 deltas=4"
 """How the simulator streams: slowly enough to be watched."""
@@ -65,7 +65,7 @@ class Stage:
             gateway = create_app(
                 Gate(policy, shipped.catalogue(), prices=shipped.prices()),
                 {"": Upstream(name="simulator", base=provider)},
-                client=Httpx2Client(),
+                client=FastClient(),
                 audit=audit,
             )
             url = running.enter_context(_serving(server_for(gateway, quick)))
