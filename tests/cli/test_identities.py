@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ import openai
 import pytest
 from running import Gateway, environment, run, until
 from stage import serving
+from starlette.types import Receive, Scope, Send
+from tokens import RSA, jwk, published, signed
 
 from imagegate.server.listener import Listener
 from imagegate.server.run import server_for
@@ -222,6 +225,87 @@ def test_from_a_peer_that_is_not_listed_the_same_headers_say_nothing(
     [record] = gateway.records("request_rewritten")
     assert (record["principal_id"], record["principal_source"]) == ("anonymous", "none")
     assert simulator.received[-1].header("remote-user") is None
+
+
+class Realm:
+    """An identity provider over a socket: it rotates, it dies, it holds its tongue."""
+
+    def __init__(self) -> None:
+        self.keys = [jwk(RSA)]
+        self.status = 200
+        self.asked: list[str] = []
+        self.url = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            return
+        self.asked.append(scope["path"])
+        said = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        body = published(*self.keys) if scope["path"] == "/keys" else dumped(said)
+        start = {"type": "http.response.start", "status": self.status, "headers": []}
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+
+def dumped(said: object) -> bytes:
+    return json.dumps(said).encode()
+
+
+@pytest.fixture
+def realm() -> Iterator[Realm]:
+    found = Realm()
+    with serving(server_for(found, Listener(grace=1))) as url:
+        found.url = url
+        yield found
+
+
+def trusting(realm: Realm) -> dict[str, str]:
+    return {
+        "IMAGEGATE_IDENTITY_JWT_ISSUER": realm.url,
+        "IMAGEGATE_IDENTITY_JWT_AUDIENCE": "imagegate",
+        "IMAGEGATE_IDENTITY_JWT_ATTRIBUTES": "region",
+    }
+
+
+def test_a_token_of_a_provider_says_who_asks(
+    start: Start, realm: Realm, simulator: Simulator
+) -> None:
+    gateway = start(**trusting(realm))
+    token = signed(iss=realm.url, groups=["design"], region="eu")
+
+    assert ask(gateway, token).output
+    assert ask(gateway, token).output
+
+    record = gateway.records("request_rewritten")[-1]
+    assert (record["principal_id"], record["principal_source"]) == ("anna", "jwt")
+    assert record["principal_team"] == ["design"]
+    assert record["principal_proof"] == f"issuer {realm.url}"
+    assert realm.asked == ["/.well-known/openid-configuration", "/keys"]
+    received = simulator.received[-1]
+    assert received.header("authorization") == f"Bearer {PROVIDERS}"
+    with pytest.raises(openai.AuthenticationError) as raised:
+        ask(gateway, signed(iss=realm.url, exp=1))
+    assert raised.value.code == "expired_token"
+    assert gateway.end() == 0
+    assert token not in gateway.log()
+    assert token.rpartition(".")[2] not in gateway._out.read_text()
+
+
+def test_keys_that_cannot_be_had_are_nobodys_fault(start: Start, realm: Realm) -> None:
+    realm.status = 500
+    gateway = start(**trusting(realm))
+
+    with pytest.raises(openai.InternalServerError) as raised:
+        ask(gateway, signed(iss=realm.url))
+
+    assert raised.value.status_code == 503
+    assert raised.value.code == "identity_unavailable"
+    assert raised.value.response.headers["x-should-retry"] == "true"
+    assert len(gateway.said("jwks_not_fetched")) == 1
 
 
 def test_health_is_nobodys_secret(

@@ -33,7 +33,7 @@ class Offence(NamedTuple):
 
 
 ROOMS, LAYERS, PURE, YAML, TERMINAL, CLIENT, SERVER, *OTHERS = CONTRACTS
-SOCKETS, LOGS, STANDIN, FACADE = OTHERS
+SOCKETS, TOKENS, LOGS, STANDIN, FACADE = OTHERS
 OFFENCES = [
     Offence(ROOMS, "engine/errors", "import imagegate.cli"),
     Offence(ROOMS, "policyfile/__init__", "import imagegate.shipped"),
@@ -54,6 +54,7 @@ OFFENCES = [
     Offence(SERVER, "cli/demo/stage", "import uvicorn"),
     Offence(SERVER, "middleware/__init__", "from httptools import HttpRequestParser"),
     Offence(SOCKETS, "middleware/conversation", "import websockets"),
+    Offence(TOKENS, "middleware/__init__", "import jwt"),
     Offence(LOGS, "middleware/__init__", "import structlog"),
     Offence(LOGS, "server/run", "from structlog import get_logger"),
     Offence(STANDIN, "simulator/tools", "import imagegate.engine.catalogue"),

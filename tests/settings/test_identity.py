@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from keyed import given_out, write_keys
+from tokens import published
 
 from imagegate.settings import Reading, read_settings
 
@@ -126,3 +127,63 @@ def test_lists_are_lists_in_a_file(tmp_path: Path) -> None:
     assert fine.settings.identity.headers.peers == ("10.0.0.7/32",)
     for value in ("7", "[7]", '[""]', '["a\\u0000"]', "{}"):
         assert found(check(value)) == [("bad-value", "identity.headers.peers")]
+
+
+def tokens(**said: str) -> dict[str, str]:
+    given = {"issuer": "https://login.example", "audience": "imagegate", **said}
+    return {f"IMAGEGATE_IDENTITY_JWT_{k.upper()}": v for k, v in given.items() if v}
+
+
+def test_tokens_are_taken_of_whom_is_named() -> None:
+    reading = read(tokens(algorithms="ES256,EdDSA"), listen__host="::")
+
+    assert found(reading) == []
+    assert reading.settings.identity.jwt.algorithms == ("ES256", "EdDSA")
+
+
+def test_a_token_does_not_go_to_a_provider_either() -> None:
+    wrong = [("credential-goes-on", "upstreams.default.credential")]
+
+    assert found(read(tokens(), credential="pass")) == wrong
+    assert found(read({**tokens(), **APART}, credential="pass")) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"audience": ""},
+        {"issuer": ""},
+        {"issuer": "http://login.example"},
+        {"issuer": "login.example"},
+        {"algorithms": "HS256"},
+        {"algorithms": "none"},
+        {"jwks_url": "http://login.example/keys"},
+        {"jwks_url": "https://login.example/keys", "jwks_file": "/dev/null"},
+        {"jwks_file": "/dev/null"},
+        {"attributes": "team=roles"},
+    ],
+)
+def test_tokens_that_could_not_be_verified_are_refused(said: dict[str, str]) -> None:
+    assert found(read(tokens(**said))) == [("bad-issuer", "identity.jwt.issuer")]
+
+
+def test_keys_in_a_file_are_read_before_anything_starts(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    missing = found(read(tokens(jwks_file=str(file))))
+
+    file.write_bytes(published())
+
+    assert missing == [("unreadable-file", "identity.jwt.jwks_file")]
+    assert found(read(tokens(jwks_file=str(file)))) == []
+
+
+def test_a_leeway_is_no_licence() -> None:
+    reading = read(tokens(leeway_seconds="3600"))
+
+    assert found(reading) == [("bad-value", "identity.jwt.leeway_seconds")]
+
+
+def test_a_missing_extra_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagegate.identity.issuer.find_spec", lambda _: None)
+
+    assert found(read(tokens())) == [("missing-extra", "identity.jwt.issuer")]

@@ -18,7 +18,8 @@ from imagegate.audit.sink import Sink
 from imagegate.audit.tee import Tee
 from imagegate.gateway.plan import Live
 from imagegate.identity import KeyRing, identify_by
-from imagegate.identity.options import IdentityOptions, front_of
+from imagegate.identity.issuer import Fetch
+from imagegate.identity.options import IdentityOptions, front_of, issuer_of
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Identify, Limits, anonymous
 from imagegate.seen import MemorySeen, Seen, SqliteSeen
@@ -37,6 +38,7 @@ from imagegate.upstream.credentials import (
     InjectedFile,
     PassThrough,
 )
+from imagegate.upstream.document import Documents
 from imagegate.upstream.entra import FOUNDRY_SCOPE, OPENAI_SCOPE, EntraId
 from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Upstream
@@ -61,7 +63,7 @@ def assemble(
         environ: Where credentials may be.
         metrics: Counts what happens.
     """
-    front = front_of(settings.identity.headers)
+    client, front = client_of(settings), front_of(settings.identity.headers)
     private = front.headers if front else frozenset[bytes]()
     sink = audit_of(settings.audit)
     if metrics is not None:
@@ -72,9 +74,9 @@ def assemble(
             each.prefix: upstream_of(name, each, environ, private)
             for name, each in settings.upstreams.items()
         },
-        client=client_of(settings),
+        client=client,
         audit=sink if metrics is None else Counted(sink, metrics),
-        identify=identify_of(settings.identity, live.keys),
+        identify=identify_of(settings.identity, live.keys, Documents(client)),
         limits=limits_of(settings),
         seen=seen_of(settings.state),
         deadlines=settings.deadlines,
@@ -119,12 +121,16 @@ def seen_of(settings: StateSettings) -> Seen:
     return SqliteSeen(settings.file, days=settings.days)
 
 
-def identify_of(settings: IdentityOptions, keys: KeyRing | None) -> Identify:
+def identify_of(
+    settings: IdentityOptions, keys: KeyRing | None, fetch: Fetch
+) -> Identify:
     """Return what says who asks."""
     if not settings.chosen:
         return anonymous
+    issuer = issuer_of(settings.jwt, fetch)
     return identify_by(
         keys=keys,
+        issuers=[issuer] if issuer else (),
         front=front_of(settings.headers),
         header=settings.header,
         required=settings.required,

@@ -11,7 +11,17 @@ from __future__ import annotations
 
 from imagegate.identity.apikey import Key, Keys, KeysError
 from imagegate.identity.front import Front
+from imagegate.identity.issuer import Issuer
 from imagegate.identity.keyring import KeyFile, KeyRing
 from imagegate.identity.resolver import identify_by
 
-__all__ = ["Front", "Key", "KeyFile", "KeyRing", "Keys", "KeysError", "identify_by"]
+__all__ = [
+    "Front",
+    "Issuer",
+    "Key",
+    "KeyFile",
+    "KeyRing",
+    "Keys",
+    "KeysError",
+    "identify_by",
+]

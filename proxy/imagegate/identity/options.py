@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from imagegate.identity.front import Front
+from imagegate.identity.issuer import USUAL, Fetch, Issuer
 from imagegate.identity.labels import is_label
 from imagegate.identity.presented import CredentialHeader
 
@@ -38,6 +39,34 @@ class HeaderOptions(msgspec.Struct, frozen=True, kw_only=True):
     attributes: tuple[str, ...] = ()
 
 
+class TokenOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Bearer tokens of a provider of identities, by OIDC.
+
+    Attributes:
+        issuer: The `iss` of its tokens; without one, none are taken.
+        audience: What stands in their `aud`: any of these.
+        algorithms: With which they may be signed.
+        jwks_url: Where its keys are; without, the provider is asked.
+        jwks_file: The same in a file.
+        user: The claim that names who asks.
+        team: The one that lists teams.
+        attributes: Others, each as `ATTRIBUTE=CLAIM`.
+        leeway_seconds: By which clocks may differ.
+        stale_seconds: For which keys hold that could not be renewed.
+    """
+
+    issuer: str | None = None
+    audience: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = USUAL
+    jwks_url: str | None = None
+    jwks_file: Path | None = None
+    user: str = "sub"
+    team: str = "groups"
+    attributes: tuple[str, ...] = ()
+    leeway_seconds: float = 30.0
+    stale_seconds: float = 14_400.0
+
+
 class IdentityOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How it is found out who asks; without any of it, nobody is asked.
 
@@ -47,17 +76,19 @@ class IdentityOptions(msgspec.Struct, frozen=True, kw_only=True):
             `api-key` beside it, or a header of its own next to a provider's key.
         keys: The keys of our own.
         headers: What a front says.
+        jwt: Tokens of a provider of identities.
     """
 
     required: bool = True
     header: CredentialHeader = "authorization"
     keys: KeyOptions = msgspec.field(default_factory=KeyOptions)
     headers: HeaderOptions = msgspec.field(default_factory=HeaderOptions)
+    jwt: TokenOptions = msgspec.field(default_factory=TokenOptions)
 
     @property
     def by_credential(self) -> bool:
         """Whether clients show something that is meant for this gateway."""
-        return self.keys.file is not None
+        return self.keys.file is not None or self.jwt.issuer is not None
 
     @property
     def chosen(self) -> bool:
@@ -83,6 +114,33 @@ def front_of(options: HeaderOptions) -> Front | None:
         user=options.user,
         team=options.team,
         attributes=read_pairs(options.attributes),
+    )
+
+
+def issuer_of(options: TokenOptions, fetch: Fetch) -> Issuer | None:
+    """Return the provider of identities; None when there is none.
+
+    Raises:
+        MissingExtraError: Without the reader of tokens.
+        ValueError: With what would be right.
+    """
+    if options.issuer is None:
+        if options != TokenOptions():
+            raise ValueError("say whose tokens: `identity.jwt.issuer`")
+        return None
+    if options.jwks_url and options.jwks_file:
+        raise ValueError("its keys are at an address or in a file, not in both")
+    return Issuer(
+        options.issuer,
+        options.audience,
+        fetch=fetch,
+        jwks=options.jwks_file or options.jwks_url,
+        algorithms=options.algorithms,
+        user=options.user,
+        team=options.team,
+        attributes=read_pairs(options.attributes),
+        leeway=options.leeway_seconds,
+        stale=options.stale_seconds,
     )
 
 

@@ -13,6 +13,7 @@ CredentialHeader = Literal["authorization", "x-imagegate-key"]
 theirs, or beside a provider's own that goes on."""
 
 _BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-~]+)")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _PLAIN: Final = re.compile(r"[!-~]+")
 
 
@@ -43,3 +44,8 @@ def _text(name: bytes, value: bytes) -> str:
         found = _BEARER.fullmatch(said)
         return found[1] if found else ""
     return said if _PLAIN.fullmatch(said) else ""
+
+
+def looks_like_token(text: str) -> bool:
+    """Tell whether a credential is meant to be a signed token, or an unsigned one."""
+    return _TOKEN.fullmatch(text) is not None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from imagegate.identity import KeysError
+from imagegate.identity.issuer import MissingExtraError
 from imagegate.identity.keyfile import read_keys
-from imagegate.identity.options import front_of
+from imagegate.identity.options import TokenOptions, front_of, issuer_of
 from imagegate.settings.credential import Pass
 from imagegate.settings.model import Settings
 
@@ -17,10 +19,11 @@ def check_identity(settings: Settings) -> Found:
     """Find what is unsafe, or could not identify anybody."""
     yield from _check_keys(settings)
     yield from _check_front(settings)
+    yield from _check_tokens(settings.identity.jwt)
     yield from _check_passing(settings)
     identity = settings.identity
     if identity.header != "authorization" and not identity.by_credential:
-        message = "nobody is asked who they are: name `identity.keys.file` as well"
+        message = "nobody is asked for anything: name `identity.keys.file` as well"
         yield "no-identity", "identity.header", message
 
 
@@ -45,6 +48,37 @@ def _check_front(settings: Settings) -> Found:
         front_of(settings.identity.headers)
     except ValueError as error:
         yield "bad-front", "identity.headers.peers", str(error)
+
+
+def _check_tokens(options: TokenOptions) -> Found:
+    try:
+        issuer_of(options, _never)
+        if options.issuer is not None and options.jwks_file is not None:
+            _read_jwks(options.jwks_file, options.algorithms)
+    except MissingExtraError as error:
+        yield "missing-extra", "identity.jwt.issuer", str(error)
+    except OSError as error:
+        message = f"{options.jwks_file} cannot be read: {error.strerror}"
+        yield "unreadable-file", "identity.jwt.jwks_file", message
+    except ValueError as error:
+        yield "bad-issuer", "identity.jwt.issuer", str(error)
+
+
+async def _never(url: str) -> tuple[bytes, float | None]:
+    """Stand for what fetches: here nothing is fetched."""
+    raise OSError(url)
+
+
+def _read_jwks(file: Path, algorithms: Sequence[str]) -> None:
+    from imagegate.identity.jwks import (  # noqa: PLC0415 - an extra
+        JwksError,
+        read_jwks,
+    )
+
+    try:
+        read_jwks(file.read_bytes(), algorithms)
+    except JwksError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def _check_passing(settings: Settings) -> Found:

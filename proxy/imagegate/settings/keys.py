@@ -44,6 +44,7 @@ SHORT: Mapping[str, str] = {
 """Tables of a file that are one line in the environment and in options."""
 
 _BOUNDS: Mapping[str, tuple[float, float]] = {
+    "identity.jwt.leeway_seconds": (0, 300),
     "listen.port": (0, 65_535),
     "listen.grace": (0, 86_400),
     "listen.workers": (1, 256),
