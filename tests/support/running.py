@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **extra}
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "imagegate", "serve", *map(str, arguments)]
+def command(
+    *arguments: str | Path, program: Sequence[str] = ("-m", "imagegate")
+) -> list[str]:
+    return [sys.executable, *program, "serve", *map(str, arguments)]
 
 
 def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -48,11 +50,17 @@ def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[s
 class Gateway:
     """A running gateway: its records on one side, its log on the other."""
 
-    def __init__(self, folder: Path, *arguments: str | Path, **environ: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str | Path,
+        program: Sequence[str] = ("-m", "imagegate"),
+        **environ: str,
+    ) -> None:
         self._out, self._err = folder / "records", folder / "log"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                command("--port", "0", *arguments),
+                command("--port", "0", *arguments, program=program),
                 env=environment(environ),
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -12,7 +12,7 @@ from imagegate.engine.prices import Prices
 from imagegate.gates.checking import policy_source
 from imagegate.gates.holder import Gates
 from imagegate.gates.reading import read_gate
-from imagegate.gates.watch import EVERY, News, Watch
+from imagegate.gates.watch import News, Watch
 from imagegate.policyfile import MAX_BYTES
 
 
@@ -29,7 +29,7 @@ class Followed(Gates):
         candidate: str | Path | None = None,
         hash_key: bytes = b"",
         prices: Prices | None = None,
-        every: float = EVERY,
+        every: float | None = None,
     ) -> None:
         """Load a policy: a file, a folder with a `policy.yaml`, or one that ships.
 

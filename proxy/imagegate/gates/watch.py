@@ -16,11 +16,13 @@ from typing import Final, Self
 import msgspec
 
 from imagegate import log
-from imagegate.gates.watched import SETTLE, Observer, Source, Watched
+from imagegate.gates.watched import Observer, Source, Watched
 
-EVERY: Final = 1.0
+EVERY = 1.0
 """Seconds between two looks; inotify is not there on every file system."""
-BREATH: Final = 0.1
+PAUSE = 0.1
+"""Seconds between two looks while a file has to come to rest."""
+BREATH = 0.1
 """Seconds in which several who ask for a look get the same one."""
 
 
@@ -46,7 +48,7 @@ class Watch:
         on_news: Callable[[News], None],
         *,
         observer: Observer | None = None,
-        every: float = EVERY,
+        every: float | None = None,
         bell: queue.SimpleQueue[None] | None = None,
     ) -> None:
         """Describe what is watched.
@@ -61,7 +63,7 @@ class Watch:
         """
         self._on_news = on_news
         self._observer = observer or Observer()
-        self._every = every
+        self._every = every or EVERY
         self._watched = {
             name: Watched(name, source, texts[name]) for name, source in sources.items()
         }
@@ -105,7 +107,7 @@ class Watch:
             if asked and not busy:
                 self._observer.answered()
                 asked = False
-            if self._rang(SETTLE / 2 if busy else self._every):
+            if self._rang(PAUSE if busy else self._every):
                 asked = True
                 self._observer.asked()
                 for each in self._watched.values():

@@ -21,9 +21,9 @@ import msgspec
 from imagegate import log
 from imagegate.policyfile import MAX_BYTES
 
-SETTLE: Final = 0.25
+SETTLE = 0.25
 """Seconds that a file has to keep still before it is read."""
-PATIENCE: Final = 5.0
+PATIENCE = 5.0
 """Seconds after which one that never does is read all the same."""
 SHOWN: Final = 20
 """Problems of one file in one line of the log."""
