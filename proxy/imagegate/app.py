@@ -23,8 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imagegate import log
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
+from imagegate.engine.quota import Outage
 from imagegate.gates import Gates
 from imagegate.middleware import Identify, Limits, PolicyMiddleware, anonymous
+from imagegate.quotas import MemoryQuotas, Quotas
 from imagegate.seen import MemorySeen, Seen
 from imagegate.upstream.client import Client, UpstreamError
 from imagegate.upstream.forwarder import Deadlines, Forwarder, Upstream
@@ -53,6 +55,8 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
     identify: Identify = anonymous,
     limits: Limits | None = None,
     seen: Seen | None = None,
+    quotas: Quotas | None = None,
+    outage: Outage = "refuse",
     deadlines: Deadlines | None = None,
     sockets: SocketClient | None = None,
 ) -> ASGIApp:
@@ -66,10 +70,13 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
         identify: Says who asks.
         limits: How much of a request is taken.
         seen: Keeps what was judged, for requests that refer to it.
+        quotas: Counts what the policy's quotas are about.
+        outage: What is done where that cannot be asked.
         deadlines: How long each wait may take.
         sockets: Opens WebSockets.
     """
     seen, gates = seen or MemorySeen(), Gates.of(gate)
+    quotas = quotas or MemoryQuotas()
     governed: dict[str, ASGIApp] = {
         prefix: PolicyMiddleware(
             Forwarder(client, upstream, deadlines=deadlines, sockets=sockets),
@@ -78,13 +85,14 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
             identify=identify,
             limits=limits,
             seen=seen,
+            quotas=quotas,
+            outage=outage,
         )
         for prefix, upstream in upstreams.items()
     }
     credentials = [upstream.credential for upstream in upstreams.values()]
-    return _Gateway(
-        _health(gates, audit), governed, [client, *credentials, seen, audit]
-    )
+    parts: list[_Closable] = [client, *credentials, seen, quotas, audit]
+    return _Gateway(_health(gates, audit), governed, parts)
 
 
 class _Closable(Protocol):

@@ -53,6 +53,7 @@ OFFENCES = [
     ),
     Offence(SERVER, "cli/demo/stage", "import uvicorn"),
     Offence(SERVER, "middleware/__init__", "from httptools import HttpRequestParser"),
+    Offence(REDIS, "quotas/guarded", "import redis"),
     Offence(SOCKETS, "middleware/conversation", "import websockets"),
     Offence(TOKENS, "middleware/__init__", "import jwt"),
     Offence(LOGS, "middleware/__init__", "import structlog"),

@@ -141,11 +141,12 @@ def test_every_command_is_in_the_table() -> None:
 
 def test_the_example_of_a_configuration_file_is_fine(tmp_path: Path) -> None:
     text = "\n".join(fenced(DEPLOY, "toml"))
-    key = tmp_path / "azure-key"
-    key.write_text("k")
-    key.chmod(0o600)
+    for secret in ("azure-key", "redis-password"):
+        key = tmp_path / secret
+        key.write_text("k")
+        key.chmod(0o600)
     file = tmp_path / "gateway.toml"
-    file.write_text(text.replace("/run/secrets/azure-key", str(key)))
+    file.write_text(text.replace("/run/secrets", str(tmp_path)))
 
     reading = read_settings({}, {"OPENAI_API_KEY": "k"}, config=str(file))
 

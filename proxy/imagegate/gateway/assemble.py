@@ -22,6 +22,9 @@ from imagegate.identity.issuer import Fetch
 from imagegate.identity.options import IdentityOptions, front_of, issuer_of
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Identify, Limits, anonymous
+from imagegate.quotas import Guarded, MemoryQuotas, Quotas, SqliteQuotas
+from imagegate.quotas.options import QuotaOptions
+from imagegate.quotas.redis import RedisQuotas, read_password
 from imagegate.seen import MemorySeen, Seen, SqliteSeen
 from imagegate.server.socket import SocketLimits
 from imagegate.settings import (
@@ -79,6 +82,8 @@ def assemble(
         identify=identify_of(settings.identity, live.keys, Documents(client)),
         limits=limits_of(settings),
         seen=seen_of(settings.state),
+        quotas=quotas_of(settings.quotas, metrics),
+        outage=settings.quotas.outage,
         deadlines=settings.deadlines,
         sockets=SocketClient(
             settings.sockets,
@@ -119,6 +124,29 @@ def seen_of(settings: StateSettings) -> Seen:
     if settings.file is None:
         return MemorySeen()
     return SqliteSeen(settings.file, days=settings.days)
+
+
+def quotas_of(options: QuotaOptions, metrics: Metrics | None = None) -> Quotas:
+    """Return what keeps the counters of quotas.
+
+    Raises:
+        QuotasLost: When the file is none of ours, or cannot be opened.
+    """
+    inner: Quotas = MemoryQuotas()
+    if options.redis is not None:
+        inner = RedisQuotas(
+            options.redis,
+            password=read_password(options.password) if options.password else None,
+            prefix=options.prefix,
+        )
+    elif options.file is not None:
+        inner = SqliteQuotas(options.file)
+    return Guarded(
+        inner,
+        seconds=options.seconds,
+        pause=options.pause_seconds,
+        tell=(lambda _: None) if metrics is None else metrics.counters,
+    )
 
 
 def identify_of(

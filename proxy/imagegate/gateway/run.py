@@ -18,11 +18,17 @@ import msgspec
 
 from imagegate import log
 from imagegate.gates.watch import News, Watch
-from imagegate.gateway.assemble import assemble, seen_of, socket_limits_of
+from imagegate.gateway.assemble import (
+    assemble,
+    quotas_of,
+    seen_of,
+    socket_limits_of,
+)
 from imagegate.gateway.measure import Measured, measured_here, measured_in_workers
 from imagegate.gateway.plan import Live, Plan, encode
 from imagegate.gateway.reports import Reports
 from imagegate.gateway.watching import Reread, watch
+from imagegate.quotas import QuotasLost
 from imagegate.seen import SightLost
 from imagegate.server.listener import bind, url_of
 from imagegate.server.notify import Notify
@@ -140,19 +146,26 @@ def hang_ups() -> Iterator[Bell]:
 
 @contextlib.contextmanager
 def remembering_together(settings: Settings) -> Iterator[Settings]:
-    """Let workers share what they have judged, at least for as long as they run.
+    """Let workers share what they judged and counted, as long as they run at least.
 
     Raises:
-        CannotServeError: When the file that they are to share cannot be opened.
+        CannotServeError: When a file that they are to share cannot be opened.
     """
     with tempfile.TemporaryDirectory(prefix="imagegate-state-") as directory:
         file = settings.state.file or Path(directory, "seen.db")
         state = msgspec.structs.replace(settings.state, file=file)
+        quotas = settings.quotas
+        if quotas.redis is None:
+            file = quotas.file or Path(directory, "quotas.db")
+            quotas = msgspec.structs.replace(quotas, file=file)
         try:
             asyncio.run(seen_of(state).close())
+            asyncio.run(quotas_of(quotas).close())
         except SightLost as error:
             raise CannotServeError(f"state: {error}") from None
-        yield msgspec.structs.replace(settings, state=state)
+        except QuotasLost as error:
+            raise CannotServeError(f"quotas: {error}") from None
+        yield msgspec.structs.replace(settings, state=state, quotas=quotas)
 
 
 def serve_here(front: Front, measured: Measured) -> None:
@@ -168,6 +181,8 @@ def serve_here(front: Front, measured: Measured) -> None:
         app = assemble(settings, live, os.environ, metrics)
     except SightLost as error:
         raise CannotServeError(f"state: {error}") from None
+    except QuotasLost as error:
+        raise CannotServeError(f"quotas: {error}") from None
     server = server_for(app, settings.listen, settings.head, socket_limits_of(settings))
     server.on_started = lambda: front.announce(reports)
     server.on_stopping = front.notify.stopping

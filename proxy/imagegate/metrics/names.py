@@ -27,6 +27,7 @@ MOST_CHILDREN: Final = 500
 _ADDED: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 _WAITED: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _MILLI: Final = 1000
+_QUOTAS: Final = "quotas."
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
@@ -112,6 +113,16 @@ class Metrics:
         self.contradictions = counter(
             "echo_contradictions", "Echoed tools that the policy forbids", "action"
         )
+        self.quota_unknown = counter(
+            "quota_unknown",
+            "Requests while the counters could not be asked, by what was done",
+            "action",
+        )
+        self.counting = counter(
+            "quota_counters",
+            "Calls of the counters that failed, and what became of the changes",
+            "event",
+        )
         self.exchanges = counter(
             "exchanges", "Exchanges, by how they ended", "transport", "outcome"
         )
@@ -137,6 +148,10 @@ class Metrics:
         """Note that a policy was read just now."""
         self.policy_loaded.set(time.time())
 
+    def counters(self, event: str) -> None:
+        """Count something that went wrong with the counters of quotas."""
+        self.counting(event).inc()
+
     def count(self, record: object) -> None:
         """Count one record."""
         match record:
@@ -158,6 +173,8 @@ class Metrics:
         self.decisions(record.provider, record.door, word).inc()
         for found in (*record.changes, *record.violations, *record.observed):
             self.findings(found.verdict, found.field, found.rule, found.mode).inc()
+        if any(each.used is None for each in record.quotas):
+            self.quota_unknown(_done(record)).inc()
         if record.duration_ms is not None:
             self.deciding().observe(record.duration_ms / _MILLI)
 
@@ -176,6 +193,14 @@ class Metrics:
             self.first_byte().observe(record.first_byte_ms / _MILLI)
         if record.duration_ms is not None:
             self.whole(record.transport).observe(record.duration_ms / _MILLI)
+
+
+def _done(record: DecisionRecord) -> str:
+    """Say what was done where the counters could not be asked."""
+    if any(found.code == "quota_unknown" for found in record.violations):
+        return "refused"
+    stripped = any(_QUOTAS in found.rule for found in record.changes)
+    return "stripped" if stripped else "allowed"
 
 
 def begins(record: Record) -> bool:

@@ -24,6 +24,7 @@ from imagegate.settings.credential import (
 from imagegate.settings.identity import check_identity
 from imagegate.settings.model import Settings
 from imagegate.settings.problems import SettingsProblem
+from imagegate.settings.quotas import check_quotas
 from imagegate.upstream.credentials import Injected, read_key
 from imagegate.upstream.entra import MissingExtraError, check_installed
 from imagegate.upstream.tunnel import Proxy, read_login
@@ -48,6 +49,7 @@ def check_settings(
         _check_records(settings),
         _check_metrics(settings),
         _check_state(settings),
+        _check_quotas(settings),
         check_identity(settings),
     )
     return [
@@ -224,6 +226,13 @@ def _check_state(settings: Settings) -> Found:
     if file is not None and not file.parent.is_dir():
         message = f"there is no directory {file.parent} for {file.name}"
         yield "no-directory", "state.file", message
+
+
+def _check_quotas(settings: Settings) -> Found:
+    password = settings.quotas.password
+    found = [] if password is None else [*_check_secret(password, "quotas.password")]
+    yield from found
+    yield from check_quotas(settings.quotas, readable=not found)
 
 
 def _check_credentials(settings: Settings, environ: Mapping[str, str]) -> Found:

@@ -11,6 +11,7 @@ import msgspec
 from imagegate.audit.options import Mode, Options
 from imagegate.identity.options import IdentityOptions
 from imagegate.middleware import Limits
+from imagegate.quotas.options import QuotaOptions
 from imagegate.server.guard import HeadLimits
 from imagegate.server.listener import Listener
 from imagegate.settings.credential import CredentialSource, Pass
@@ -126,6 +127,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         audit: Where records go.
         metrics: Where Prometheus finds the metrics.
         state: What is kept of judged requests.
+        quotas: Where the counters of quotas are kept.
         identity: How it is found out who asks.
     """
 
@@ -141,4 +143,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditSettings = msgspec.field(default_factory=AuditSettings)
     metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
     state: StateSettings = msgspec.field(default_factory=StateSettings)
+    quotas: QuotaOptions = msgspec.field(default_factory=QuotaOptions)
     identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)
