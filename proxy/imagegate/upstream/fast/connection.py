@@ -259,14 +259,11 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _taken(self, reading: Reading, seconds: float) -> bool:
         """Wait until there is room; tell whether more should be written."""
-        left = self._transport.get_write_buffer_size()
         try:
             async with asyncio.timeout(seconds):
                 while self._full and not _is_refused(reading):
                     await self.change()
         except TimeoutError:
-            if self._transport.get_write_buffer_size() < left:
-                return await self._taken(reading, seconds)  # slow, but not still
             if reading.begun:
                 return False  # it has answered before it has read all
             raise UpstreamError("write_timeout", status=504) from None

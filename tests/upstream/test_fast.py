@@ -1,0 +1,155 @@
+"""What the fast client owes beyond what any client does: turns, room, no leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from scripted import (
+    STREAM,
+    Call,
+    asking,
+    keeping,
+    provider,
+    silent,
+    until,
+    whole,
+)
+
+from imagegate.upstream.client import UpstreamError, UpstreamRequest
+from imagegate.upstream.fast.client import FastClient
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[FastClient]:
+    made = FastClient(connections=3, pool_seconds=30.0)
+    yield made
+    await made.close()
+
+
+async def test_who_waits_longest_is_served_first(client: FastClient) -> None:
+    order: list[int] = []
+
+    async def ask(number: int) -> None:
+        body = b'{"number":%03d}' % number
+        answer = await client.send(asking(upstream, body))
+        order.append(number)
+        assert await whole(answer) == b"ok"
+
+    async with provider(keeping) as upstream:
+        tasks = []
+        for number in range(60):
+            tasks.append(asyncio.create_task(ask(number)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    # Three are under way at once, and may overtake each other by that much.
+    assert all(abs(place - number) <= 3 for place, number in enumerate(order)), order
+    assert upstream.connections == 3
+
+
+async def test_many_who_leave_anywhere_leave_nothing_behind(client: FastClient) -> None:
+    chance = random.Random(7)  # noqa: S311 - no secret
+
+    async def script(call: Call) -> None:
+        while True:
+            await call.request()
+            await call.say(STREAM + b"2\r\nno\r\n")
+            await asyncio.sleep(chance.random() / 500)
+            await call.say(b"2\r\nok\r\n0\r\n\r\n")
+
+    async def ask() -> None:
+        body = b"x" * chance.choice([2, 2, 300_000])
+        assert await whole(await client.send(asking(upstream, body))) == b"nook"
+
+    async with provider(script) as upstream:
+        for _ in range(40):
+            tasks = [asyncio.create_task(ask()) for _ in range(12)]
+            for task in chance.sample(tasks, 8):
+                await asyncio.sleep(chance.random() / 1000)
+                task.cancel()
+            done = await asyncio.gather(*tasks, return_exceptions=True)
+            assert {type(each) for each in done} <= {
+                type(None),
+                asyncio.CancelledError,
+            }
+        await until(lambda: upstream.open <= 3)
+        [pool] = client._pools.values()
+        assert pool._slots == len(pool._all) == len(pool._resting) <= 3
+        assert not pool._waiting
+        await asyncio.gather(*[ask() for _ in range(9)])
+
+
+async def test_many_small_chunks_are_one_piece(client: FastClient) -> None:
+    chunks = b"".join(b"4\r\n%03d;\r\n" % number for number in range(200))
+
+    async def script(call: Call) -> None:
+        await call.request()
+        await call.say(STREAM)
+        await call.say(chunks + b"0\r\n\r\n")
+
+    async with provider(script) as upstream:
+        answer = await client.send(asking(upstream))
+        pieces = []
+        while piece := await answer.read():
+            pieces.append(piece)
+        await answer.close()
+
+    assert b"".join(pieces) == b"".join(b"%03d;" % number for number in range(200))
+    assert len(pieces) <= 2
+
+
+async def test_a_connection_that_stood_still_reads_again(client: FastClient) -> None:
+    body = b"x" * 3_000_000
+    said = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
+
+    async def script(call: Call) -> None:
+        while True:
+            await call.request()
+            await call.say(said + body)
+
+    async with provider(script) as upstream:
+        for _ in range(3):
+            answer = await client.send(asking(upstream))
+            await asyncio.sleep(0.02)  # it fills up, and reading stops
+            assert await whole(answer) == body
+
+    assert upstream.connections == 1
+
+
+async def test_a_body_in_pieces_is_sent_in_order(client: FastClient) -> None:
+    pieces: list[bytes | memoryview]
+    pieces = [b"{", memoryview(b"a" * 700_000), b"", b"b" * 10, b"c" * 70_000, b"}"]
+    whole_body = b"".join(pieces)
+
+    async with provider(keeping) as upstream:
+        request = asking(upstream, whole_body)
+        sent = UpstreamRequest(
+            method=request.method,
+            origin=request.origin,
+            target=request.target,
+            headers=request.headers,
+            body=pieces,
+        )
+        assert await whole(await client.send(sent)) == b"ok"
+
+    assert upstream.received[0].endswith(b"\r\n\r\n" + whole_body)
+
+
+async def test_a_closed_client_asks_nobody(client: FastClient) -> None:
+    async with provider(silent) as upstream:
+        held = [asyncio.create_task(client.send(asking(upstream))) for _ in range(5)]
+        await until(lambda: len(upstream.received) == 3)
+        await client.close()
+        ended: list[Any] = await asyncio.gather(*held, return_exceptions=True)
+        with pytest.raises(UpstreamError):
+            await client.send(asking(upstream))
+        await until(lambda: upstream.open == 0)
+
+    assert {type(each) for each in ended} == {UpstreamError}
+    assert len(upstream.received) == 3
