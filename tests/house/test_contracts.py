@@ -33,7 +33,7 @@ class Offence(NamedTuple):
 
 
 ROOMS, LAYERS, PURE, YAML, TERMINAL, CLIENT, SERVER, *OTHERS = CONTRACTS
-SOCKETS, TOKENS, LOGS, STANDIN, FACADE = OTHERS
+REDIS, SOCKETS, TOKENS, LOGS, STANDIN, FACADE = OTHERS
 OFFENCES = [
     Offence(ROOMS, "engine/errors", "import imagegate.cli"),
     Offence(ROOMS, "policyfile/__init__", "import imagegate.shipped"),
