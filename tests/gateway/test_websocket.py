@@ -171,6 +171,38 @@ async def test_lanes_and_steering_of_an_async_client(
     assert len(images) == 3
 
 
+def test_what_is_injected_by_the_beta_client_is_judged(
+    url: str, records: Records, log: Log
+) -> None:
+    slow = {"simulator": "delay_ms=20"}
+    message: Any = {"type": "message", "role": "user", "content": "and a dog"}
+    tools: Any = {"type": "additional_tools", "role": "developer", "tools": [FORBIDDEN]}
+    seen: list[str] = []
+    with (
+        openai.OpenAI(base_url=url, api_key="k") as client,
+        client.beta.responses.connect() as connection,
+    ):
+        asked: Any = {"model": "gpt-5", "input": "x", "tools": [TOOL]}
+        connection.response.create(**asked, metadata=slow)
+        for event in connection:
+            said: Any = event
+            seen.append(said.type)
+            if said.type == "response.created":
+                for item in (message, tools):
+                    connection.response.inject(
+                        input=[item], response_id=said.response.id
+                    )
+            if said.type == "error":
+                assert said.error.code == "image_policy_violation"
+            if said.type == "response.completed":
+                break
+    log.wait_until(lambda: len(outcomes(records())) == 4)
+
+    assert seen.count("response.inject.created") == 1
+    assert seen.count("error") == 1
+    assert sorted(outcomes(records())) == ["completed"] * 3 + ["refused"]
+
+
 def test_a_client_that_leaves_amid_an_image(
     url: str, records: Records, log: Log, simulator: Simulator
 ) -> None:
