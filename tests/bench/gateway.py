@@ -70,7 +70,11 @@ def _options() -> argparse.Namespace:
         "--client", action="append", metavar="NAME", help="the setting `pool.client`"
     )
     parser.add_argument(
-        "--against", type=Path, metavar="DIR", help="measure another checkout too"
+        "--against",
+        action="append",
+        type=Path,
+        metavar="DIR",
+        help="measure another checkout too",
     )
     parser.add_argument("--litellm", metavar="PYTHON", help="one that has LiteLLM")
     return parser.parse_args()
@@ -81,8 +85,8 @@ def _targets(rig: Rig, options: argparse.Namespace) -> list[Target]:
     clients = options.client or [""]
     found = [targets.nginx(*where)]
     found += [targets.gateway(*where, client=client) for client in clients]
-    if options.against:
-        found += [targets.gateway(*where, checkout=options.against.resolve())]
+    checkouts = [each.resolve() for each in options.against or ()]
+    found += [targets.gateway(*where, checkout=checkout) for checkout in checkouts]
     if options.litellm:
         found += [targets.litellm(*where, options.litellm)]
     return found
@@ -107,11 +111,17 @@ class Bench:
         """Measure all there is to measure, and print it."""
         self._by_turns()
         rows = [*self._rows_of_cpu()]
-        if self._with_memory:
-            rows += [self._open_streams(), self._stalled_readers()]
+        wrong: WrongAnswerError | None = None
+        try:
+            if self._with_memory:
+                rows += [self._open_streams(), self._stalled_readers()]
+        except WrongAnswerError as error:
+            wrong = error  # what was measured before still holds
         names = [t.name for t in self._targets if t.name not in {BASE, OTHER}]
         text = table(rows, names)
         sys.stdout.write(f"\n{text}\n\n{self._said_of_the_machine()}\n")
+        if wrong is not None:
+            raise wrong
         return {
             "machine": self._said_of_the_machine(),
             "rows": {row.name: dict(row.rounds) for row in rows},

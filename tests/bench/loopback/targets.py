@@ -63,6 +63,8 @@ url = "http://127.0.0.1:{upstream}"
 
 [pool]
 connections = 4096
+connect_seconds = 60
+wait_seconds = 60
 {client}
 [audit]
 directory = "{folder}/records"
