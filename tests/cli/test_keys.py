@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import stat
 from collections.abc import Callable
@@ -179,6 +180,21 @@ def test_a_file_that_cannot_be_had_is_said(imagegate: Run, tmp_path: Path) -> No
         ran = imagegate("keys", *words, "--file", missing)
         assert ran.code == 2
         assert "No such file" in ran.err
+
+
+def test_who_finds_the_file_held_by_another_is_told_so(
+    keys: Run, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagegate.identity.keyfile._LOCK_SECONDS", 0.05)
+    keys("add", "--name", "ci")
+
+    with file.with_name(f".{file.name}.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = keys("revoke", "ci")
+
+    assert ran.code == 2
+    assert "held by another process" in ran.err
+    assert [row["state"] for row in listed(keys)] == ["active"]
 
 
 def test_the_gateways_variable_names_the_file(

@@ -241,6 +241,20 @@ async def test_a_forged_token_is_refused_and_nothing_it_names_is_fetched(
     assert (await who(signed(), web)).id == "anna"
 
 
+@pytest.mark.parametrize(
+    "token",
+    [unsigned(), by_secret(PEM), signed(RSA, "PS256"), signed(head={"crit": ["exp"]})],
+    ids=["none", "HS256", "PS256", "crit"],
+)
+async def test_a_head_that_is_not_taken_is_refused_before_anything_is_asked(
+    token: str,
+) -> None:
+    web = Web()
+
+    assert await refusal(token, web=web) == (401, "invalid_token")
+    assert web.asked == []
+
+
 async def test_what_of_the_head_means_nothing_changes_nothing() -> None:
     token = signed(head={"jku": "https://evil.example/", "x5u": "x", "typ": "at+jwt"})
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
@@ -51,6 +52,12 @@ def test_an_id_is_compared_and_nothing_else(kid: str) -> None:
     assert read_jwks(published(jwk(RSA)), ["RS256"]).for_token(kid, "RS256") == []
 
 
+def whole(private: Any) -> dict[str, Any]:
+    """Describe a key with its private half: somebody has published it by mistake."""
+    found = jwt.get_algorithm_by_name("RS256").to_jwk(private, as_dict=True)
+    return {**found, "kid": "k1", "key_ops": ["sign", "verify"]}
+
+
 SECRET = {"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "kid": "k1"}
 
 
@@ -66,7 +73,7 @@ SECRET = {"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "kid": 
         jwk(RSA, alg="none"),
         jwk(RSA, key_ops=["sign"]),
         jwk(RSA, key_ops="verify"),
-        jwk(RSA, d="AQAB"),
+        whole(RSA),
         jwk(RSA, n=7),
         jwk(RSA, n="!"),
         {**jwk(RSA), "kid": 7},

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,6 @@ class Clock:
 
 async def names(ring: KeyRing) -> list[str]:
     return [key.name for key in (await ring.keys()).all]
-
-
-def aged(file: Path) -> Path:
-    """Let a file be older than the grain of the clock of a file system."""
-    old = time.time() - 60
-    os.utime(file, (old, old))
-    return file
 
 
 async def test_keys_are_swapped() -> None:
@@ -74,13 +66,12 @@ async def test_a_file_of_which_the_time_says_nothing_is_read_again(
 async def test_a_file_that_has_not_changed_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("imagegate.identity.keyring._SETTLED", -1)
     file, clock = tmp_path / "keys", Clock()
     write_keys(file, given_out("one")[1])
-    settled = (1, 2, 3)
-    monkeypatch.setattr("imagegate.identity.keyring._identity", lambda _: settled)
     ring = KeyFile(file, clock=clock)
+    monkeypatch.setattr("imagegate.identity.keyring.read_keys", None)
 
-    file.unlink()
     clock.now += 1
 
     assert await names(ring) == ["one"]

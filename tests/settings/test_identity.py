@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from keyed import given_out, write_keys
 from tokens import published
 
 from imagegate.settings import Reading, read_settings
+from imagegate.settings.identity import _never
 
 ENOUGH: Mapping[str, Any] = {
     "policy": "standard",
@@ -58,6 +60,7 @@ def test_a_file_of_keys_must_be_there_closed_and_whole(tmp_path: Path) -> None:
     assert check(tmp_path / "none") == [("unreadable-file", where)]
     assert check(tmp_path / "text") == [("bad-keys", where)]
     assert check(opened) == [("bad-keys", where)]
+    assert check(tmp_path) == [("unreadable-file", where)]
 
 
 def test_a_missing_file_is_said_with_the_command_that_makes_it(tmp_path: Path) -> None:
@@ -175,6 +178,11 @@ def test_keys_in_a_file_are_read_before_anything_starts(tmp_path: Path) -> None:
 
     assert missing == [("unreadable-file", "identity.jwt.jwks_file")]
     assert found(read(tokens(jwks_file=str(file)))) == []
+
+
+def test_nothing_is_fetched_to_check_settings() -> None:
+    with pytest.raises(OSError, match="keys"):
+        asyncio.run(_never("https://login.example/keys"))
 
 
 def test_a_leeway_is_no_licence() -> None:
