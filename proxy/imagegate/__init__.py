@@ -1,7 +1,8 @@
 """One policy for AI image generation, enforced on the wire and proved on paper.
 
 The names here are the public ones. `imagegate.shipped` finds the catalogue and the
-policies that come with the program.
+policies that come with the program; `imagegate.middleware` governs an application that
+forwards requests, and `imagegate.transport` one that calls an SDK itself.
 """
 
 from imagegate.engine.body import read_body_now

@@ -286,6 +286,30 @@ def test_one_that_was_only_made_can_be_used_in_forks(make: Make, kind: Kind) -> 
 # -- what does not pass through it ---------------------------------------------------
 
 
+def test_the_environments_proxy_does_not_lead_past_it(
+    make: Make, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    application = make(inner=Provider(kind, b"{}", content_type="application/json"))
+
+    application.post(RESPONSES, BODY)
+
+    assert application.ends == ["completed"]
+
+
+def test_a_mount_of_the_client_leads_past_it(tmp_path: Path) -> None:
+    """It is said in the documents; nothing in here can see it."""
+    governed = PolicyTransport(policy="no-images", audit=tmp_path)
+    other = httpx2.MockTransport(_say)
+
+    with httpx2.Client(transport=governed, mounts={"all://": other}) as http:
+        answer = http.post(RESPONSES, content=b"anything")
+
+    assert answer.status_code == 200
+    assert events(tmp_path) == []
+
+
 @pytest.mark.filterwarnings("ignore:connect.. must be used:DeprecationWarning")
 def test_websockets_do_not_pass_through_it(
     tmp_path: Path, url: str, simulator: Any

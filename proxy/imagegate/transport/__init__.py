@@ -19,8 +19,8 @@ point `websocket_base_url` at a gateway, or do not use it.
 
 Time-outs, proxies and retries stay the client's: what is not refused goes to the
 wrapped transport as it came, with its time-outs, and what that raises is raised. A
-client that is given a transport reads no proxy from the environment: give the wrapped
-one its own.
+client that is given a transport reads no proxy from the environment. Name a proxy to
+the wrapped transport: `proxy` and `mounts` of a client lead past its transport.
 """
 
 from __future__ import annotations
