@@ -261,7 +261,7 @@ def test_openai_has_the_habits_of_azure_if_told_so(url: str) -> None:
         ("GET", "/openai/v1/models", {"api-key": "k"}, 200),
         ("GET", "/v1/nothing", KEY, 404),
         ("GET", "/elsewhere", KEY, 404),
-        ("POST", "/v1/images/generations", KEY, 404),
+        ("POST", "/v1/images/variations", KEY, 404),
         ("POST", "/v1/responses/", KEY, 404),
         ("POST", "/openai/responses", KEY, 404),
         ("POST", "/openai/chat/completions?api-version=1", KEY, 404),

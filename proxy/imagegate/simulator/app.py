@@ -19,7 +19,9 @@ from imagegate.simulator.faults import (
     ordered,
     wrong_method,
 )
+from imagegate.simulator.forms import is_form, read_form
 from imagegate.simulator.image_tool import Tool
+from imagegate.simulator.images import Images
 from imagegate.simulator.received import Received, text_headers
 from imagegate.simulator.refusal import Refusal
 from imagegate.simulator.request import read_json
@@ -33,7 +35,10 @@ _REQUESTS = "/__simulator/requests"
 _KEEP = 1000
 # Under a deployment in the path are these routes only, and on Azure classic they are
 # nowhere else.
-_DEPLOYED = ("/chat/completions", "/embeddings")
+_DEPLOYED = (
+    *("/chat/completions", "/embeddings"),
+    *("/images/generations", "/images/edits"),
+)
 
 
 class Simulator:
@@ -62,6 +67,7 @@ class Simulator:
             stored_tools=stored_tools,
             keep=_KEEP,
         )
+        self._images = Images(self._counter, deployments=deployments)
         self._routes = [
             (method, re.compile(path), handler)
             for method, path, handler in self._table(responses)
@@ -81,6 +87,8 @@ class Simulator:
             ("GET", "/models/(?P<ident>.+)", others.model),
             ("POST", "/chat/completions", lambda c: others.chat(c, self._counter)),
             ("POST", "/embeddings", others.embeddings),
+            ("POST", "/images/generations", self._images.generate),
+            ("POST", "/images/edits", self._images.edit),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -232,6 +240,9 @@ def _received(method: str, scope: Scope) -> Received:
 def _read(received: Received) -> dict[str, Any]:
     if not received.body:
         return {}
+    kind = received.header("content-type")
+    if kind is not None and is_form(kind):
+        return read_form(received.body, content_type=kind)
     return read_json(received.body, encoding=received.header("content-encoding"))
 
 

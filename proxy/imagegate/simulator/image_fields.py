@@ -15,7 +15,7 @@ _USUAL = ("low", "medium", "high", "auto")
 _ALL = ("low", "medium", "high", "xhigh", "max", "auto")
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
-_FIELDS: dict[str, Kind] = {
+TOOL_FIELDS: dict[str, Kind] = {
     "type": Words(("image_generation",)),
     "action": Words(("generate", "edit", "auto")),
     "background": Words(("transparent", "opaque", "auto")),
@@ -39,8 +39,8 @@ _DEPRECATED: dict[str, Kind] = dict.fromkeys(
     ("name", "description", "tool_configs"), Anything()
 )
 
-OPENAI_TOOL = Table(_FIELDS)
-AZURE_TOOL = Table(_FIELDS | _DEPRECATED)
+OPENAI_TOOL = Table(TOOL_FIELDS)
+AZURE_TOOL = Table(TOOL_FIELDS | _DEPRECATED)
 
 # What the echo says of a field that was left out; a model is added where it is known.
 DEFAULTS = {

@@ -26,11 +26,21 @@ def check_image_tool(
     """
     table = known.AZURE_TOOL if dialect.azure else known.OPENAI_TOOL
     table.check(tool, param)
+    check_settings(tool, f"{param}.", dialect=dialect, model=model)
+
+
+def check_settings(
+    tool: Tool, param: str, *, dialect: Dialect, model: str | None
+) -> None:
+    """Raise where a model does not make images with these settings.
+
+    `param` is what stands before the name of a setting in a refusal.
+    """
     capabilities = _capabilities(model, param, dialect=dialect)
     if capabilities is not None:
         _check_model(tool, param, capabilities)
     any_size = capabilities is None or capabilities.any_size
-    _check_size(tool, f"{param}.size", any_size=any_size)
+    _check_size(tool, f"{param}size", any_size=any_size)
     _check_together(tool, param)
 
 
@@ -41,25 +51,25 @@ def _capabilities(
         return known.AZURE_MODELS.get(model or "")
     name = known.DEFAULT_MODEL if model is None else model
     if name not in known.MODELS:
-        raise invalid_value(f"{param}.model", name, supported=known.MODELS)
+        raise invalid_value(f"{param}model", name, supported=known.MODELS)
     return known.MODELS[name]
 
 
 def _check_model(tool: Tool, param: str, model: known.Model) -> None:
-    quality = tool.get("quality", "auto")
+    quality = tool.get("quality") or "auto"
     if quality not in model.quality:
-        raise invalid_value(f"{param}.quality", quality, supported=model.quality)
+        raise invalid_value(f"{param}quality", quality, supported=model.quality)
     fidelity = tool.get("input_fidelity")
     if fidelity is not None and fidelity not in model.fidelity:
         raise image_refusal(
             f"This model does not support input_fidelity {fidelity!r}.",
-            param=f"{param}.input_fidelity",
+            param=f"{param}input_fidelity",
         )
 
 
 def _check_size(tool: Tool, param: str, *, any_size: bool) -> None:
     """Raise unless the model makes images of this size."""
-    size = tool.get("size", "auto")
+    size = tool.get("size") or "auto"
     if size == "auto" or size in _STANDARD:
         return
     if not any_size:
@@ -88,13 +98,14 @@ def _size_problem(width: int, height: int, *, still: bool) -> str:
 
 def _check_together(tool: Tool, param: str) -> None:
     """Raise where fields contradict each other."""
-    output_format = tool.get("output_format", "png")
+    output_format = tool.get("output_format") or "png"
     for key, formats, harmless in _NEEDS_FORMAT:
-        if key in tool and tool[key] not in harmless and output_format not in formats:
+        value = tool.get(key)
+        if value is not None and value not in harmless and output_format not in formats:
             listed = " or ".join(formats)
             raise image_refusal(
                 f"'{key}' requires output_format {listed}.",
-                param=f"{param}.{key}",
+                param=f"{param}{key}",
                 code="invalid_parameter_combination",
             )
 

@@ -27,10 +27,14 @@ def settled(tool: Tool) -> dict[str, str]:
 
 def image_base64(run: Run, index: int, *, variant: str = "final") -> str:
     """Return the image of an output index, or a partial one on the way to it."""
-    tool = _tool_of(run)
+    bits = run.behaviour.bits
+    return drawn(_tool_of(run), bits=bits, seed=f"{index}/{variant}")
+
+
+def drawn(tool: Tool, *, bits: int | None, seed: str) -> str:
+    """Return an image with these settings; the same seed draws the same."""
     final = settled(tool)
     width, _, height = final["size"].partition("x")
-    bits = run.behaviour.bits
     gif = final["output_format"] == "gif"
     canvas = Canvas(
         width=int(width),
@@ -39,7 +43,7 @@ def image_base64(run: Run, index: int, *, variant: str = "final") -> str:
         transparent=final["background"] == "transparent",
         frames=tool.get("frame_count", _DEFAULT_FRAMES) if gif else 1,
         frame_duration_ms=tool.get("frame_duration_ms", _DEFAULT_DURATION),
-        seed=f"{index}/{variant}",
+        seed=seed,
     )
     return picture_base64(canvas, output_format=final["output_format"])
 
@@ -64,7 +68,7 @@ def finished_item(run: Run, index: int) -> dict[str, Any]:
 def image_usage(run: Run) -> dict[str, Any]:
     """Return what the images of a response cost."""
     asked = 40 * run.images
-    made = sum(_output_tokens(run) for _ in range(run.images))
+    made = run.images * tokens_of(_tool_of(run))
     return {
         "input_tokens": asked,
         "input_tokens_details": {"image_tokens": 0, "text_tokens": asked},
@@ -74,8 +78,8 @@ def image_usage(run: Run) -> dict[str, Any]:
     }
 
 
-def _output_tokens(run: Run) -> int:
-    tool = _tool_of(run)
+def tokens_of(tool: Tool) -> int:
+    """Return what one image with these settings costs."""
     partials: int = tool.get("partial_images", 0)
     return _TOKENS[settled(tool)["quality"]] + 100 * partials
 
