@@ -211,6 +211,7 @@ SIZE = '{ arbitrary = "gpt-image-2", standard = "standard", auto = "legal" }'
             'words = ["edit", "edit", "auto"]',
             "openai.action: a name occurs twice",
         ),
+        ('moderation = "generations"', 'm = "edits"', "images_api.only: 'm' is not"),
         ('usual = ["responses=exp', 'usual = ["x=exp', "interface.previews: 'x=exp"),
         ('["v1", "preview"', '["v1", "v1"', "interface.api_versions: a name"),
         ('"beta=true", "agents=v1"', '"agents=v1", "agents=v1"', "a name occurs"),

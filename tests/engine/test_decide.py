@@ -533,3 +533,37 @@ def test_a_refusal_says_that_it_is_one() -> None:
 
     assert isinstance(violation, Violation)
     assert (violation.code, violation.status) == ("image_policy_violation", 403)
+
+
+BOTH_ROUTES = """
+settings:
+  quality: { max: low, default: low, otherwise: lower }
+  moderation: { allow: [auto], default: auto, otherwise: { use: auto } }
+  input_fidelity: { allow: [low], default: low, otherwise: { use: low } }
+  action: { allow: [generate], default: generate, otherwise: { use: generate } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("route", "written"),
+    [("generations", {"moderation": "auto"}), ("edits", {"input_fidelity": "low"})],
+)
+def test_nothing_is_written_that_the_route_does_not_take(
+    route: str, written: dict[str, str]
+) -> None:
+    """An unknown parameter fails every request; nobody can set it there either."""
+    asked = {"model": "gpt-image-1.5", "prompt": "x", "quality": "high"}
+    answer = ask(BOTH_ROUTES, asked, at=f"POST /v1/images/{route}")
+
+    assert answer.json == {**asked, "quality": "low", **written}
+    assert answer.word == "rewrite"
+
+
+@pytest.mark.parametrize("route", ["generations", "edits"])
+def test_what_is_said_all_the_same_is_held_to_the_rules(route: str) -> None:
+    """The provider may take it tomorrow."""
+    asked = {"prompt": "x", "moderation": "low", "input_fidelity": "high"}
+    answer = ask(BOTH_ROUTES, asked, at=f"POST /v1/images/{route}")
+
+    assert answer.json["moderation"] == "auto"
+    assert answer.json["input_fidelity"] == "low"

@@ -134,3 +134,25 @@ def test_a_rule_without_a_condition_is_about_any_value() -> None:
     rule = Rule(id="r", says="s", fields=("f",), needs=Needs(field="g", among=("w",)))
 
     assert rule.when.always
+
+
+def test_some_parameters_are_of_one_route_only() -> None:
+    """And what is no parameter is of neither."""
+    fields = {name: Field(kind="text") for name in ("prompt", "mask")}
+    found = Provider(
+        name="openai",
+        fields={},
+        images_api=fields,
+        rules=(),
+        models={},
+        only={"mask": "edits"},
+    )
+
+    has = {
+        (name, route)
+        for name in ("prompt", "mask", "action")
+        for route in ("generations", "edits")
+        if found.has_parameter(name, route)
+    }
+
+    assert has == {("prompt", "generations"), ("prompt", "edits"), ("mask", "edits")}

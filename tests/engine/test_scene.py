@@ -11,6 +11,7 @@ from imagegate.engine.rulebook import Rulebook
 from imagegate.engine.scene import (
     PATHS,
     Scene,
+    absent_at,
     api_names,
     fields_of,
     fold,
@@ -167,3 +168,13 @@ def test_names_are_those_of_the_apis_documents() -> None:
     assert {"partial_images", "svg", "tool_configs", "n", "prompt", "mode"} <= names
     assert {"tool", "compaction", "max_tool_calls", "kind", HEADER} <= names
     assert {"skabcdef", "Quality", "*"} - names == {"skabcdef", "Quality"}
+
+
+def test_each_route_of_the_images_api_lacks_some_settings() -> None:
+    """By the catalogue; the tool has them all."""
+    openai = CATALOGUE.provider("openai")
+    generations, edits = absent_at(openai, "generations"), absent_at(openai, "edits")
+
+    assert generations - edits == {"input_fidelity"}
+    assert edits - generations == {"moderation"}
+    assert {"action", "input_image_mask"} == generations & edits

@@ -115,6 +115,9 @@ class _Provider(Strict, frozen=True, kw_only=True):
 class _ImagesApi(Strict, frozen=True, kw_only=True):
     shares: tuple[str, ...]
     fields: dict[str, Field]
+    only: dict[str, Literal["generations", "edits"]] = msgspec.field(
+        default_factory=dict
+    )
 
 
 class _SizeSets(Strict, frozen=True, kw_only=True):
@@ -159,6 +162,7 @@ def _provider(file: _File, name: str) -> Provider:
         name=name,
         fields=raw.fields,
         images_api=_images_api(file, raw),
+        only=dict(file.images_api.only),
         rules=tuple(rule for rule in file.rules if rule.id in raw.rules),
         models={key: _model(file, raw, key) for key in raw.models},
     )
@@ -232,7 +236,9 @@ def _faults(file: _File) -> Iterator[str]:
         if len(_listed(sizes)) != len(sizes):
             yield f"sizes.fixed.{name}: not every size is WIDTHxHEIGHT"
     yield from _repeats("rules", [rule.id for rule in file.rules])
-    yield from _field_faults("images_api", file.images_api.fields)
+    own = file.images_api
+    yield from _field_faults("images_api", own.fields)
+    yield from _strangers("images_api.only", own.only, {*own.shares, *own.fields})
     yield from _interface_faults(file.interface)
     for name, provider in file.providers.items():
         yield from _provider_faults(file, name, provider)

@@ -38,7 +38,14 @@ from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Mode, Policy
 from imagegate.engine.request import MESSAGES, Request
 from imagegate.engine.rulebook import Book, Rulebook
-from imagegate.engine.scene import PATHS, Scene, Vocabulary, fold, vocabulary
+from imagegate.engine.scene import (
+    PATHS,
+    Scene,
+    Vocabulary,
+    absent_at,
+    fold,
+    vocabulary,
+)
 from imagegate.engine.sheet import Asked
 from imagegate.engine.state import judge_state
 from imagegate.engine.surface import GROUPS, Door, Match, stance_of
@@ -57,8 +64,8 @@ class Decider:
         self.catalogue = catalogue
         self.book = Book(policy)
         self._hash_key = hash_key
-        self._benches: dict[tuple[int, str, bool], Bench] = {}
-        self._scenes: dict[tuple[int, str, bool, bool], Scene] = {}
+        self._benches: dict[tuple[int, str, str], Bench] = {}
+        self._scenes: dict[tuple[int, str, str, bool], Scene] = {}
         self._words: Mapping[bool, Vocabulary] = {
             images: vocabulary(catalogue, policy.deployments, images_api=images)
             for images in (False, True)
@@ -98,18 +105,20 @@ class Decider:
             match: The door.
             mapped: Models have the names of deployments, on Azure.
         """
-        provider, images = match.family.provider, match.door.reading == "images"
-        mapped = mapped and provider == "azure"
-        key = (id(book), provider, images, mapped)
+        name, route = match.family.provider, _route(match)
+        mapped = mapped and name == "azure"
+        key = (id(book), name, route, mapped)
         found = self._scenes.get(key)
         if found is None:
+            provider = self.catalogue.provider(name)
             found = self._scenes[key] = Scene(
                 catalogue=self.catalogue,
-                provider=self.catalogue.provider(provider),
+                provider=provider,
                 book=book,
-                vocabulary=self._words[images],
+                vocabulary=self._words[bool(route)],
                 deployments=self.policy.deployments if mapped else {},
-                images_api=images,
+                images_api=bool(route),
+                absent=absent_at(provider, route) if route else frozenset(),
                 hash_key=self._hash_key,
             )
         return found
@@ -136,12 +145,18 @@ class Decider:
         return acting.decision(observed)
 
     def _bench(self, book: Rulebook, request: Request) -> Bench:
-        family, images = request.match.family, request.match.door.reading == "images"
-        key = (id(book), family.provider, images)
+        match = request.match
+        key = (id(book), match.family.provider, _route(match))
         found = self._benches.get(key)
         if found is None:
-            found = self._benches[key] = Bench(self.scene(book, request.match))
+            found = self._benches[key] = Bench(self.scene(book, match))
         return found
+
+
+def _route(match: Match) -> str:
+    """Name a route of the Images API; nothing for the others."""
+    images = match.door.reading == "images"
+    return match.door.name.partition(".")[2] if images else ""
 
 
 def decide(policy: Policy, request: Request, *, catalogue: Catalogue) -> Decision:

@@ -257,7 +257,7 @@ class _Judging:
         without a place is then no reason to write nothing.
         """
         default = None if ruled.setting.auto else ruled.default
-        return applies(
+        return ruled.setting.name not in self.scene.absent and applies(
             self.scene.provider,
             self.choice.row,
             ruled.setting.name,

@@ -190,6 +190,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         name: `openai` or `azure`.
         fields: The tool's fields by dotted path (`svg.reasoning.effort`).
         images_api: All parameters of the Images API, likewise.
+        only: Those that one of its routes has: `generations` or `edits`.
         rules: The rules between fields.
         models: The models by canonical name.
     """
@@ -199,12 +200,17 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     images_api: dict[str, Field]
     rules: tuple[Rule, ...]
     models: dict[str, Model]
+    only: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def default_model(self) -> str | None:
         """The model used when none is named; None when that is not known."""
         default = self.fields["model"].default
         return default if isinstance(default, str) else None
+
+    def has_parameter(self, path: str, route: str) -> bool:
+        """Tell whether a route of the Images API has a parameter."""
+        return path in self.images_api and self.only.get(path, route) == route
 
     def model(self, name: str) -> Model | None:
         """Find a model by its exact name, one of its snapshots or aliases."""

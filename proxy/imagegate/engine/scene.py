@@ -51,6 +51,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         deployments: On Azure, the model behind each name; empty elsewhere.
         images_api: The body itself is judged, by that interface's parameters.
+        absent: The settings that the route has no parameter for.
         hash_key: Lets equal secrets be found without being shown.
     """
 
@@ -60,6 +61,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: Vocabulary
     deployments: Mapping[str, str] = msgspec.field(default_factory=dict)
     images_api: bool = False
+    absent: frozenset[str] = frozenset()
     hash_key: bytes = b""
 
     def always(self, rule: str = "") -> Reason | None:
@@ -83,6 +85,11 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
             for provider in self.catalogue.providers.values()
             if (field := fields_of(provider, images_api=self.images_api).get(name))
         )
+
+
+def absent_at(provider: Provider, route: str) -> frozenset[str]:
+    """Return the settings that a route of the Images API has no parameter for."""
+    return frozenset(x for x in SETTINGS if not provider.has_parameter(x, route))
 
 
 def fields_of(provider: Provider, *, images_api: bool) -> Mapping[str, Field]:
