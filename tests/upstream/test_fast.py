@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -141,6 +142,27 @@ async def test_a_body_in_pieces_is_sent_in_order(client: FastClient) -> None:
         assert await whole(await client.send(sent)) == b"ok"
 
     assert upstream.received[0].endswith(b"\r\n\r\n" + whole_body)
+
+
+async def test_a_body_that_was_sent_is_not_held(client: FastClient) -> None:
+    def sending() -> tuple[weakref.ref[memoryview], asyncio.Task[Any]]:
+        view = memoryview(b"x" * 300_000)
+        usual = asking(upstream, view.tobytes())
+        request = UpstreamRequest(
+            method=usual.method,
+            origin=usual.origin,
+            target=usual.target,
+            headers=usual.headers,
+            body=[view],
+        )
+        return weakref.ref(view), asyncio.create_task(client.send(request))
+
+    async with provider(silent) as upstream:
+        kept, task = sending()
+        await until(lambda: upstream.received)
+        assert kept() is None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_closed_client_asks_nobody(client: FastClient) -> None:

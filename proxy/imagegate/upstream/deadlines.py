@@ -72,8 +72,11 @@ class Watchdog:
             raise RuntimeError("a watchdog needs a task to watch")
         self._task = task
         self._cancelled_before = task.cancelling()
-        self._end = self._due = self._loop.time() + self._deadlines.total
-        self._timer = self._loop.call_at(self._end, self._ring)
+        now, limits = self._loop.time(), self._deadlines
+        self._end = self._due = now + limits.total
+        # It rings no later than the first wait may end, and finds out which it is.
+        soonest = min(limits.body, limits.head, limits.idle, limits.stall, limits.total)
+        self._timer = self._loop.call_at(now + soonest, self._ring)
         self._watching = True
         return self
 

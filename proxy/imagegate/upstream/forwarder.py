@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
@@ -33,6 +35,7 @@ from imagegate.upstream.websocket import SocketForwarder
 __all__ = ["OUTCOME", "Deadlines", "Forwarder", "Upstream"]
 
 _NEVER_FORWARDED = ("CONNECT", "TRACE")
+Pieces: TypeAlias = Sequence[bytes | memoryview]
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
@@ -63,6 +66,7 @@ class Forwarder:
         self.deadlines = deadlines or Deadlines()
         self.body_limit = body_limit
         self._origin = upstream.origin
+        self._host = b"host", self._origin.authority
         self._path = upstream.path
         self._sockets = SocketForwarder(
             sockets or SocketClient(), upstream, seconds=self.deadlines.total
@@ -102,30 +106,33 @@ class Forwarder:
         body = await self._read_body(receive, watchdog)
         with Leaving(receive, watchdog):
             watchdog.expect("head")
-            answer = await self.client.send(await self._outgoing(scope, body))
+            sending = self.client.send(await self._outgoing(scope, body))
+            del body  # not held for the minutes in which an image is made
+            answer = await sending
             try:
                 await _relay(answer, send, watchdog)
             finally:
                 await answer.close()
 
-    async def _read_body(self, receive: Receive, watchdog: Watchdog) -> bytes:
-        parts: list[bytes] = []
+    async def _read_body(self, receive: Receive, watchdog: Watchdog) -> Pieces:
+        """Read the body, in the pieces in which it comes: they are sent so."""
+        parts: list[bytes | memoryview] = []
         size = 0
         while True:
             watchdog.expect("body")
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeft
-            part = message.get("body", b"")
+            part: bytes | memoryview = message.get("body", b"")
             size += len(part)
             if size > self.body_limit:
                 raise UpstreamError("request_too_large", status=413)
-            parts.append(part)
+            if part:
+                parts.append(part)
             if not message.get("more_body", False):
-                # A single piece is what `join` returns itself, uncopied.
-                return b"".join(parts)
+                return parts
 
-    async def _outgoing(self, scope: Scope, body: bytes) -> UpstreamRequest:
+    async def _outgoing(self, scope: Scope, body: Pieces) -> UpstreamRequest:
         """Build what the provider gets."""
         method = scope["method"]
         if method in _NEVER_FORWARDED:
@@ -133,7 +140,7 @@ class Forwarder:
         credential = self.upstream.credential
         target = self._path + path_of(scope) + query_of(scope, credential)
         headers = [
-            (b"host", self._origin.authority),
+            self._host,
             *to_upstream(scope["headers"], self.upstream.withheld),
             *await credential.headers(scope["headers"]),
             # An encoded answer could be relayed but not observed; one rule for all
@@ -141,7 +148,7 @@ class Forwarder:
             (b"accept-encoding", b"identity"),
         ]
         if body or method in _WITH_BODY:
-            headers.append((b"content-length", b"%d" % len(body)))
+            headers.append((b"content-length", b"%d" % sum(map(len, body))))
         return UpstreamRequest(
             method=method,
             origin=self._origin,

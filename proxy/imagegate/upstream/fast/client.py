@@ -109,6 +109,7 @@ class FastClient:
                 connection.write(b"".join((head, *pieces)))
             else:
                 await connection.write_all(portions(head, pieces), self._write_seconds)
+            del request, pieces  # not held for the minutes in which an image is made
             while not reading.begun:
                 _check(reading)
                 await connection.change()
