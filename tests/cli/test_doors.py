@@ -71,6 +71,10 @@ def test_every_door_is_shown_with_its_stance(imagegate: Run) -> None:
     assert create["stance"] == "enforce"
     assert {"/tools", "/input/*/tools", "/tool_choice"} <= set(create["looked_at"])
     assert "/openai/v1/responses" in create["routes"]
+    header = "header x-ms-oai-image-generation-deployment"
+    assert {header, "versions and previews"} <= set(create["looked_at"])
+    assert by_name["responses.retrieve"]["looked_at"] == ["versions and previews"]
+    assert header not in by_name["agents.versions.create"]["looked_at"]
     assert by_name["batches"]["stance"] == "refuse"
     assert "one by one" in by_name["batches"]["why"]
     assert by_name["chat_completions"]["stance"] == "pass"

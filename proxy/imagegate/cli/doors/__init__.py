@@ -13,7 +13,14 @@ from imagegate.cli.doors.spec import carriers_in, read_spec
 from imagegate.cli.exits import Exit
 from imagegate.cli.policies import usable_policy
 from imagegate.cli.screen import print_json, print_table, print_text
-from imagegate.engine.surface import DOORS, FAMILIES, GROUPS, Door, stance_of
+from imagegate.engine.surface import (
+    DOORS,
+    FAMILIES,
+    GROUPS,
+    IMAGE_DEPLOYMENT_HEADER,
+    Door,
+    stance_of,
+)
 
 _STANCES = {"enforce": "enforced", "pass": "passes unseen", "refuse": "refused"}
 _BODIES = {
@@ -22,6 +29,8 @@ _BODIES = {
     "agent": ("/definition",),
     "images": ("the whole body",),
 }
+_NAMING = frozenset({"responses", "items", "images"})
+"""What is read at doors where a header can name the image deployment."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +84,17 @@ def _rows(surface: Mapping[str, str]) -> Iterator[Row]:
 
 
 def _looked_at(door: Door) -> tuple[str, ...]:
-    """Return the places that are judged; a door without a body has none."""
-    return tuple(dict.fromkeys((*door.places, *_BODIES.get(door.reading, ()))))
+    """Return what is judged at a door, the places of its body first."""
+    places = (*door.places, *_BODIES.get(door.reading, ()), *_besides(door))
+    return tuple(dict.fromkeys(places))
+
+
+def _besides(door: Door) -> Iterator[str]:
+    """Yield what is judged besides the body."""
+    providers = {FAMILIES[name].provider for name in door.families}
+    if door.reading in _NAMING and "azure" in providers:
+        yield f"header {IMAGE_DEPLOYMENT_HEADER}"
+    yield "versions and previews"
 
 
 def _folded(rows: Sequence[Row]) -> Iterator[Row]:
