@@ -70,7 +70,7 @@ bench: $(READY) ## measure the gateway beside nginx (ROUNDS=… SECONDS=… JSON
 		$(if $(LITELLM),--litellm $(LITELLM)) $(if $(JSON),--json $(JSON))
 
 micro: $(READY) ## measure the parts: deciding, reading, scanning, recording
-	@for part in body engine scan audit; do $(BIN)/python tests/bench/$$part.py || exit; done
+	@for part in body engine scan audit client; do $(BIN)/python tests/bench/$$part.py || exit; done
 
 soak: $(READY) ## run the invariants with many examples, and what takes minutes
 	$(BIN)/pytest -o faulthandler_timeout=0 --hypothesis-profile=soak -m 'soak or hypothesis'

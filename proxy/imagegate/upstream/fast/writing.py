@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from imagegate.upstream.client import UpstreamError, UpstreamRequest
+from imagegate.upstream.client import Headers, UpstreamError, UpstreamRequest
 
 TOGETHER: Final = 64 * 1024
 """Up to here a head and pieces of a body are copied into one write."""
@@ -34,30 +34,31 @@ def head_of(request: UpstreamRequest, size: int) -> bytes:
         UpstreamError: For what cannot be written, or could be read in two ways. It
             does not say what: that may be a key.
     """
-    names, values = zip(*request.headers, strict=True) if request.headers else ((), ())
-    method, target = request.method.encode(), request.target
+    names = [name for name, _ in request.headers]
+    target, lines = request.target, b"\r\n".join(map(b": ".join, request.headers))
+    method = request.method.encode()
+    head = b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (method, target, lines)
     if (
-        b"".join(names).translate(None, _NAME)
-        or b"".join(values).translate(None, _VALUE)
+        head.translate(None, _VALUE) != b"\r\n" * (len(names) + 2)
+        or b"".join(names).translate(None, _NAME)
         or b"" in names
         or method.translate(None, _TOKEN)
         or target.translate(None, _VISIBLE)
-        or not (method and target and _framed(names, values, size))
+        or not (method and target and _framed(names, request.headers, size))
     ):
         # Not even a chain of errors may hold what is refused.
         raise UpstreamError("request_malformed", status=400) from None
-    lines = b"\r\n".join(map(b": ".join, request.headers))
-    return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (method, target, lines)
+    return head
 
 
-def _framed(names: tuple[bytes, ...], values: tuple[bytes, ...], size: int) -> bool:
+def _framed(names: list[bytes], headers: Headers, size: int) -> bool:
     """Whether the headers name one host, and the length that the body has."""
     if names.count(b"host") != 1 or b"transfer-encoding" in names:
         return False
     said = names.count(b"content-length")
     if not said:
         return not size
-    return said == 1 and values[names.index(b"content-length")] == b"%d" % size
+    return said == 1 and headers[names.index(b"content-length")][1] == b"%d" % size
 
 
 def portions(
