@@ -25,7 +25,13 @@ from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
 from imagegate.engine.quota import Outage
 from imagegate.gates import Gates
-from imagegate.middleware import Identify, Limits, PolicyMiddleware, anonymous
+from imagegate.middleware import (
+    Identify,
+    Limits,
+    PolicyMiddleware,
+    anonymous,
+    load_of,
+)
 from imagegate.quotas import MemoryQuotas, Quotas
 from imagegate.seen import MemorySeen, Seen
 from imagegate.upstream.client import Client, UpstreamError
@@ -76,7 +82,7 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
         sockets: Opens WebSockets.
     """
     seen, gates = seen or MemorySeen(), Gates.of(gate)
-    quotas = quotas or MemoryQuotas()
+    quotas, load = quotas or MemoryQuotas(), load_of(limits or Limits())
     governed: dict[str, ASGIApp] = {
         prefix: PolicyMiddleware(
             Forwarder(client, upstream, deadlines=deadlines, sockets=sockets),
@@ -87,6 +93,7 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
             seen=seen,
             quotas=quotas,
             outage=outage,
+            load=load,
         )
         for prefix, upstream in upstreams.items()
     }

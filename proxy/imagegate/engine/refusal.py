@@ -25,6 +25,8 @@ _TYPES: Final[Mapping[str, str]] = {
     "insufficient_quota": "insufficient_quota",
     "rate_limit_exceeded": "rate_limit_exceeded",
     "quota_unknown": "server_error",
+    "too_many_bodies": "server_error",
+    "too_many_exchanges": "rate_limit_exceeded",
 }
 """What the API calls errors that are nobody's mistake."""
 _LONGEST: Final = 200

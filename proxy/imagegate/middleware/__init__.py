@@ -21,13 +21,21 @@ from imagegate.engine.surface import Lost
 from imagegate.gates import Gates
 from imagegate.middleware.asked import asked_in
 from imagegate.middleware.headers import without_overrides
+from imagegate.middleware.load import Load
 from imagegate.middleware.own import OwnPaths
 from imagegate.middleware.responder import Responder
-from imagegate.middleware.setup import Identify, Limits, Setup, Way, anonymous
+from imagegate.middleware.setup import (
+    Identify,
+    Limits,
+    Setup,
+    Way,
+    anonymous,
+    load_of,
+)
 from imagegate.quotas import MemoryQuotas, Quotas
 from imagegate.seen import MemorySeen, Seen
 
-__all__ = ["Identify", "Limits", "PolicyMiddleware", "Way", "anonymous"]
+__all__ = ["Identify", "Limits", "PolicyMiddleware", "Way", "anonymous", "load_of"]
 
 
 class PolicyMiddleware:
@@ -44,6 +52,7 @@ class PolicyMiddleware:
         seen: Seen | None = None,
         quotas: Quotas | None = None,
         outage: Outage = "refuse",
+        load: Load | None = None,
         own_paths: Sequence[str] = (),
         way: Way = "http",
     ) -> None:
@@ -63,6 +72,7 @@ class PolicyMiddleware:
             quotas: Counts what the policy's quotas are about; in memory unless several
                 processes are to share it.
             outage: What is done where that cannot be asked.
+            load: Counts what is under way at once, where several of these share it.
             own_paths: Paths of the application that are none of the policy's
                 business, below any mount point: `/health`, or `/static/*` with all
                 that is below. They are neither judged nor recorded.
@@ -82,6 +92,7 @@ class PolicyMiddleware:
             seen=seen or MemorySeen(),
             quotas=quotas or MemoryQuotas(),
             outage=outage,
+            load=load or load_of(limits or Limits()),
             way=way,
         )
         self._own = OwnPaths(own_paths)

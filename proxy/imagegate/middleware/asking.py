@@ -52,10 +52,20 @@ class Asking:
         self._talk.turn_page()
         data = _bytes_of(message)
         entry = Entry(journal)
+        try:
+            return await self._passed(message, data, entry)
+        finally:
+            if entry not in self._talk.entries.values():
+                entry.end()
+
+    async def _passed(
+        self, message: Message, data: bytes | None, entry: Entry
+    ) -> Message | None:
+        """Judge a message, record it, and return what goes on of it."""
         judged = await self._judge(data, entry)
         if judged.ruling.refusal is not None:
             await entry.undo()
-            await self._refuse(judged, journal, lane_of(data or b""))
+            await self._refuse(judged, entry.journal, lane_of(data or b""))
             return None
         if not await self._recorded(judged, entry):
             await entry.undo()
@@ -72,7 +82,10 @@ class Asking:
         context = self._at(journal, len(data or b""))
         connection, gate = self._talk.connection, self._talk.setup.gate
         try:
+            entry.carried = self._talk.setup.load.carry()
+            entry.carried.exchange()
             context = msgspec.structs.replace(context, principal=await self._who())
+            entry.carried.of(context.principal)
             sent = await self._read(data)
             lane = connection.lane_of(sent)
             context = msgspec.structs.replace(context, stream_id=lane)

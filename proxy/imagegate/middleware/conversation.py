@@ -43,6 +43,9 @@ class Conversation:
         journal: Its records.
         context: Of the handshake.
         head: The headers of the handshake.
+
+    Attributes:
+        waiting: Holds the messages that wait; to be let go of at the end.
     """
 
     def __init__(
@@ -58,7 +61,8 @@ class Conversation:
         self._journal = journal
         self._context = context
         self._head = head
-        self._came = Inbox(setup.limits.waiting)
+        self.waiting = setup.load.carry()
+        self._came = Inbox(setup.limits.waiting, self.waiting)
         self._given = Inbox(0)
 
     async def hold(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -31,6 +31,7 @@ STOPPING = MalformedRequest(
 
 _UNAUTHORIZED = 401
 _UNAVAILABLE = 503
+_SOON = (429, _UNAVAILABLE)
 _POLICY_VIOLATION = 1008
 
 
@@ -60,7 +61,7 @@ async def deny(
             read any amount before the next request.
     """
     headers = dict(refusal.headers)
-    if refusal.status == _UNAVAILABLE:
+    if refusal.status in _SOON and "retry-after" not in headers:
         headers |= {"x-should-retry": "true", "retry-after": "1"}
     if refusal.status == _UNAUTHORIZED:
         headers["www-authenticate"] = 'Bearer realm="imagegate"'

@@ -155,8 +155,20 @@ def coding_of(values: list[str]) -> str | None:
     )
 
 
-def decode(data: bytes, coding: str, *, limit: int) -> Generator[None, None, bytes]:
+def decode(
+    data: bytes,
+    coding: str,
+    *,
+    limit: int,
+    count: Callable[[int], None] = lambda _: None,
+) -> Generator[None, None, bytes]:
     """Decode a body piece by piece, giving way between the pieces.
+
+    Args:
+        data: The body as it came.
+        coding: One of `CODINGS`.
+        limit: How long it may become.
+        count: Told of each piece's length; raises where it is too much.
 
     Raises:
         MalformedRequest: When it does not decode to exactly one member within the
@@ -176,6 +188,7 @@ def decode(data: bytes, coding: str, *, limit: int) -> Generator[None, None, byt
         given = b""
         parts.append(part)
         size += len(part)
+        count(len(part))
         if size > limit:
             raise MalformedRequest(
                 "body_too_large",

@@ -13,6 +13,9 @@ from typing import Final
 
 from starlette.types import Message
 
+from imagegate.engine.errors import MalformedRequest
+from imagegate.middleware.load import Carried
+
 _LEAST: Final = 1024
 """What a message costs, however short it is."""
 
@@ -22,10 +25,12 @@ class Inbox:
 
     Args:
         limit: Bytes that may wait. One message may, whatever its length.
+        carried: Counts them with those of everybody else.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, carried: Carried | None = None) -> None:
         self._limit = limit
+        self._carried = carried
         self._size = 0
         self._messages: deque[Message] = deque()
         self._last: Message | None = None
@@ -36,6 +41,8 @@ class Inbox:
         """Add a message; tell whether there was room for it."""
         size = _size(message)
         if self._messages and self._size + size > self._limit:
+            return False
+        if self._carried is not None and not _grown(self._carried, size):
             return False
         self._messages.append(message)
         self._size += size
@@ -56,7 +63,10 @@ class Inbox:
         if self._last is not None:
             return self._last
         message = self._messages.popleft()
-        self._size -= _size(message)
+        size = _size(message)
+        self._size -= size
+        if self._carried is not None:
+            self._carried.shrink(size)
         if not self._messages:
             self._filled.clear()
             self._emptied.set()
@@ -65,6 +75,14 @@ class Inbox:
     async def emptied(self) -> None:
         """Wait until nothing waits."""
         await self._emptied.wait()
+
+
+def _grown(carried: Carried, size: int) -> bool:
+    try:
+        carried.grow(size)
+    except MalformedRequest:
+        return False
+    return True
 
 
 def _size(message: Message) -> int:

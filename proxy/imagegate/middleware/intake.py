@@ -17,11 +17,14 @@ from imagegate.engine.surface import Door
 from imagegate.engine.value import Edit
 from imagegate.middleware.encoding import coding_of, decode
 from imagegate.middleware.headers import Head, declared_length, tokens
+from imagegate.middleware.load import Carried
 from imagegate.middleware.setup import Limits
 
 _T = TypeVar("_T")
 _MAX_EMPTY = 1024
 """Messages without a byte in them. No server has a reason to send a second one."""
+_UNHURRIED = 10.0
+"""Seconds of a body in which it may come as slowly as it likes."""
 _BREATH = 64
 """Messages after which others run, and time-outs come true, however fast they come."""
 
@@ -30,8 +33,16 @@ class Gone(Exception):  # noqa: N818 - a fact, not an error
     """The client left before its request was whole."""
 
 
-async def take_body(receive: Receive, head: Head, limits: Limits) -> bytes:
+async def take_body(
+    receive: Receive, head: Head, limits: Limits, carried: Carried
+) -> bytes:
     """Collect a body, as long as it stays within its limits.
+
+    Args:
+        receive: The server's.
+        head: Of the request.
+        limits: How much is taken, and how fast it has to come.
+        carried: Counts what is held of it.
 
     Raises:
         MalformedRequest: For a body that is too large, too slow, too finely cut,
@@ -41,8 +52,8 @@ async def take_body(receive: Receive, head: Head, limits: Limits) -> bytes:
     declared = declared_length(head)
     _check_size(declared or 0, limits)
     try:
-        async with asyncio.timeout(limits.seconds):
-            data = await _collect(receive, limits)
+        async with asyncio.timeout(min(limits.seconds, _UNHURRIED)) as deadline:
+            data = await _collect(receive, limits, carried, deadline)
     except TimeoutError:
         raise MalformedRequest(
             "body_too_slow", "the body did not come in time", status=408
@@ -54,17 +65,25 @@ async def take_body(receive: Receive, head: Head, limits: Limits) -> bytes:
     return data
 
 
-async def _collect(receive: Receive, limits: Limits) -> bytes:
+async def _collect(
+    receive: Receive, limits: Limits, carried: Carried, deadline: asyncio.Timeout
+) -> bytes:
+    began = asyncio.get_running_loop().time()
     first, more = await _part(receive)
     _check_size(len(first), limits)
+    carried.grow(len(first))
     if not more:
         return first
     data = bytearray(first)
     count = empty = 0
     while more:
+        # What has come wins time for the rest: whoever drips gets little.
+        won = _UNHURRIED + len(data) / limits.rate
+        deadline.reschedule(began + min(limits.seconds, won))
         part, more = await _part(receive)
         data += part
         _check_size(len(data), limits)
+        carried.grow(len(part))
         count, empty = count + 1, empty + (not part)
         if empty > _MAX_EMPTY:
             said = "the body comes in too many empty pieces"
@@ -108,7 +127,9 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
         return bytes(self.form.rewritten(edits, boundary)), content_type(boundary)
 
 
-async def read(data: bytes, head: Head, door: Door, limits: Limits) -> Read:
+async def read(
+    data: bytes, head: Head, door: Door, limits: Limits, carried: Carried
+) -> Read:
     """Decode and read a body, letting others run between the pieces.
 
     Raises:
@@ -121,7 +142,9 @@ async def read(data: bytes, head: Head, door: Door, limits: Limits) -> Read:
         _check_type(tokens(head, "content-type"))
     coding = coding_of(tokens(head, "content-encoding"))
     if coding is not None:
-        data = await stepwise(decode(data, coding, limit=limits.body))
+        data = await stepwise(
+            decode(data, coding, limit=limits.body, count=carried.grow)
+        )
     if boundary is not None:
         form = await stepwise(read_form(data, boundary))
         return Read(body=form.body, form=form)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -37,6 +38,7 @@ class Line:
         receive: The server's.
         grace: Seconds in which an application that knows may stop by itself.
         body: What it is given to read; None for what the client sends.
+        gone: Called when it begins to answer, and has no more use for that.
 
     Attributes:
         left: Whether the client left before its answer was complete.
@@ -45,7 +47,14 @@ class Line:
             hear of the end, if it comes now.
     """
 
-    def __init__(self, receive: Receive, grace: float, body: bytes | None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        grace: float,
+        body: bytes | None,
+        gone: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.gone = gone
         self.left = False
         self.answered = False
         self.telling = 0

@@ -134,6 +134,7 @@ class Relay:
         if self._begun:
             raise RuntimeError("the answer has begun already")
         self._begun = True
+        self._line.gone()
         headers: list[tuple[bytes, bytes]] = [*message.get("headers", ())]
         head = head_of(headers)
         self._observer.begin(message["status"], head)

@@ -62,7 +62,8 @@ class Responder:
         self._receive = receive
         self._send = send
         self._journal = Journal(setup.audit, secrets.token_hex(16))
-        self._taking = Taking(setup, asked, receive)
+        self._carried = setup.load.carry()
+        self._taking = Taking(setup, asked, receive, self._carried)
         self._recall: Recall | None = None  # of a request that was judged
         self._tally: Tally | None = None  # where it uses something up
         self._data: bytes | None = None  # the body that goes on, if it was judged
@@ -74,16 +75,17 @@ class Responder:
         While an image is made, for minutes, no frame here holds the body: it is kept
         in one place, and given away from there.
         """
-        try:
-            exchange, ruling, how = await self._judged()
-        except asyncio.CancelledError:
-            await self._close_unread(SHUTDOWN)
-            await self._undo()
-            raise
-        if ruling.refusal is None:
-            await self._forward(exchange, ruling)
-        else:
-            await self._refuse(exchange, ruling, how)
+        with self._carried:
+            try:
+                exchange, ruling, how = await self._judged()
+            except asyncio.CancelledError:
+                await self._close_unread(SHUTDOWN)
+                await self._undo()
+                raise
+            if ruling.refusal is None:
+                await self._forward(exchange, ruling)
+            else:
+                await self._refuse(exchange, ruling, how)
 
     # -- judging ----------------------------------------------------------------
 
@@ -92,6 +94,7 @@ class Responder:
         fault = FAILED
         how: Ended = "refused"
         try:
+            self._carried.exchange()
             return *await self._decided(await self._taking.take()), how
         except MalformedRequest as error:
             # A new one: what was raised holds on to the body by its traceback.
@@ -202,14 +205,18 @@ class Responder:
         if scope["type"] == "websocket":
             await passage.unseen(scope, self._receive, self._send)
             return
-        line = Line(self._receive, self._setup.limits.grace, self._given(seen=seen))
+        # What the application was given is gone when it begins to answer.
+        self._carried.keep(len(self._data or b""))
+        grace, gone = self._setup.limits.grace, self._carried.keep
+        line = Line(self._receive, grace, self._given(seen=seen), gone)
         await passage.go(scope, line, self._send)
 
     async def _converse(self, exchange: Exchange, scope: Scope) -> None:
         """Let a WebSocket go on whose messages are judged one by one."""
         head = pairs(self._asked.head)
         talk = Conversation(self._setup, exchange, self._journal, self._context(), head)
-        await talk.hold(scope, self._receive, self._send)
+        with talk.waiting:
+            await talk.hold(scope, self._receive, self._send)
 
     def _given(self, *, seen: bool) -> bytes | None:
         """Give the body away; None for the one that the client sends."""

@@ -14,6 +14,7 @@ from imagegate.engine.gate import Gate
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.quota import Outage
 from imagegate.gates import Edition, Gates
+from imagegate.middleware.load import Load
 from imagegate.quotas import Quotas
 from imagegate.seen import Seen
 
@@ -36,22 +37,36 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         body: Bytes of the body, before and after decoding. The API takes 50 MB
             of images; base64 makes 67 of them.
         seconds: From the first to the last byte of the body.
+        rate: Bytes of the body that come in a second at least, behind the first ten.
         headers: Header lines. nginx takes as many as fit, Apache 100.
         head: Bytes of all headers; nginx's default is 32 KB too.
         answer: Bytes of an encoded answer, decoded to be observed; five images at
             their largest. It bounds what a bomb costs: what is relayed has no limit.
         waiting: Bytes of a WebSocket's messages that wait for their turn.
+        exchanges: How many there may be at once, messages of WebSockets among them.
+        exchanges_each: How many of one principal; as many as there can be if None.
+        bodies: Bytes of requests that are held at once, until they have been sent on:
+            a fraction of what the machine has.
         grace: Seconds in which an application that knows that its client left, or
             that its answer was cut, may stop by itself before it is cancelled.
     """
 
     body: int = 72 * 1024 * 1024
     seconds: float = 120.0
+    rate: int = 1024
     headers: int = 100
     head: int = 32 * 1024
     answer: int = 256 * 1024 * 1024
     waiting: int = 96 * 1024 * 1024
+    exchanges: int = 2_000
+    exchanges_each: int | None = None
+    bodies: int = 512 * 1024 * 1024
     grace: float = 1.0
+
+
+def load_of(limits: Limits) -> Load:
+    """Return what counts what is under way at once; one for a process."""
+    return Load(limits.exchanges, limits.exchanges_each, limits.bodies)
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +86,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     seen: Seen
     quotas: Quotas
+    load: Load
     outage: Outage = "refuse"
     way: Way = "http"
 

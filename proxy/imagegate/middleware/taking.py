@@ -11,6 +11,7 @@ from imagegate.middleware.asked import Asked
 from imagegate.middleware.denial import NO_WEBSOCKET
 from imagegate.middleware.headers import check_headers
 from imagegate.middleware.intake import Read, read, take_body
+from imagegate.middleware.load import Carried
 from imagegate.middleware.setup import Setup, nobody
 
 
@@ -22,12 +23,15 @@ class Taking:
         size: The bytes of the body as it came, as soon as it is whole.
     """
 
-    def __init__(self, setup: Setup, asked: Asked, receive: Receive) -> None:
+    def __init__(
+        self, setup: Setup, asked: Asked, receive: Receive, carried: Carried
+    ) -> None:
         self.principal: Principal = ANONYMOUS
         self.size: int | None = None
         self._setup = setup
         self._asked = asked
         self._receive = receive
+        self._carried = carried
 
     @property
     def whole(self) -> bool:
@@ -46,15 +50,16 @@ class Taking:
         asked, limits = self._asked, self._setup.limits
         check_headers(asked.scope["headers"], limits)
         await self._identify()
+        self._carried.of(self.principal)
         if isinstance(asked.door, Lost):
             return None
         if self._is_unserved():
             raise NO_WEBSOCKET
         if not self._is_judged(asked.door):
             return None
-        data = await take_body(self._receive, asked.head, limits)
+        data = await take_body(self._receive, asked.head, limits, self._carried)
         self.size = len(data)
-        return await read(data, asked.head, asked.door.door, limits)
+        return await read(data, asked.head, asked.door.door, limits, self._carried)
 
     async def _identify(self) -> None:
         try:

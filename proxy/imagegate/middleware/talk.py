@@ -12,6 +12,7 @@ from imagegate.engine.exchange import Ended, Exchange, Ruling
 from imagegate.engine.records import CompletionRecord
 from imagegate.middleware.client_end import RESTART, ClientEnd
 from imagegate.middleware.journal import Journal
+from imagegate.middleware.load import Carried
 from imagegate.middleware.recall import Recall
 from imagegate.middleware.setup import Setup
 from imagegate.middleware.tally import Tally
@@ -24,6 +25,7 @@ class Entry:
         journal: Its records.
         recall: What it is remembered by, if it is.
         tally: What it uses up, if anything is counted.
+        carried: Counts it among those that are under way.
         first_byte_ms: When the first message of its answer came.
         error_code: Why it was cut, if it was not for what it says.
     """
@@ -32,6 +34,7 @@ class Entry:
         self.journal = journal
         self.recall: Recall | None = None
         self.tally: Tally | None = None
+        self.carried: Carried | None = None
         self.first_byte_ms: float | None = None
         self.error_code: str | None = None
 
@@ -46,6 +49,12 @@ class Entry:
         """Give back what was taken for a message that does not go on."""
         if self.tally is not None:
             await self.tally.undo()
+        self.end()
+
+    def end(self) -> None:
+        """Count it no more."""
+        if self.carried is not None:
+            self.carried.end()
 
 
 class Talk:
@@ -111,4 +120,5 @@ class Talk:
         await entry.journal.close([*others, record], hurried=hurried)
         if entry.tally is not None:
             await entry.tally.close(exchange)
+        entry.end()
         self._end_if_idle()

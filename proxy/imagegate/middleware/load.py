@@ -1,0 +1,163 @@
+"""What a process carries at once: exchanges, of each principal too, and their bodies.
+
+What comes on top is refused at once, and may come again in a moment: a gateway that
+takes more than it can carry serves nobody.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import TracebackType
+from typing import Final, Self
+
+from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.policy import Principal
+
+_FULL: Final = MalformedRequest(
+    "too_many_exchanges",
+    "this gateway has as much to do as it takes at once; try again later",
+    status=503,
+)
+_BUSY: Final = MalformedRequest(
+    "too_many_exchanges",
+    "you have as many requests under way as you may; wait for one of them",
+    status=429,
+)
+_HEAVY: Final = MalformedRequest(
+    "too_many_bodies",
+    "this gateway holds as much of requests as it takes at once; try again later",
+    status=503,
+)
+_Who = tuple[str, str, bool]
+
+
+class Load:
+    """What is carried now; one for a process.
+
+    Args:
+        most: Exchanges at once.
+        each: Of one principal; None for as many as there can be.
+        most_bytes: Of requests that are held at once.
+    """
+
+    def __init__(self, most: int, each: int | None, most_bytes: int) -> None:
+        self._most = most
+        self._each = each
+        self._most_bytes = most_bytes
+        self.exchanges = 0
+        self.bytes = 0
+        self.of: Counter[_Who] = Counter()
+
+    def carry(self) -> Carried:
+        """Begin to carry something, which is nothing as yet."""
+        return Carried(self)
+
+    def take_exchange(self) -> None:
+        """Take one more exchange.
+
+        Raises:
+            MalformedRequest: When there are too many.
+        """
+        if self.exchanges >= self._most:
+            raise _again(_FULL)
+        self.exchanges += 1
+
+    def take_of(self, who: _Who) -> None:
+        """Take one more exchange of somebody.
+
+        Raises:
+            MalformedRequest: When there are too many.
+        """
+        if self._each is not None and self.of[who] >= self._each:
+            raise _again(_BUSY)
+        self.of[who] += 1
+
+    def take_bytes(self, number: int) -> None:
+        """Take more bytes.
+
+        Raises:
+            MalformedRequest: When there are too many.
+        """
+        if self.bytes + number > self._most_bytes:
+            raise _again(_HEAVY)
+        self.bytes += number
+
+
+class Carried:
+    """One exchange, or the bytes of one; it is let go of once.
+
+    Attributes:
+        bytes: What it holds of a request.
+    """
+
+    def __init__(self, load: Load) -> None:
+        self.bytes = 0
+        self._load = load
+        self._counted = False
+        self._who: _Who | None = None
+
+    def exchange(self) -> None:
+        """Count it as an exchange.
+
+        Raises:
+            MalformedRequest: When there are too many.
+        """
+        self._load.take_exchange()
+        self._counted = True
+
+    def of(self, who: Principal) -> None:
+        """Count it as one of somebody's.
+
+        Raises:
+            MalformedRequest: When there are too many.
+        """
+        name = (who.source, who.id, who.verified)
+        self._load.take_of(name)
+        self._who = name
+
+    def grow(self, number: int) -> None:
+        """Hold more bytes.
+
+        Raises:
+            MalformedRequest: When there are too many.
+        """
+        self._load.take_bytes(number)
+        self.bytes += number
+
+    def shrink(self, number: int) -> None:
+        """Hold less bytes."""
+        self._load.bytes -= number
+        self.bytes -= number
+
+    def keep(self, number: int = 0) -> None:
+        """Hold so many bytes from now on, which are there already."""
+        self.shrink(self.bytes - number)
+
+    def end(self) -> None:
+        """Let go of everything."""
+        self.keep()
+        self._load.exchanges -= self._counted
+        self._counted = False
+        who, self._who = self._who, None
+        if who is not None:
+            self._load.of[who] -= 1
+            if not self._load.of[who]:
+                del self._load.of[who]
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of everything."""
+        self.end()
+
+
+def _again(error: MalformedRequest) -> MalformedRequest:
+    """Return one to raise: what is raised keeps its traceback, and what is in it."""
+    return MalformedRequest(error.code, error.message, status=error.status)
