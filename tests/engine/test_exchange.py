@@ -390,9 +390,18 @@ def test_what_cannot_be_read_is_refused() -> None:
     assert asked.refusal.status == 400
 
 
+def test_it_says_where_it_came_in_and_by_which_policy_it_ends() -> None:
+    """Whatever policy holds by then."""
+    to = exchange()
+
+    assert to.match == find_door("POST", "/v1/responses")
+    assert to.digest == GATE.digest
+
+
 def test_where_there_is_no_door_there_is_no_way() -> None:
     """Nothing is read for it."""
     to = exchange(path="/v1/nothing")
+    assert to.match is None
 
     asked = to.request()
 

@@ -196,6 +196,27 @@ def test_the_account_of_a_request_that_was_read_tells_more() -> None:
     assert gate.account(lost) == {"api_version": None, "principal_matched": {}}
 
 
+def test_what_is_asked_is_what_is_known_of_the_request() -> None:
+    """Whichever policy it is asked of."""
+    match, body = door(), read_body_now(b"{}")
+    context = Context(
+        decision_id="d", door=match, date=TODAY, principal=ANNA, query="a=b"
+    )
+
+    asked = context.asks(match, body, (("a", "b"),), frozenset({"resp_1"}))
+
+    assert asked == Request(
+        match=match,
+        date=TODAY,
+        body=body,
+        headers=(("a", "b"),),
+        query="a=b",
+        principal=ANNA,
+        decision_id="d",
+        seen=frozenset({"resp_1"}),
+    )
+
+
 def test_prompts_are_hashed_with_a_key_and_at_a_door_alone() -> None:
     """Without either nothing is."""
     body = read_body_now(b'{"input":"x","user":"u"}')

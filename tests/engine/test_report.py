@@ -20,6 +20,7 @@ from imagegate.engine.decision import (
 from imagegate.engine.echo import Mismatch
 from imagegate.engine.events import FinishedItem, ImageEvent, ImageUsage, Payload
 from imagegate.engine.records import (
+    CandidateRecord,
     DecisionRecord,
     EchoRecord,
     FindingRecord,
@@ -30,6 +31,7 @@ from imagegate.engine.records import (
     ToolRecord,
 )
 from imagegate.engine.report import (
+    candidate_record,
     common,
     decision_record,
     echo_record,
@@ -153,6 +155,30 @@ def test_a_blocked_request() -> None:
         violations_count=1,
         status=403,
     )
+
+
+@pytest.mark.parametrize(
+    ("decision", "told"),
+    [
+        (
+            Rewrite(changes=(CHANGE,)),
+            {"decision": "rewrite", "changes": (finding(),), "changes_count": 1},
+        ),
+        (
+            Block(violations=(VIOLATION,)),
+            {"decision": "block", "violations": (REFUSED,), "violations_count": 1},
+        ),
+        (Forward(), {"decision": "forward"}),
+        (None, {}),
+    ],
+)
+def test_what_another_policy_would_have_decided(
+    decision: Decision | None, told: dict[str, Any]
+) -> None:
+    """By as much as is told of a decision, and within the same bounds."""
+    found = candidate_record("next\n", "5f", decision, names=NAMES)
+
+    assert found == CandidateRecord(policy="next", policy_digest="5f", **told)
 
 
 def test_what_else_is_told_of_a_request_goes_with_it() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import asking
+import msgspec
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,12 +21,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from imagegate.engine.exchange import Exchange
 from imagegate.engine.gate import Context, Gate
-from imagegate.engine.records import Record
+from imagegate.engine.records import CandidateRecord, Record
 from imagegate.engine.surface import find_door
-from imagegate.metrics import Counted, Metrics, serve
+from imagegate.metrics import Counted, Metrics, Reloads, serve
 from imagegate.metrics.names import MOST_CHILDREN
 from imagegate.metrics.port import DIRECTORY, forget, shared
 
+HOLDS = {"policy": "p", "digest": "d", "mode": "enforce"}
 DEPLOY = Path(__file__).parents[2] / "deploy"
 GATE = Gate(
     asking.policy(
@@ -236,15 +238,72 @@ def test_metrics_have_a_port_of_their_own(registry: CollectorRegistry) -> None:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics")
 
 
+def test_a_policy_that_does_not_hold_any_more_is_no_series(
+    registry: CollectorRegistry,
+) -> None:
+    reloads = Reloads(registry, ["policy", "candidate"])
+    reloads.holds("policy", HOLDS)
+    reloads.holds("candidate", {**HOLDS, "digest": "c"})
+    reloads.holds("policy", {**HOLDS, "digest": "e"})
+
+    page = generate_latest(registry).decode()
+
+    told = [line for line in page.splitlines() if line.startswith("imagegate_policy_")]
+    assert told == [
+        f'imagegate_policy_info{{digest="{digest}",mode="enforce",policy="p",'
+        f'role="{role}"}} 1.0'
+        for role, digest in (("policy", "e"), ("candidate", "c"))
+    ]
+
+
+def test_reloads_are_counted_by_what_was_changed(registry: CollectorRegistry) -> None:
+    reloads = Reloads(registry, ["policy", "keys"])
+    reloads.loaded("policy")
+    reloads.failed("keys")
+    reloads.stale(["keys"])
+
+    assert value(registry, "reloads_total", what="policy") == 1
+    assert value(registry, "reload_failures_total", what="policy") == 0
+    assert value(registry, "reload_failures_total", what="keys") == 1
+    assert value(registry, "stale", what="keys") == 1
+    reloads.stale([])
+    assert value(registry, "stale", what="keys") == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "candidate", "differs"),
+    [
+        ({"decision": "block", "differs": True}, "block", "yes"),
+        ({"decision": "rewrite", "differs": False}, "rewrite", "no"),
+        ({"undecided": "failed"}, "failed", "unknown"),
+    ],
+)
+def test_what_a_candidate_would_have_decided_is_counted(
+    registry: CollectorRegistry, told: dict[str, Any], candidate: str, differs: str
+) -> None:
+    metrics = Metrics(registry)
+    beside = CandidateRecord(policy="c", policy_digest="d", duration_ms=0.05, **told)
+    body = asking.body(asking.request(asking.tool(quality="high")))
+    record = exchange().request(body).record
+
+    metrics.count(msgspec.structs.replace(record, candidate=beside))
+
+    labels = {"decision": "rewrite", "candidate": candidate, "differs": differs}
+    assert value(registry, "candidate_decisions_total", **labels) == 1
+    assert value(registry, "candidate_seconds_count") == 1
+
+
 # -- what operators copy --------------------------------------------------------
 
 
 def known(registry: CollectorRegistry) -> dict[str, set[str]]:
     """Return every sample's name with its labels, as a scrape shows them."""
     Metrics(registry)
+    Reloads(registry, ["policy"]).holds("policy", HOLDS)
     found: dict[str, set[str]] = {}
     for family in registry.collect():
-        labels = set(getattr(registry, "_names_to_collectors")[family.name]._labelnames)  # noqa: B009 - private, and no other way
+        collector = getattr(registry, "_names_to_collectors")[family.name]  # noqa: B009 - private, and no other way
+        labels = set(getattr(collector, "_labelnames", HOLDS.keys() | {"role"}))
         if family.type == "counter":
             found[f"{family.name}_total"] = labels
         elif family.type == "histogram":

@@ -88,6 +88,7 @@ class Connection:
     Attributes:
         gate: What the next message is judged by; a shell may put another there
             between two messages. What is under way ends under the one it has.
+        headers: Those that go with every message.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Connection:
     ) -> None:
         self.gate = gate
         self._own = exchange
-        self._headers = headers
+        self.headers = headers
         self._limits = limits or Limits()
         self._lanes = Lanes(exchange)
         self._turns: dict[Exchange, Turn] = {}  # judged, and not on their way yet
@@ -141,7 +142,7 @@ class Connection:
         made = self._lanes.made.get(target or "")
         ruling = exchange.request(
             sent.body,
-            self._headers,
+            self.headers,
             seen=seen | self.judged,
             fingerprints=fingerprints,
             standing=standing,

@@ -40,7 +40,6 @@ from imagegate.engine.records import (
 )
 from imagegate.engine.refusal import Refusal, refuse, refuse_answer
 from imagegate.engine.report import decision_record, unjudged_record
-from imagegate.engine.request import Request
 from imagegate.engine.scanner import JsonScanner, Scanner, read_message, scanner_for
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Lost, Match
 
@@ -159,17 +158,7 @@ class Exchange:
         context = self._context
         if isinstance(context.door, Lost):
             return self._unjudged(context.door)
-        asked = Request(
-            match=context.door,
-            date=context.date,
-            body=body,
-            headers=headers,
-            query=context.query,
-            principal=context.principal,
-            decision_id=context.decision_id,
-            seen=seen,
-            standing=standing,
-        )
+        asked = context.asks(context.door, body, headers, seen, standing)
         decision = self._gate.decider.decide(asked)
         record = decision_record(
             self._answer.base,

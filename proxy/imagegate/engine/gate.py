@@ -22,6 +22,7 @@ from imagegate.engine.fingerprint import Fingerprints, fingerprint
 from imagegate.engine.interface import version_told
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
 from imagegate.engine.prices import Prices
+from imagegate.engine.quota import NOWHERE, Standing
 from imagegate.engine.records import (
     MAX_ENTRIES,
     Record,
@@ -63,6 +64,27 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def match(self) -> Match | None:
         """The door, if there is one."""
         return self.door if isinstance(self.door, Match) else None
+
+    def asks(
+        self,
+        match: Match,
+        body: Body | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        seen: frozenset[str] = frozenset(),
+        standing: Standing = NOWHERE,
+    ) -> Request:
+        """Return what is decided about."""
+        return Request(
+            match=match,
+            date=self.date,
+            body=body,
+            headers=headers,
+            query=self.query,
+            principal=self.principal,
+            decision_id=self.decision_id,
+            seen=seen,
+            standing=standing,
+        )
 
 
 class Gate:

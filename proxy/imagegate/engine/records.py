@@ -165,6 +165,32 @@ class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
 
 
+class CandidateRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What another policy would have decided; nothing followed from it.
+
+    Attributes:
+        policy: Its name.
+        policy_digest: SHA-256 of its canonical form.
+        decision: None when it could not be asked.
+        differs: Whether something else would have gone on, or nothing instead of it,
+            or what was refused.
+        undecided: Why there is no decision: deciding failed, or the body was not
+            read, because the policy that acts does not look at it.
+        duration_ms: What it cost.
+    """
+
+    policy: str
+    policy_digest: str
+    decision: Literal["forward", "rewrite", "block"] | None = None
+    differs: bool | None = None
+    undecided: Literal["failed", "unread"] | None = None
+    changes: tuple[FindingRecord, ...] = ()
+    changes_count: int = 0
+    violations: tuple[FindingRecord, ...] = ()
+    violations_count: int = 0
+    duration_ms: float | None = None
+
+
 class DecisionRecord(Record, frozen=True, kw_only=True):
     """What was decided about a request; written before anything of it goes on.
 
@@ -192,6 +218,7 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
         layers: The teams and exceptions that held, besides the baseline.
         tools: The image tools, wherever in the request they stood.
         observed: What rules in observe mode would have done.
+        candidate: What another policy would have decided, where there is one.
         status: Of the answer to a refused request.
         bytes_in: The body as it came.
         bytes_out: The body as it is sent; for the shell to fill in, like every
@@ -239,6 +266,7 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
     violations_count: int = 0
     observed: tuple[FindingRecord, ...] = ()
     observed_count: int = 0
+    candidate: CandidateRecord | None = None
     status: int | None = None
     bytes_in: int | None = None
     bytes_out: int | None = None

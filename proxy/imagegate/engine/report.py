@@ -16,6 +16,7 @@ from imagegate.engine.decision import (
     Block,
     Change,
     Decision,
+    Forward,
     JudgedTool,
     Rewrite,
     Violation,
@@ -24,6 +25,7 @@ from imagegate.engine.echo import Mismatch
 from imagegate.engine.events import FinishedItem, ImageEvent, ImageUsage
 from imagegate.engine.records import (
     MAX_ENTRIES,
+    CandidateRecord,
     DecisionRecord,
     EchoRecord,
     FindingRecord,
@@ -40,6 +42,11 @@ from imagegate.engine.records import (
 )
 
 _BASE64: Final = (3, 4)  # bytes in so many characters
+_WORDS: Final[Mapping[type, Literal["forward", "rewrite", "block"]]] = {
+    Forward: "forward",
+    Rewrite: "rewrite",
+    Block: "block",
+}
 
 
 def common(record: Record) -> dict[str, Any]:
@@ -99,6 +106,40 @@ def decision_record(  # noqa: PLR0913 - what is known of it
         observed=_findings(decision.observed, names),
         observed_count=len(decision.observed),
         bytes_in=bytes_in,
+    )
+
+
+def candidate_record(  # noqa: PLR0913 - what is known of it
+    policy: str,
+    digest: str,
+    decision: Decision | None = None,
+    *,
+    names: AbstractSet[str] = frozenset(),
+    differs: bool | None = None,
+    undecided: Literal["failed", "unread"] | None = None,
+) -> CandidateRecord:
+    """Write down what another policy would have decided.
+
+    Args:
+        policy: Its name.
+        digest: Its digest.
+        decision: The decision, if there is one.
+        names: As for `decision_record`.
+        differs: Whether something else would have gone on.
+        undecided: Why there is none.
+    """
+    changes = decision.changes if isinstance(decision, Rewrite) else ()
+    violations = decision.violations if isinstance(decision, Block) else ()
+    return CandidateRecord(
+        policy=label(policy),
+        policy_digest=digest,
+        decision=None if decision is None else _WORDS[type(decision)],
+        differs=differs,
+        undecided=undecided,
+        changes=_findings(changes, names),
+        changes_count=len(changes),
+        violations=_findings(violations, names),
+        violations_count=len(violations),
     )
 
 

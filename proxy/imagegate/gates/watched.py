@@ -148,10 +148,7 @@ class Watched:
     def _text_of(self, began: _Signature) -> bytes | None:
         """Read the file; None when it moved meanwhile."""
         with open(self.source.file, "rb", opener=_open_at_once) as opened:
-            found = os.fstat(opened.fileno())
-            if _signed(found) != began:
-                return None
-            problem = self.source.admit(found)
+            problem = self.source.admit(os.fstat(opened.fileno()))
             if problem is not None:
                 raise UnusableError(problem)
             text = opened.read(self.source.most)

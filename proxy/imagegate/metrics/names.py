@@ -13,6 +13,7 @@ from typing import Final, Generic, Literal, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from imagegate.engine.records import (
+    CandidateRecord,
     CompletionRecord,
     DecisionRecord,
     EchoRecord,
@@ -136,6 +137,16 @@ class Metrics:
             "exchange", "From a request to the end of its answer", _WAITED, "transport"
         )
         self.open = gauge("exchanges_open", "Exchanges on their way", "livesum")
+        self.candidate = counter(
+            "candidate_decisions",
+            "What the candidate would have decided, beside what was",
+            "decision",
+            "candidate",
+            "differs",
+        )
+        self.deciding_beside = timer(
+            "candidate", "What asking the candidate took", _ADDED
+        )
         self.audit_written = counter("audit_records", "Records taken")()
         self.audit_failed = counter("audit_failures", "Writes that were refused")()
         self.audit_lost = counter("audit_lost", "Records lost, whatever the reason")()
@@ -177,6 +188,15 @@ class Metrics:
             self.quota_unknown(_done(record)).inc()
         if record.duration_ms is not None:
             self.deciding().observe(record.duration_ms / _MILLI)
+        if record.candidate is not None:
+            self._beside(record.decision, record.candidate)
+
+    def _beside(self, decision: str, other: CandidateRecord) -> None:
+        differs = {True: "yes", False: "no", None: "unknown"}[other.differs]
+        word = other.decision or other.undecided
+        self.candidate(decision, word, differs).inc()
+        if other.duration_ms is not None:
+            self.deciding_beside().observe(other.duration_ms / _MILLI)
 
     def _image(self, record: ImageRecord) -> None:
         made = "yes" if record.made else "no"

@@ -52,14 +52,14 @@ class Reloads(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Tell which policies hold: a digest that does not is no series any more."""
-        info = GaugeMetricFamily(
-            "imagegate_policy_info",
-            "The policies that hold: the one that acts, and the candidate",
-            labels=("role", *_LABELS),
-        )
+        info = _info()
         for labels in self._holds.copy().values():
             info.add_metric(labels, 1)
         yield info
+
+    def describe(self) -> Iterator[Metric]:
+        """Say what it tells, before there is anything to tell."""
+        yield _info()
 
     def loaded(self, name: str) -> None:
         """Count a change that was put in force."""
@@ -74,3 +74,11 @@ class Reloads(Collector):
         found = set(names)
         for name in self._watched:
             self._stale.labels(name).set(name in found)
+
+
+def _info() -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "imagegate_policy_info",
+        "The policies that hold: the one that acts, and the candidate",
+        labels=("role", *_LABELS),
+    )

@@ -19,6 +19,7 @@ from imagegate.engine.frames import Sent, lane_of, read_sent
 from imagegate.engine.gate import Context
 from imagegate.engine.policy import Principal
 from imagegate.engine.quota import NOWHERE, Standing
+from imagegate.middleware.candidate import Candidate
 from imagegate.middleware.denial import FAILED, STOPPING, not_recorded
 from imagegate.middleware.intake import stepwise
 from imagegate.middleware.journal import Journal
@@ -93,7 +94,12 @@ class Asking:
             entry.recall = Recall(self._talk.setup, context)
             seen = await entry.recall.look(sent.body)
             standing = await self._stand(context, sent, entry, seen)
-            return connection.judge(context, sent, prints, seen, standing)
+            judged = connection.judge(context, sent, prints, seen, standing)
+            beside = Candidate(self._talk.setup, context)
+            ruling = await beside.join(
+                judged.ruling, entry.recall, sent.body, connection.headers, standing
+            )
+            return msgspec.structs.replace(judged, ruling=ruling)
         except MalformedRequest as error:
             if isinstance(error, Unidentified):
                 context = msgspec.structs.replace(context, principal=nobody(error))
@@ -107,7 +113,9 @@ class Asking:
                 decision_id=decision_id,
                 **log.place_of(error),
             )
-        return connection.malformed(context, fault)
+        judged = connection.malformed(context, fault)
+        ruling = Candidate(self._talk.setup, context).join_refusal(judged.ruling)
+        return msgspec.structs.replace(judged, ruling=ruling)
 
     async def _stand(
         self, context: Context, sent: Sent, entry: Entry, seen: frozenset[str]

@@ -14,11 +14,10 @@ import msgspec
 from imagegate import log
 from imagegate.engine.body import Body
 from imagegate.engine.exchange import Ruling
-from imagegate.engine.gate import Context
+from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import Settings
 from imagegate.engine.request import Request
 from imagegate.engine.sight import left_by, passes, refers_to
-from imagegate.engine.surface import Match
 from imagegate.middleware.setup import Setup
 from imagegate.seen import Sight, SightLost, allowed
 
@@ -54,17 +53,20 @@ class Recall:
         match = self._context.match
         if match is None or body is None:
             return frozenset()
-        request = self._request(match, body)
+        request = self._context.asks(match, body)
         named = refers_to(self._gate.decider, request)
         if match.door.name in _ADDS:
             named = (match.params.get("conversation_id", ""),)
         if named:
-            await self._find(named)
+            self._found = await self._find(named)
+        return _seen(self._gate, request, self._found)
 
-        def fit(tools: tuple[Settings, ...]) -> bool:
-            return passes(self._gate.decider, request, tools)
-
-        return allowed(self._found, self._gate.digest, fit)
+    async def look_for(self, gate: Gate, request: Request) -> frozenset[str]:
+        """Return the ids that the request could refer to under another policy."""
+        named = refers_to(gate.decider, request)
+        missing = tuple(name for name in named if name not in self._found)
+        more = await self._find(missing) if missing else {}
+        return _seen(gate, request, {**self._found, **more})
 
     @property
     def inherits(self) -> bool | None:
@@ -104,15 +106,12 @@ class Recall:
             self.listening = False
             await self._note(name)
 
-    def _request(self, match: Match, body: Body) -> Request:
-        who, date = self._context.principal, self._context.date
-        return Request(match=match, date=date, body=body, principal=who)
-
-    async def _find(self, named: tuple[str, ...]) -> None:
+    async def _find(self, named: tuple[str, ...]) -> Mapping[str, Sight]:
         try:
-            self._found = await self._store.find(self._context.principal, named)
+            return await self._store.find(self._context.principal, named)
         except SightLost as error:
             log.warning("imagegate.seen_not_asked", reason=str(error))
+            return {}
 
     async def _note(self, *names: str) -> None:
         if not names or self._left is None:
@@ -122,6 +121,15 @@ class Recall:
             await self._store.note(self._context.principal, names, sight)
         except SightLost as error:
             log.warning("imagegate.seen_not_kept", reason=str(error))
+
+
+def _seen(gate: Gate, request: Request, found: Mapping[str, Sight]) -> frozenset[str]:
+    """Return the ids of what was found that a policy lets a request refer to."""
+
+    def fit(tools: tuple[Settings, ...]) -> bool:
+        return passes(gate.decider, request, tools)
+
+    return allowed(found, gate.digest, fit)
 
 
 def _name_in(answer: bytearray) -> str | None:

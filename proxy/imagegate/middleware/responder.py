@@ -20,6 +20,7 @@ from imagegate.engine.gate import Context
 from imagegate.engine.quota import NOWHERE
 from imagegate.engine.refusal import Refusal
 from imagegate.middleware.asked import Asked, query_of
+from imagegate.middleware.candidate import Candidate
 from imagegate.middleware.conversation import Conversation
 from imagegate.middleware.denial import (
     CLIENT_LEFT,
@@ -105,8 +106,8 @@ class Responder:
             fault, how = CLIENT_LEFT, "client_left"
         except Exception as error:  # noqa: BLE001 - fails closed, whatever it was
             self._log_failure(error)
-        exchange = self._exchange()
-        return exchange, exchange.malformed(fault), how
+        exchange, beside = self._exchange(), Candidate(self._setup, self._context())
+        return exchange, beside.join_refusal(exchange.malformed(fault)), how
 
     async def _decided(self, read: Read | None) -> tuple[Exchange, Ruling]:
         """Decide, and write the body that goes on."""
@@ -123,6 +124,8 @@ class Responder:
         ruling = exchange.request(
             body, head, seen=seen, fingerprints=prints, standing=standing
         )
+        beside = Candidate(self._setup, context)
+        ruling = await beside.join(ruling, recall, body, head, standing)
         self._recall = recall
         if read is not None and ruling.refusal is None:
             decision = ruling.decision

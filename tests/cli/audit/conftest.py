@@ -14,6 +14,7 @@ import pytest
 from backports import zstd
 
 from imagegate import shipped
+from imagegate.engine.candidate import decided_beside
 from imagegate.engine.exchange import Exchange
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.policy import Principal
@@ -26,6 +27,12 @@ settings:
   moderation: { allow: [auto], default: auto, otherwise: block }
 """
 GATE = Gate(asking.policy(POLICY), asking.CATALOGUE, prices=shipped.prices())
+CANDIDATE = Gate(
+    asking.policy(
+        "settings: { quality: { allow: [low], default: low, otherwise: block } }"
+    ),
+    asking.CATALOGUE,
+)
 KIND = "response.image_generation_call"
 
 
@@ -43,10 +50,16 @@ def exchange(number: int, team: str, **settings: Any) -> list[Record]:
         principal=who,
     )
     one = Exchange(GATE, context)
-    ruling = one.request(asking.body(asking.request(asking.tool(**settings))))
+    body = asking.body(asking.request(asking.tool(**settings)))
+    ruling = one.request(body)
+    assert context.match is not None
+    assert ruling.decision is not None
+    asked = context.asks(context.match, body)
+    beside = decided_beside(CANDIDATE, asked, ruling.decision)
+    record = msgspec.structs.replace(ruling.record, candidate=beside)
     if ruling.refusal is not None:
-        return [ruling.record, *one.close("refused").records]
-    return [ruling.record, *answered(one, number, settings)]
+        return [record, *one.close("refused").records]
+    return [record, *answered(one, number, settings)]
 
 
 def answered(one: Exchange, number: int, settings: dict[str, Any]) -> list[Record]:

@@ -62,6 +62,30 @@ def test_rewrites_by_rule(ask: Callable[..., Any]) -> None:
     assert {**wanted, "requests": 2, "changes": 2} in rows
 
 
+def test_what_a_candidate_would_have_decided_otherwise(ask: Callable[..., Any]) -> None:
+    by = "decision,candidate,rule"
+    assert ask("candidate", "--by", by) == [
+        {
+            "decision": "block",
+            "candidate": "rewrite",
+            "rule": "settings.quality.default",
+            "requests": 1,
+        },
+        {
+            "decision": "rewrite",
+            "candidate": "block",
+            "rule": "settings.quality.allow",
+            "requests": 2,
+        },
+        {
+            "decision": "rewrite",
+            "candidate": "forward",
+            "rule": "(none)",
+            "requests": 1,
+        },
+    ]
+
+
 def test_ends_by_outcome(ask: Callable[..., Any]) -> None:
     rows = ask("ends", "--by", "outcome")
 

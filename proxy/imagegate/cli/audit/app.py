@@ -117,7 +117,7 @@ def query(  # noqa: PLR0913 - the options of a command
         Format.table
     ),
 ) -> None:
-    """Tell from the trail: images, refusals, rewrites, observed, ends, cost.
+    """Tell from the trail: images, refusals, rewrites, ends, cost and others.
 
     Needs DuckDB (the extra `query`). Any number of files, plain and compressed.
     """

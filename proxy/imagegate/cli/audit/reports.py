@@ -72,6 +72,15 @@ _CHANGED: Final = """(
 _OBSERVED: Final = """(
   SELECT *, unnest(CAST(observed AS JSON[])) AS finding FROM records
   WHERE event LIKE 'imagegate.request_%' AND observed_count > 0)"""
+_COMPARED: Final = """(
+  SELECT *, unnest(CASE
+    WHEN CAST(candidate->>'violations_count' AS INT) > 0
+      THEN CAST(candidate->'violations' AS JSON[])
+    WHEN CAST(candidate->>'changes_count' AS INT) > 0
+      THEN CAST(candidate->'changes' AS JSON[])
+    ELSE [CAST(NULL AS JSON)] END) AS finding
+  FROM records
+  WHERE event LIKE 'imagegate.request_%' AND candidate->>'differs' = 'true')"""
 _ENDED: Final = "(SELECT * FROM records WHERE event = 'imagegate.exchange_finished')"
 
 REPORTS: Final[Mapping[str, Report]] = {
@@ -116,6 +125,20 @@ REPORTS: Final[Mapping[str, Report]] = {
         source=_OBSERVED,
         dimensions={**_COMMON, **_FOUND, "verdict": "finding->>'verdict'"},
         by=("rule", "verdict", "team"),
+        measures={"requests": "count(DISTINCT decision_id)"},
+    ),
+    "candidate": Report(
+        about="requests on which the candidate would have decided otherwise",
+        source=_COMPARED,
+        dimensions={
+            **_COMMON,
+            **_FOUND,
+            "rule": "coalesce(finding->>'rule', '(none)')",
+            "decision": "decision",
+            "candidate": "candidate->>'decision'",
+            "digest": "candidate->>'policy_digest'",
+        },
+        by=("decision", "candidate", "rule", "team"),
         measures={"requests": "count(DISTINCT decision_id)"},
     ),
     "cost": Report(
