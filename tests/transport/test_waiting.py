@@ -59,6 +59,18 @@ def test_nothing_is_asked_for_that_nobody_takes(make: Make, kind: Kind) -> None:
     assert application.ends == ["client_left"]
 
 
+@blocking
+def test_leaving_before_the_first_piece_waits_for_none(make: Make, kind: Kind) -> None:
+    provider = Provider(kind, *STREAM)
+    application = make(inner=provider, sdk=openai_for(URL))
+
+    application.create(TOOL, stream=True).close()
+
+    assert provider.told == []
+    assert provider.closed == 1
+    assert application.ends == ["client_left"]
+
+
 def test_bytes_are_relayed_one_for_one(make: Make, kind: Kind) -> None:
     pieces = [bytes([each]) for each in b"".join(STREAM)]
     application = make(inner=Provider(kind, *pieces))
