@@ -78,7 +78,8 @@ class Pool:
         for connection in list(self._all):
             connection.abort()
         while self._waiting:
-            self._free()
+            self._slots += 1
+            self._next(None)
 
     # -- for connections --------------------------------------------------------
 
@@ -154,17 +155,20 @@ class Pool:
 
     async def _opened(self) -> Connection:
         """Open a connection in a slot that was taken before."""
+        connection: Connection | None = None
         try:
-            connection = await self._open_one(self)
+            if not self._closed:
+                connection = await self._open_one(self)
         except BaseException:
             self._free()
             raise
-        self._all.add(connection)
-        if self._closed or connection.gone:
+        if connection is not None and not self._closed and not connection.gone:
+            self._all.add(connection)
+            return connection
+        if connection is not None:
             connection.abort()
-            self.lost(connection)
-            raise UpstreamError("cannot_connect", status=502, resendable=True)
-        return connection
+        self._free()
+        raise UpstreamError("cannot_connect", status=502, resendable=True)
 
     def _expire(self) -> None:
         """Close what has rested long enough."""
