@@ -25,6 +25,8 @@ _MAX_EMPTY = 1024
 """Messages without a byte in them. No server has a reason to send a second one."""
 _UNHURRIED = 10.0
 """Seconds of a body in which it may come as slowly as it likes."""
+_CRUMB = 4096
+"""Bytes under which a piece of a body is not kept on its own."""
 _BREATH = 64
 """Messages after which others run, and time-outs come true, however fast they come."""
 
@@ -74,15 +76,16 @@ async def _collect(
     carried.grow(len(first))
     if not more:
         return first
-    data = bytearray(first)
+    parts, size = _Parts(first), len(first)
     count = empty = 0
     while more:
         # What has come wins time for the rest: whoever drips gets little.
-        won = _UNHURRIED + len(data) / limits.rate
+        won = _UNHURRIED + size / limits.rate
         deadline.reschedule(began + min(limits.seconds, won))
         part, more = await _part(receive)
-        data += part
-        _check_size(len(data), limits)
+        parts.add(part)
+        size += len(part)
+        _check_size(size, limits)
         carried.grow(len(part))
         count, empty = count + 1, empty + (not part)
         if empty > _MAX_EMPTY:
@@ -90,7 +93,31 @@ async def _collect(
             raise MalformedRequest("body_in_crumbs", said)
         if not count % _BREATH:
             await asyncio.sleep(0)
-    return bytes(data)
+    return parts.joined()
+
+
+class _Parts:
+    """Pieces of a body, to be joined once: what grows is copied again and again.
+
+    Crumbs go into one, or each would take many times its size.
+    """
+
+    def __init__(self, first: bytes) -> None:
+        self._parts: list[bytes | bytearray] = [first]
+
+    def add(self, part: bytes) -> None:
+        """Take the next piece."""
+        last = self._parts[-1]
+        if len(part) >= _CRUMB:
+            self._parts.append(part)
+        elif isinstance(last, bytearray):
+            last += part
+        else:
+            self._parts.append(bytearray(part))
+
+    def joined(self) -> bytes:
+        """Return all of them as one."""
+        return b"".join(self._parts)
 
 
 async def _part(receive: Receive) -> tuple[bytes, bool]:

@@ -237,8 +237,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
         self._quiet_bytes = 0
-        if not (self._refused or self._upgrading):
-            super().on_body(body)
+        if self._refused or self._upgrading:
+            return
+        waiting = cast("bytes | bytearray", self.cycle.body)
+        if not waiting:
+            # What comes alone is given on as it is: `b""` and a piece are the piece.
+            self.cycle.body = b""  # type: ignore[assignment] # made bytes of anyway
+        elif isinstance(waiting, bytes):
+            self.cycle.body = bytearray(waiting)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End a request's body."""
