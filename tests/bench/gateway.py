@@ -111,11 +111,11 @@ class Bench:
         """Measure all there is to measure, and print it."""
         self._by_turns()
         rows = [*self._rows_of_cpu()]
-        wrong: WrongAnswerError | None = None
+        wrong: WrongAnswerError | CannotMeasureError | None = None
         try:
             if self._with_memory:
                 rows += [self._open_streams(), self._stalled_readers()]
-        except WrongAnswerError as error:
+        except (WrongAnswerError, CannotMeasureError) as error:
             wrong = error  # what was measured before still holds
         names = [t.name for t in self._targets if t.name not in {BASE, OTHER}]
         text = table(rows, names)
