@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -59,16 +60,36 @@ def test_nothing_is_asked_for_that_nobody_takes(make: Make, kind: Kind) -> None:
     assert application.ends == ["client_left"]
 
 
-@blocking
 def test_leaving_before_the_first_piece_waits_for_none(make: Make, kind: Kind) -> None:
     provider = Provider(kind, *STREAM)
     application = make(inner=provider, sdk=openai_for(URL))
 
-    application.create(TOOL, stream=True).close()
+    application.wait(application.create(TOOL, stream=True).close())
 
     assert provider.told == []
     assert provider.closed == 1
     assert application.ends == ["client_left"]
+
+
+def test_what_goes_on_in_the_background_is_cancelled_though_nobody_waits(
+    make: Make, kind: Kind
+) -> None:
+    """Leaving is no way to keep an image that may not be made."""
+    tools = [{**TOOL, "quality": "max"}]
+    members = {"id": "resp_1", "object": "response", "status": "queued"}
+    answer = json.dumps({**members, "background": True, "tools": tools}).encode()
+    provider = Provider(kind, answer, content_type="application/json")
+    application = make(inner=provider)
+    body = {"model": "gpt-5", "input": "x", "background": True, "tools": [TOOL]}
+    request = application.http.build_request("POST", f"{URL}/v1/responses", json=body)
+    taken = application.wait(application.http.send(request, stream=True))
+    each = taken.aiter_raw() if kind.asynchronous else taken.iter_raw()
+    application.wait(anext(each) if kind.asynchronous else next(each))
+
+    application.wait(taken.aclose() if kind.asynchronous else taken.close())
+
+    assert provider.asked[-1].url.path == "/v1/responses/resp_1/cancel"
+    assert provider.closed == 2
 
 
 def test_bytes_are_relayed_one_for_one(make: Make, kind: Kind) -> None:

@@ -1,6 +1,6 @@
 """One request of an SDK on its way through the policy: the server's side of ASGI.
 
-What the middleware sends waits here until the SDK takes it, one piece at a time, so
+What the middleware sends waits here until the SDK wants more, one piece at a time, so
 that nothing is read from the provider that nobody has asked for. The answer ends for
 the SDK when all about it is recorded.
 """
@@ -176,6 +176,8 @@ class Crossing:
         if message["type"] == "http.response.start":
             self._start = message
             self._changed.set()
+            await self._until(lambda: self._wanted or self._left)
+            self._check()
         elif piece := message.get("body", b""):
             await self._hand_over(bytes(piece))
 
