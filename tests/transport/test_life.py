@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -239,6 +240,7 @@ def in_child(work: Callable[[], object]) -> str:
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
+        signal.alarm(20)  # or it ends by this
         try:
             said = repr(work())
         except BaseException as error:  # noqa: BLE001 - the test looks at it
