@@ -257,6 +257,17 @@ def test_an_editor_that_takes_the_file_away_for_a_moment_is_not_complained_of(
     assert [line["event"] for line in told()] == ["imagegate.reloaded"]
 
 
+def test_a_folder_in_its_place_is_told_once(subject: Subject, told: Lines) -> None:
+    subject.file.unlink()
+    subject.file.mkdir()
+    subject.looks()
+    (subject.file / "more").touch()
+
+    assert subject.looks() is False
+    [line] = told()
+    assert line["problems"] == [f"{subject.file}: Is a directory"]
+
+
 def test_a_pipe_in_its_place_is_not_waited_for(subject: Subject) -> None:
     subject.file.unlink()
     os.mkfifo(subject.file)

@@ -266,6 +266,7 @@ async def test_news_reach_every_child_and_it_is_known_that_they_did(
     assert told is True
     assert watched.news() == ["second", "second"]
     watched.workers.stop(signal.SIGTERM)
+    watched.workers.stop(signal.SIGTERM)  # who is impatient
     await watched.end()
 
 

@@ -280,6 +280,8 @@ class _Child:
         feeding: What gives them to it.
     """
 
+    feeding: asyncio.Future[None]
+
     def __init__(
         self,
         process: asyncio.subprocess.Process,
@@ -290,7 +292,6 @@ class _Child:
         self.serves = self.silent = False
         self.given: deque[int] = deque()
         self.newest = self.version = -1
-        self.feeding: asyncio.Future[None] | None = None
         self._reading = reading
         self._note = note
         self._loop = asyncio.get_running_loop()
@@ -305,8 +306,7 @@ class _Child:
         """Hear nothing more, and give it nothing more."""
         self._loop.remove_reader(self._reading)
         self.silent = True
-        if self.feeding is not None:
-            self.feeding.cancel()
+        self.feeding.cancel()
 
     def _hear(self) -> None:
         """Take what it says: that it serves, and what it has in force."""
