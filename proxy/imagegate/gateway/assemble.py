@@ -26,6 +26,8 @@ from imagegate.quotas import Guarded, MemoryQuotas, Quotas, SqliteQuotas
 from imagegate.quotas.options import QuotaOptions
 from imagegate.quotas.redis import RedisQuotas, read_password
 from imagegate.seen import MemorySeen, Seen, SqliteSeen
+from imagegate.server.run import Server, server_for
+from imagegate.server.seats import Seats
 from imagegate.server.socket import SocketLimits
 from imagegate.settings import (
     AuditSettings,
@@ -169,6 +171,19 @@ def limits_of(settings: Settings) -> Limits:
     """Return how much of a request is taken; of its head, what the guard takes."""
     head = settings.head
     return msgspec.structs.replace(settings.limits, headers=head.count, head=head.size)
+
+
+def server_of(settings: Settings, app: ASGIApp, metrics: Metrics | None) -> Server:
+    """Return what serves the gateway."""
+    listen, seats = settings.listen, None
+    if metrics is not None:
+        seats = Seats(
+            listen.connections,
+            listen.connections_each,
+            tell=metrics.guard,
+            watch=metrics.connections.set,
+        )
+    return server_for(app, listen, settings.head, socket_limits_of(settings), seats)
 
 
 def socket_limits_of(settings: Settings) -> SocketLimits:

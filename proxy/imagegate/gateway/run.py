@@ -22,7 +22,7 @@ from imagegate.gateway.assemble import (
     assemble,
     quotas_of,
     seen_of,
-    socket_limits_of,
+    server_of,
 )
 from imagegate.gateway.measure import Measured, measured_here, measured_in_workers
 from imagegate.gateway.plan import Live, Plan, encode
@@ -32,7 +32,6 @@ from imagegate.quotas import QuotasLost
 from imagegate.seen import SightLost
 from imagegate.server.listener import bind, url_of
 from imagegate.server.notify import Notify
-from imagegate.server.run import server_for
 from imagegate.server.workers import CannotStartError, Workers
 from imagegate.settings import Settings
 
@@ -183,7 +182,7 @@ def serve_here(front: Front, measured: Measured) -> None:
         raise CannotServeError(f"state: {error}") from None
     except QuotasLost as error:
         raise CannotServeError(f"quotas: {error}") from None
-    server = server_for(app, settings.listen, settings.head, socket_limits_of(settings))
+    server = server_of(settings, app, metrics)
     server.on_started = lambda: front.announce(reports)
     server.on_stopping = front.notify.stopping
     server.on_beat = front.notify.beat

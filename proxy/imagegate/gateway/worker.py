@@ -17,11 +17,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from imagegate import log
-from imagegate.gateway.assemble import assemble, socket_limits_of
+from imagegate.gateway.assemble import assemble, server_of
 from imagegate.gateway.measure import metrics_of_worker
 from imagegate.gateway.plan import Live, Plan, decode_news, decode_settings
 from imagegate.metrics import Metrics
-from imagegate.server.run import server_for
 from imagegate.server.workers import NOT_TAKEN, SERVES, TAKEN
 
 _PIECE: Final = 65_536
@@ -37,7 +36,7 @@ def run(said: int, listening: int, status: int) -> None:
     live = Live(Plan(settings=settings, news=news))
     metrics = metrics_of_worker(settings.metrics)
     app = assemble(settings, live, os.environ, metrics)
-    server = server_for(app, settings.listen, settings.head, socket_limits_of(settings))
+    server = server_of(settings, app, metrics)
     server.on_started = lambda: _say(status, SERVES)
 
     def follow() -> None:

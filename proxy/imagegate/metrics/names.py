@@ -136,6 +136,12 @@ class Metrics:
         self.whole = timer(
             "exchange", "From a request to the end of its answer", _WAITED, "transport"
         )
+        self.guarded = counter(
+            "guard_refusals", "Refused before a request was whole, by code", "code"
+        )
+        self.connections = gauge(
+            "connections_open", "Connections of clients", "livesum"
+        )
         self.open = gauge("exchanges_open", "Exchanges on their way", "livesum")
         self.candidate = counter(
             "candidate_decisions",
@@ -162,6 +168,10 @@ class Metrics:
     def counters(self, event: str) -> None:
         """Count something that went wrong with the counters of quotas."""
         self.counting(event).inc()
+
+    def guard(self, code: str) -> None:
+        """Count what the server refused by itself."""
+        self.guarded(code).inc()
 
     def count(self, record: object) -> None:
         """Count one record."""

@@ -8,8 +8,13 @@ refused body to its end, however long it is.
 
 from __future__ import annotations
 
+import array
 import asyncio
+import contextlib
+import fcntl
 import socket
+import sys
+import termios
 from typing import ClassVar, cast
 
 import httptools
@@ -22,8 +27,10 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from imagegate.server.polite import Polite
+from imagegate.server.seats import Seats
 from imagegate.server.socket import is_handshake, is_too_long
 
+_UNAVAILABLE = 503
 WRITE_BUFFER = 128 * 1024
 """How much waits for a slow reader before the reading upstream stops."""
 LINGER_BYTES = 16 * 1024 * 1024
@@ -31,6 +38,11 @@ LINGER_SECONDS = 5.0
 """How long, and how much, a client may go on sending after it was answered. A
 connection closed on unread bytes is reset, and the answer may be lost with it.
 nginx lingers too, 5 seconds after the last byte and 30 in all.
+"""
+
+STALL_SECONDS = 10.0
+"""How long a client may take no byte of what is left, when its connection is to end.
+Closing alone waits for ever for one that reads nothing.
 """
 
 GOODBYE_SECONDS = 0.5
@@ -57,6 +69,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection. What it refuses is answered once, and the connection ends."""
 
     limits: ClassVar[HeadLimits] = HeadLimits()
+    seats: ClassVar[Seats] = Seats(sys.maxsize)
 
     _refused = False
     _reading_head = False
@@ -66,6 +79,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _upgrading = False
     _head_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
+    _end_timer: asyncio.TimerHandle | None = None
     _cycles: tuple[RequestResponseCycle, ...] = ()
 
     # -- the connection ---------------------------------------------------------
@@ -75,15 +89,40 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         _send_at_once(transport)
-        self._start_timer()
+        full = self.seats.take(transport)
+        if full is None:
+            self._start_timer()
+        else:
+            self._refuse(503, full)
+            self.loop.call_later(GOODBYE_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_timer()
-        if self._linger_timer is not None:
-            self._linger_timer.cancel()
+        for timer in (self._linger_timer, self._end_timer):
+            if timer is not None:
+                timer.cancel()
+        self.seats.leave(self.transport)
         self._tell_all()
         super().connection_lost(exc)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End a connection that nobody uses, even one that takes nothing."""
+        super().timeout_keep_alive_handler()
+        self.see_out()
+
+    def see_out(self) -> None:
+        """Wait for a client to take what is left, as long as it takes something."""
+        if self._end_timer is None and self.transport.is_closing():
+            left = _untaken(self.transport)
+            self._end_timer = self.loop.call_later(STALL_SECONDS, self._look, left)
+
+    def _look(self, before: int) -> None:
+        self._end_timer = None
+        if _untaken(self.transport) < before:
+            self.see_out()
+        else:
+            self.transport.abort()
 
     def shutdown(self) -> None:
         """End, or end after the answer that is on its way.
@@ -202,12 +241,17 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _begin(self) -> None:
         """Start the application, with something beside it that sees how it ends."""
-        polite = Polite(cast("ASGIApp", self.config.loaded_app), self._linger)
+        app = cast("ASGIApp", self.config.loaded_app)
+        polite = Polite(app, self._linger, self._ended)
         self.app = polite
         super().on_headers_complete()
         polite.cycle = self.cycle
         open_ones = (cycle for cycle in self._cycles if not cycle.response_complete)
         self._cycles = (*open_ones, self.cycle)
+
+    def _ended(self) -> None:
+        """See a client out whose answer was the last, or broke off: at once, later."""
+        self.loop.call_soon(self.see_out)
 
     def _fault(self) -> str | None:
         """Say what makes a head ambiguous or foreign; None for an ordinary one."""
@@ -269,6 +313,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        self.seats.tell(code)
         self._stop_timer()
         cycle = self.cycle
         if self._idle():
@@ -288,6 +333,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.pipeline or self.cycle.more_body:
             self._tell_all()
             self.transport.close()
+            self.see_out()
         else:
             self.cycle.keep_alive = False
 
@@ -306,6 +352,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unwanted_bytes += size
         if self._unwanted_bytes > LINGER_BYTES:
             self.transport.close()
+            self.see_out()
 
     def _idle(self) -> bool:
         """Whether no answer is on its way on this connection."""
@@ -314,21 +361,21 @@ class GuardedProtocol(HttpToolsProtocol):
         return cycle is None or cycle.response_complete
 
     def _answer(self, status: int, code: str) -> None:
-        body = msgspec.json.encode(
-            {
-                "error": {
-                    "message": f"the request is not acceptable HTTP ({code})",
-                    "type": "invalid_request_error",
-                    "param": None,
-                    "code": code,
-                }
-            }
-        )
+        full = status == _UNAVAILABLE
+        said = "this server has all the connections that it takes; try again later"
+        error = {
+            "message": said if full else f"the request is not acceptable HTTP ({code})",
+            "type": "server_error" if full else "invalid_request_error",
+            "param": None,
+            "code": code,
+        }
+        body = msgspec.json.encode({"error": error})
+        retry = b"true\r\nretry-after: 1" if full else b"false"
         head = (
             b"content-type: application/json\r\n"
             b"content-length: %d\r\n"
-            b"x-should-retry: false\r\n"
-            b"connection: close\r\n\r\n" % len(body)
+            b"x-should-retry: %b\r\n"
+            b"connection: close\r\n\r\n" % (len(body), retry)
         )
         self.transport.write(STATUS_LINE[status] + head + body)
         self._linger()
@@ -345,6 +392,20 @@ def _send_at_once(transport: asyncio.Transport) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def _untaken(transport: asyncio.Transport) -> int:
+    """Return how many bytes the client has still to take, those in the kernel too.
+
+    That has megabytes of room, and asks for more only when much of it is free: a slow
+    client may take minutes until the transport notices.
+    """
+    connection = transport.get_extra_info("socket")
+    waiting = array.array("i", [0])
+    if connection is not None:
+        with contextlib.suppress(OSError, ValueError):
+            fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, waiting)
+    return transport.get_write_buffer_size() + waiting[0]
+
+
 def _not_upgrading(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     name, value = header
     if name != b"connection":
@@ -353,6 +414,8 @@ def _not_upgrading(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     return name, b", ".join(word for word in words if word.lower() != b"upgrade")
 
 
-def guarded(limits: HeadLimits) -> type[GuardedProtocol]:
+def guarded(limits: HeadLimits, seats: Seats | None = None) -> type[GuardedProtocol]:
     """Return a protocol class with limits of its own, as uvicorn wants one."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits})
+    seats = Seats(sys.maxsize) if seats is None else seats
+    said = {"limits": limits, "seats": seats}
+    return type("GuardedProtocol", (GuardedProtocol,), said)

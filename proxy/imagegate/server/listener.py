@@ -25,6 +25,8 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
         tls_key: Its key, unencrypted, and readable by nobody else.
         grace: Seconds that open streams get when the server stops.
         workers: Processes that share the port.
+        connections: How many there may be at once, of each worker.
+        connections_each: How many from one address; as many as there can be if None.
         unauthenticated: Whoever reaches the port may use the gateway.
     """
 
@@ -34,6 +36,8 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: Path | None = None
     grace: int = 30
     workers: int = 1
+    connections: int = 10_000
+    connections_each: int | None = None
     unauthenticated: bool = False
 
 

@@ -17,9 +17,15 @@ class Polite:
 
     cycle: RequestResponseCycle
 
-    def __init__(self, app: ASGIApp, linger: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        linger: Callable[[], None],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self._app = app
         self._linger = linger
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
@@ -37,7 +43,10 @@ class Polite:
             if early and self.cycle.response_complete:
                 self._linger()
 
-        await self._app(scope, receive, sending)
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            self._ended()
 
 
 def _framed(message: Message, *, closing: bool) -> Message:

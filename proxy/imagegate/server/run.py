@@ -15,7 +15,8 @@ from imagegate import log
 from imagegate.server.guard import HeadLimits, guarded
 from imagegate.server.listener import Listener
 from imagegate.server.memory import keep_blocks, settle
-from imagegate.server.socket import GuardedSocket, SocketLimits
+from imagegate.server.seats import Seats
+from imagegate.server.socket import SocketLimits, seated
 
 __all__ = ["Listener", "Server", "server_for"]
 
@@ -75,15 +76,26 @@ def server_for(
     listener: Listener,
     limits: HeadLimits | None = None,
     sockets: SocketLimits | None = None,
+    seats: Seats | None = None,
 ) -> Server:
-    """Make a server for an application."""
+    """Make a server for an application.
+
+    Args:
+        app: The application.
+        listener: Where it listens, and to how many.
+        limits: What may come before a body.
+        sockets: What holds for WebSockets.
+        seats: How many connections there may be.
+    """
     sockets = sockets or SocketLimits()
+    if seats is None:
+        seats = Seats(listener.connections, listener.connections_each)
     config = uvicorn.Config(
         app,
         host=listener.host,
         port=listener.port,
-        http=guarded(limits or HeadLimits()),
-        ws=GuardedSocket,
+        http=guarded(limits or HeadLimits(), seats),
+        ws=seated(seats),
         ws_max_size=sockets.message,
         ws_ping_interval=sockets.ping_seconds,
         ws_ping_timeout=sockets.pong_seconds,

@@ -10,7 +10,7 @@ ends every connection at once, whatever is being made on it.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 import msgspec
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
@@ -18,6 +18,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
 )
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
+
+from imagegate.server.seats import Seats
 
 STOPPING: Final = "imagegate.stopping"
 """The extension in which an application learns that the server stops: an event."""
@@ -49,6 +51,7 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
 class GuardedSocket(WebSocketsSansIOProtocol):
     """One WebSocket."""
 
+    seats: ClassVar[Seats | None] = None
     _unsent: int | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -60,6 +63,12 @@ class GuardedSocket(WebSocketsSansIOProtocol):
                 b"connection: close\r\ncontent-length: 0\r\n\r\n"
             )
             self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; the seat was taken when it was no WebSocket yet."""
+        if self.seats is not None:
+            self.seats.leave(self.transport)
+        super().connection_lost(exc)
 
     def handle_connect(self, event: Request) -> None:
         """Start the application; it hears of the end of the server from an event."""
@@ -115,6 +124,11 @@ class GuardedSocket(WebSocketsSansIOProtocol):
 
     def _end_soon(self) -> None:
         self.loop.call_later(_LAST_SECONDS, self.transport.abort)
+
+
+def seated(seats: Seats) -> type[GuardedSocket]:
+    """Return a protocol class that gives seats back, as uvicorn wants one."""
+    return type("GuardedSocket", (GuardedSocket,), {"seats": seats})
 
 
 def is_handshake(
