@@ -198,6 +198,7 @@ async def _serve_in_workers(
 
     def put_in_force(news: News) -> None:
         """Tell the workers, and wait for them: a reload is done when they have it."""
+        front.live.apply(news)  # what cannot be laid out here goes nowhere
         telling = workers.tell(encode(news))
         asyncio.run_coroutine_threadsafe(telling, loop).result()
 
