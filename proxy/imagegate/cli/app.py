@@ -227,7 +227,7 @@ def demo(
 
 
 @app.command()
-def doctor(
+def doctor(  # noqa: PLR0913 - one option each
     *,
     config: Annotated[
         str, typer.Option(metavar="FILE", help="The settings, as TOML.")
