@@ -243,7 +243,8 @@ def test_headers_can_come_twice(tmp_path: Path) -> None:
 def test_a_door_is_named_or_spelled(tmp_path: Path) -> None:
     items = {"items": [{"type": "message", "role": "user", "content": "hi"}]}
     by_name = {"about": "a", "request": items, "door": "conversations.create"}
-    by_path = {"about": "a", "request": items, "path": "POST /v1/conversations?include[]=x"}
+    path = "POST /v1/conversations?include[]=x"
+    by_path = {"about": "a", "request": items, "path": path}
     bare = {"about": "a", "body": "", "path": "GET /v1/models"}
     cases = {"forward_a": by_name, "forward_b": by_path, "forward_c": bare}
 

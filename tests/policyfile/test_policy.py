@@ -134,7 +134,11 @@ def test_what_is_not_said_is_written_out_in_the_mode_of_the_file() -> None:
             tuple(sorted(shipped.catalogue().interface.api_versions)),
             "observe",
         ),
-        ("interface.previews", tuple(sorted(shipped.catalogue().interface.usual)), "observe"),
+        (
+            "interface.previews",
+            tuple(sorted(shipped.catalogue().interface.usual)),
+            "observe",
+        ),
     }
 
 
