@@ -23,6 +23,7 @@ BLOCKS = {
     block.content.partition(".py")[0].removeprefix("# "): block.content
     for block in MarkdownIt().parse(PAGE)
     if block.type == "fence" and block.info == "python"
+    if ": uvicorn " in block.content.partition("\n")[0]
 }
 TOOL: Any = {"type": "image_generation", "quality": "high"}
 
