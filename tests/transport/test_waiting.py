@@ -21,6 +21,8 @@ from journals import of
 from imagegate.audit import AuditUnavailableError
 from imagegate.engine.records import GeneratingRecord, Record
 from imagegate.transport import AsyncPolicyTransport, PolicyTransport
+from imagegate.transport.background import Background
+from imagegate.transport.errands import Errands
 
 Make = Callable[..., Application]
 URL = "http://provider.invalid"
@@ -321,6 +323,25 @@ def test_ctrl_c_ends_the_call_and_is_recorded(make: Make, kind: Kind) -> None:
     provider.pieces = STREAM
     assert application.streamed(TOOL)[-1] == "response.completed"
     assert application.ends == ["client_left", "completed"]
+
+
+def test_who_leaves_does_only_what_has_to_be_done() -> None:
+    """Else Ctrl-C would have to wait for the provider, perhaps for minutes."""
+    background = Background()
+    errands = Errands(background.loop)
+    done: list[str] = []
+
+    async def exchange() -> None:
+        reading = asyncio.ensure_future(errands.run(lambda: done.append("read")))
+        await asyncio.sleep(0)
+        await errands.run(lambda: done.append("closed"), always=True)
+        reading.cancel()
+
+    errands.leave()
+    errands.until(exchange())
+    background.stop()
+
+    assert done == ["closed"]
 
 
 @blocking
