@@ -137,8 +137,8 @@ class _Unread(intake.Read, frozen=True, kw_only=True):
 
     data: bytes
 
-    def written(self, edits: Any, boundary: str) -> tuple[bytes, str]:
-        del edits, boundary
+    def written(self, edits: Any) -> tuple[bytes, str]:
+        del edits
         return self.data, "application/json"
 
 
@@ -225,8 +225,7 @@ class _Form(intake.Read, frozen=True, kw_only=True):
 
     kind: str
 
-    def written(self, edits: Any, boundary: str) -> tuple[bytes, str]:
-        del boundary
+    def written(self, edits: Any) -> tuple[bytes, str]:
         assert self.form is not None
         boundary = self.kind.rpartition("=")[2].strip('"')
         return bytes(self.form.rewritten(edits, boundary)), self.kind

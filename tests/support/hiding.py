@@ -50,7 +50,7 @@ VALUES: Mapping[str, list[Any]] = {
     "description": [CANARY],
     "tool_configs": [{"*": {"additional_search_text": CANARY}}],
     "x_unknown": [CANARY],
-    "svg": [{"model": CANARY}, {"reasoning": {"effort": "max"}}, None],
+    "svg": [{"model": "gpt-5"}, {"reasoning": {"effort": "max"}}, None],
     "input_image_mask": [{"image_url": "data:,AAAA"}],
     "frame_count": [2, 16, 99],
 }  # fmt: skip

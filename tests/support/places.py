@@ -1,11 +1,13 @@
-"""The policies that are attacked: those that are shipped, and one for agents."""
+"""Policies to be tried: those that are shipped, one for agents, and an open one."""
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 
 from imagegate import shipped
 from imagegate.engine.gate import Gate
+from imagegate.engine.surface import GROUPS
 from imagegate.policyfile import load_policy
 
 _AGENTS = b"""\
@@ -32,6 +34,24 @@ surface:
   images_api: enforce
   websocket: enforce
 """
+_OPEN = b"""\
+version: 1
+name: open
+owner: o@example.com
+mode: enforce
+fields: { deprecated: pass, unknown: pass, unknown_values: pass }
+interface: { api_versions: allow, previews: allow }
+state:
+  prompt: allow
+  agents: allow
+  conversation: allow
+  previous_response: allow
+  item_reference: allow
+  structured_inputs: allow
+  multi_agent: allow
+  compaction: allow
+surface:
+"""
 POLICIES = ("standard", "azure-foundry", "regulated", "no-images", "foundry-agents")
 _TODAY = datetime.date(2026, 11, 21)
 
@@ -40,7 +60,16 @@ def document_of(name: str) -> bytes:
     """Return a policy as it is written."""
     if name == "foundry-agents":
         return _AGENTS
+    if name == "open":
+        return _OPEN + b"".join(b"  %b: %b\n" % each for each in _opened())
     return shipped.find_policy(name).read_bytes()
+
+
+def _opened() -> Iterator[tuple[bytes, bytes]]:
+    """Open every group of doors: judged where it can be, else passed."""
+    for name, group in GROUPS.items():
+        word = "enforce" if "enforce" in group.stances else "pass"
+        yield name.encode(), word.encode()
 
 
 def laid_out(name: str) -> Gate:
