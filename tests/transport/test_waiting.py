@@ -344,6 +344,33 @@ def test_who_leaves_does_only_what_has_to_be_done() -> None:
     assert done == ["closed"]
 
 
+def test_an_answer_that_comes_too_late_is_closed() -> None:
+    """The transport was closed in another thread while the provider was asked."""
+    background = Background()
+    errands = Errands(background.loop)
+    closed = threading.Event()
+
+    class Late:
+        close = staticmethod(closed.set)
+
+    async def exchange() -> None:
+        loop = asyncio.get_running_loop()
+
+        def ask() -> Late:
+            loop.call_soon_threadsafe(asking.cancel)
+            return Late()
+
+        asking = asyncio.ensure_future(errands.run(ask))
+        await asyncio.wait([asking])
+        while not closed.is_set():
+            await asyncio.sleep(0.001)
+
+    errands.until(asyncio.wait_for(exchange(), 10))
+    background.stop()
+
+    assert closed.is_set()
+
+
 @blocking
 def test_ctrl_c_amid_a_stream_ends_it(make: Make, kind: Kind) -> None:
     provider = Provider(kind, CREATED, KeyboardInterrupt(), COMPLETED)
