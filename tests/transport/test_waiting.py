@@ -348,13 +348,15 @@ def test_an_answer_that_comes_too_late_is_closed() -> None:
     """The transport was closed in another thread while the provider was asked."""
     background = Background()
     errands = Errands(background.loop)
-    closed = threading.Event()
-
-    class Late:
-        close = staticmethod(closed.set)
+    closed: list[bool] = []
 
     async def exchange() -> None:
-        loop = asyncio.get_running_loop()
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        class Late:
+            def close(self) -> None:
+                closed.append(True)
+                loop.call_soon_threadsafe(over.set)
 
         def ask() -> Late:
             loop.call_soon_threadsafe(asking.cancel)
@@ -362,13 +364,12 @@ def test_an_answer_that_comes_too_late_is_closed() -> None:
 
         asking = asyncio.ensure_future(errands.run(ask))
         await asyncio.wait([asking])
-        while not closed.is_set():
-            await asyncio.sleep(0.001)
+        await over.wait()
 
     errands.until(asyncio.wait_for(exchange(), 10))
     background.stop()
 
-    assert closed.is_set()
+    assert closed == [True]
 
 
 @blocking
