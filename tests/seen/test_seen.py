@@ -5,14 +5,23 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
+from redisd import Redisd, redisd
 
 from imagegate.engine.policy import ANONYMOUS, Principal
-from imagegate.seen import MemorySeen, Seen, Sight, SightLost, SqliteSeen, allowed
+from imagegate.seen import (
+    MemorySeen,
+    RedisSeen,
+    Seen,
+    Sight,
+    SightLost,
+    SqliteSeen,
+    allowed,
+)
 
 ANN = Principal(id="ann", source="key", verified=True)
 BEN = Principal(id="ben", source="key", verified=True)
@@ -29,12 +38,47 @@ def find(seen: Seen, who: Principal, *ids: str) -> dict[str, Sight]:
     return dict(asyncio.run(seen.find(who, ids)))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def seen(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    store: Seen
-    store = (
-        MemorySeen() if request.param == "memory" else SqliteSeen(tmp_path / "seen.db")
-    )
+class EachTime:
+    """A store in Redis that is opened for each question.
+
+    Its connections belong to a loop, and here each question has one of its own; that
+    the next one finds what was kept is what a restart, and another gateway, would do.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def note(self, who: Principal, ids: Iterable[str], sight: Sight) -> None:
+        store = RedisSeen(self.url, prefix="p")
+        await store.note(who, ids, sight)
+        await store.close()
+
+    async def find(self, who: Principal, ids: Iterable[str]) -> Mapping[str, Sight]:
+        store = RedisSeen(self.url, prefix="p")
+        try:
+            return await store.find(who, ids)
+        finally:
+            await store.close()
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redisd]:
+    with redisd(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def seen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Seen]:
+    store: Seen = MemorySeen()
+    if request.param == "sqlite":
+        store = SqliteSeen(tmp_path / "seen.db")
+    if request.param == "redis":
+        server: Redisd = request.getfixturevalue("server")
+        server.say("FLUSHALL")
+        store = EachTime(server.url)
     yield store
     asyncio.run(store.close())
 
@@ -189,6 +233,54 @@ def test_a_damaged_sight_is_no_answer(tmp_path: Path) -> None:
 
     with pytest.raises(SightLost):
         find(seen, ANN, "resp_1")
+
+
+# -- the server -------------------------------------------------------------------
+
+
+def test_the_server_learns_no_name(server: Redisd) -> None:
+    server.say("FLUSHALL")
+    note(EachTime(server.url), ANN, "resp_secret")
+
+    [key] = [x for x in server.say("KEYS", "*").split("\r\n") if ":" in x]
+    prefix, what, name = key.split(":")
+    assert (prefix, what, len(name)) == ("p", "seen", 64)
+    assert 0 < int(server.say("TTL", key)[1:]) <= 30 * 86_400
+
+
+def test_a_damaged_sight_of_the_server_is_no_answer(server: Redisd) -> None:
+    note(EachTime(server.url), ANN, "resp_1")
+    for key in server.say("KEYS", "*").split("\r\n"):
+        if ":" in key:
+            server.say("SET", key, "x")
+
+    with pytest.raises(SightLost):
+        find(EachTime(server.url), ANN, "resp_1")
+
+
+def test_an_outage_is_no_answer_and_costs_its_patience_once(tmp_path: Path) -> None:
+    async def outage(own: Redisd) -> float:
+        store = RedisSeen(own.url)
+        await store.note(ANN, ["resp_1"], SIGHT)
+        own.hold()
+        with pytest.raises(SightLost):
+            await store.find(ANN, ["resp_1"])
+        begun = time.perf_counter()
+        for _ in range(100):
+            with pytest.raises(SightLost, match="a moment ago"):
+                await store.note(ANN, ["resp_2"], SIGHT)
+        took = time.perf_counter() - begun
+        own.release()
+        await asyncio.sleep(1.1)
+        assert await store.find(ANN, ["resp_1", "resp_2"]) == {"resp_1": SIGHT}
+        own.stop()
+        with pytest.raises(SightLost):
+            await store.note(ANN, ["resp_1"], SIGHT)
+        await store.close()
+        return took
+
+    with redisd(tmp_path) as own:
+        assert asyncio.run(outage(own)) < 10  # and not a hundred times its patience
 
 
 # -- under today's policy ---------------------------------------------------------

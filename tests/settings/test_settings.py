@@ -438,6 +438,7 @@ DOCUMENTS = st.fixed_dictionaries(
         and key.path not in ("pool.proxy", "pool.proxy_login")
         and key.path not in ("audit.directory", "audit.mode", "audit.stdout")
         and key.path not in ("audit.hash_key", "audit.prices", "state.file")
+        and key.path not in ("state.redis", "state.password")
         and key.path not in ("quotas.file", "quotas.redis", "quotas.password")
         and not key.path.startswith("identity.")  # they belong together
     },

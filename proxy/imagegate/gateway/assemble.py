@@ -24,8 +24,9 @@ from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Identify, Limits, anonymous
 from imagegate.quotas import Guarded, MemoryQuotas, Quotas, SqliteQuotas
 from imagegate.quotas.options import QuotaOptions
-from imagegate.quotas.redis import RedisQuotas, read_password
-from imagegate.seen import MemorySeen, Seen, SqliteSeen
+from imagegate.quotas.redis import RedisQuotas
+from imagegate.redis_server import read_password
+from imagegate.seen import MemorySeen, RedisSeen, Seen, SqliteSeen
 from imagegate.server.run import Server, server_for
 from imagegate.server.seats import Seats
 from imagegate.server.socket import SocketLimits
@@ -123,6 +124,13 @@ def seen_of(settings: StateSettings) -> Seen:
     Raises:
         SightLost: When the file is none of ours, or cannot be opened.
     """
+    if settings.redis is not None:
+        return RedisSeen(
+            settings.redis,
+            password=read_password(settings.password) if settings.password else None,
+            prefix=settings.prefix,
+            days=settings.days,
+        )
     if settings.file is None:
         return MemorySeen()
     return SqliteSeen(settings.file, days=settings.days)

@@ -151,8 +151,10 @@ def remembering_together(settings: Settings) -> Iterator[Settings]:
         CannotServeError: When a file that they are to share cannot be opened.
     """
     with tempfile.TemporaryDirectory(prefix="imagegate-state-") as directory:
-        file = settings.state.file or Path(directory, "seen.db")
-        state = msgspec.structs.replace(settings.state, file=file)
+        state = settings.state
+        if state.redis is None:
+            file = state.file or Path(directory, "seen.db")
+            state = msgspec.structs.replace(state, file=file)
         quotas = settings.quotas
         if quotas.redis is None:
             file = quotas.file or Path(directory, "quotas.db")

@@ -6,12 +6,9 @@ hour after their window. Their names tell what is counted, and never who.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 from imagegate.quotas.store import (
     HOLD_SECONDS,
@@ -21,11 +18,8 @@ from imagegate.quotas.store import (
     Slot,
     Step,
 )
+from imagegate.redis_server import connected
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-SCHEMES: Final = ("redis", "rediss", "unix")
 _TAKE: Final = """
 local now, till, lasts, places = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local found = {}
@@ -90,23 +84,7 @@ class RedisQuotas:
                 share it.
             seconds: How long connecting, or one answer, may take.
         """
-        # Imported here: it is an extra.
-        from redis.asyncio import Redis  # noqa: PLC0415 - as above
-        from redis.asyncio.retry import Retry  # noqa: PLC0415 - as above
-        from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
-        from redis.exceptions import RedisError  # noqa: PLC0415 - as above
-
-        self._errors: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
-        # What is sent twice could be counted twice: whoever calls decides.
-        self._redis: Redis = Redis.from_url(
-            url,
-            password=password,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-            client_name="imagegate",
-        )
+        self._redis, self._errors = connected(url, password=password, seconds=seconds)
         self._take = self._redis.register_script(_TAKE)
         self._settle = self._redis.register_script(_SETTLE)
         # In a cluster, what one script touches has to be in one place.
@@ -157,34 +135,3 @@ class RedisQuotas:
 def _lasts(slot: Slot, now: float) -> int:
     """Say for how many seconds a window is kept."""
     return max(1, math.ceil(slot.ends - now)) + SLACK
-
-
-def is_installed() -> bool:
-    """Tell whether the extra is there."""
-    return importlib.util.find_spec("redis") is not None
-
-
-def check_url(url: str) -> None:
-    """Check a server's address.
-
-    Raises:
-        ValueError: With what would be right.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not (parts.hostname or parts.path):
-        raise ValueError("expected redis://HOST:PORT/NUMBER, rediss://… or unix:///…")
-    if parts.password is not None:
-        raise ValueError("a password has no place in it: name `quotas.password`")
-
-
-def read_password(file: Path) -> str:
-    """Read a password; white space around it does not count.
-
-    Raises:
-        OSError: When it cannot be read.
-        ValueError: When there is none.
-    """
-    found = file.read_text().strip()
-    if not found:
-        raise ValueError("it is empty")
-    return found

@@ -7,7 +7,16 @@ today's policy as they are.
 """
 
 from imagegate.seen.memory import MemorySeen
+from imagegate.seen.redis import RedisSeen
 from imagegate.seen.sqlite import SqliteSeen
 from imagegate.seen.store import Seen, Sight, SightLost, allowed
 
-__all__ = ["MemorySeen", "Seen", "Sight", "SightLost", "SqliteSeen", "allowed"]
+__all__ = [
+    "MemorySeen",
+    "RedisSeen",
+    "Seen",
+    "Sight",
+    "SightLost",
+    "SqliteSeen",
+    "allowed",
+]

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from imagegate import shipped
 from imagegate.engine.errors import PricesError
 from imagegate.engine.prices import read_prices
+from imagegate.quotas.options import QuotaOptions
 from imagegate.server.listener import check_tls, is_loopback
 from imagegate.settings.credential import (
     CredentialSource,
@@ -22,9 +23,9 @@ from imagegate.settings.credential import (
     Pass,
 )
 from imagegate.settings.identity import check_identity
-from imagegate.settings.model import Settings
+from imagegate.settings.model import Settings, StateSettings
 from imagegate.settings.problems import SettingsProblem
-from imagegate.settings.quotas import check_quotas
+from imagegate.settings.stores import check_store
 from imagegate.upstream.credentials import Injected, read_key
 from imagegate.upstream.entra import MissingExtraError, check_installed
 from imagegate.upstream.tunnel import Proxy, read_login
@@ -222,17 +223,19 @@ def _check_metrics(settings: Settings) -> Found:
 
 
 def _check_state(settings: Settings) -> Found:
-    file = settings.state.file
-    if file is not None and not file.parent.is_dir():
-        message = f"there is no directory {file.parent} for {file.name}"
-        yield "no-directory", "state.file", message
+    yield from _check_store("state", settings.state)
 
 
 def _check_quotas(settings: Settings) -> Found:
-    password = settings.quotas.password
-    found = [] if password is None else [*_check_secret(password, "quotas.password")]
+    yield from _check_store("quotas", settings.quotas)
+
+
+def _check_store(section: str, store: StateSettings | QuotaOptions) -> Found:
+    password = store.password
+    path = f"{section}.password"
+    found = [] if password is None else [*_check_secret(password, path)]
     yield from found
-    yield from check_quotas(settings.quotas, readable=not found)
+    yield from check_store(section, store, readable=not found)
 
 
 def _check_credentials(settings: Settings, environ: Mapping[str, str]) -> Found:

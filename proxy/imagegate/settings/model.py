@@ -91,10 +91,17 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         file: A SQLite file, which restarts and other gateways on this machine then
             share; without one it is kept for as long as the gateway runs.
+        redis: The address of a Redis or Valkey server, for several instances; no
+            password is in it.
+        password: A file with the password of that server.
+        prefix: What the names of keys begin with there.
         days: How long it is kept; providers keep a response for thirty.
     """
 
     file: Path | None = None
+    redis: str | None = None
+    password: Path | None = None
+    prefix: str = "imagegate"
     days: float = 30.0
 
 

@@ -1,4 +1,4 @@
-"""Where counters are kept: what cannot work is found before the first request."""
+"""Where judgements and counters are kept: what cannot work is found at the start."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from imagegate.settings import Reading, read_settings
-from imagegate.settings import quotas as checks
+from imagegate.settings import stores as checks
 
 
-def read(**options: Any) -> Reading:
+def read(section: str = "quotas", **options: Any) -> Reading:
     upstreams = ["https://api.openai.com"]
-    environ = {f"IMAGEGATE_QUOTAS_{k.upper()}": str(v) for k, v in options.items()}
+    beginning = f"IMAGEGATE_{section.upper()}_"
+    environ = {f"{beginning}{k.upper()}": str(v) for k, v in options.items()}
     return read_settings({"policy": "standard", "upstreams": upstreams}, environ)
 
 
@@ -63,7 +64,7 @@ def test_a_password_belongs_to_a_server(password: Path) -> None:
 
 def test_a_password_is_one_and_nobody_elses(password: Path) -> None:
     password.chmod(0o644)
-    said = {"redis": "redis://h", "password": password}
+    said: dict[str, Any] = {"redis": "redis://h", "password": password}
     assert found(read(**said)) == [("open-secret", "quotas.password")]
     password.chmod(0o600)
     password.write_text("\n")
@@ -76,3 +77,14 @@ def test_the_extra_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "is_installed", lambda: False)
 
     assert found(read(redis="redis://h")) == [("missing-extra", "quotas.redis")]
+
+
+def test_judgements_are_kept_like_counters(tmp_path: Path, password: Path) -> None:
+    file = tmp_path / "seen.db"
+
+    assert found(read("state", redis="redis://h:1/0", password=password)) == []
+    assert found(read("state", redis="x://h")) == [("bad-value", "state.redis")]
+    both = read("state", file=file, redis="redis://h")
+    assert found(both) == [("two-places", "state.redis")]
+    alone = read("state", password=password)
+    assert found(alone) == [("no-server", "state.password")]

@@ -1,0 +1,73 @@
+"""A Redis or Valkey server that several gateways share."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+SCHEMES: Final = ("redis", "rediss", "unix")
+
+
+def connected(
+    url: str, *, password: str | None = None, seconds: float
+) -> tuple[Redis, tuple[type[Exception], ...]]:
+    """Return a client, and what it raises; nothing is asked of the server yet.
+
+    Args:
+        url: `redis://host:6379/0`, `rediss://…` with TLS, or `unix:///path`.
+        password: Of the user in the URL, or of the default one.
+        seconds: How long connecting, or one answer, may take.
+    """
+    # Imported here: it is an extra.
+    from redis.asyncio import Redis  # noqa: PLC0415 - as above
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 - as above
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
+    from redis.exceptions import RedisError  # noqa: PLC0415 - as above
+
+    client: Redis = Redis.from_url(
+        url,
+        password=password,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        # What is sent twice could be counted twice: whoever calls decides.
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+        client_name="imagegate",
+    )
+    return client, (RedisError, OSError, TimeoutError)
+
+
+def is_installed() -> bool:
+    """Tell whether the extra is there."""
+    return importlib.util.find_spec("redis") is not None
+
+
+def check_url(url: str) -> None:
+    """Check a server's address.
+
+    Raises:
+        ValueError: With what would be right.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or not (parts.hostname or parts.path):
+        raise ValueError("expected redis://HOST:PORT/NUMBER, rediss://… or unix:///…")
+    if parts.password is not None:
+        raise ValueError("a password has no place in it: name a file that holds it")
+
+
+def read_password(file: Path) -> str:
+    """Read a password; white space around it does not count.
+
+    Raises:
+        OSError: When it cannot be read.
+        ValueError: When there is none.
+    """
+    found = file.read_text().strip()
+    if not found:
+        raise ValueError("it is empty")
+    return found
