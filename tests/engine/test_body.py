@@ -223,6 +223,14 @@ def test_members_are_at_hand() -> None:
     assert kinds == ["null", None, "string", "object"]
 
 
+def test_members_are_named_and_spelled_as_they_came() -> None:
+    """Without looking into them."""
+    body = read_body_now(b'{"a": 1.50, "b": [ ]}')
+
+    assert list(body.names) == ["a", "b"]
+    assert (body.spelled("a"), body.spelled("c")) == (b"1.50", b"")
+
+
 def test_what_was_judged_is_what_is_sent() -> None:
     """Opened levels are written again; escapes in keys and white space are gone."""
     data = rb""" { "\u0074ools" : [ { "type" : "image_generation" ,

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from imagegate import shipped
+from imagegate.engine import echo as module
 from imagegate.engine.body import read_body_now
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Reason, Shown
@@ -98,6 +99,24 @@ def test_an_echo_of_what_was_sent_is_verified() -> None:
     found = yardstick(RULES, SENT).measure([echoed()])
 
     assert found == Findings(verified=frozenset(RULED), unverified=frozenset(LEFT))
+
+
+def test_an_echo_that_was_measured_before_means_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What only Python takes for equal is another echo; few are remembered."""
+    monkeypatch.setattr(module, "MAX_MEASURED", 2)
+    measure = yardstick(RULES, SENT)
+    numbers = [measure.measure([echoed(partial_images=n)]) for n in (0, False, 0.0)]
+    other = [echoed(quality="low")]
+    long = [echoed(name="x" * 200, at=f"tools[{n}]") for n in range(20)]
+
+    assert numbers[0] is not numbers[1]
+    assert ["partial_images" in each.verified for each in numbers] == [True, 0, 0]
+    assert measure.measure([echoed()]) is measure.measure([echoed()])
+    assert measure.measure(other, added=True) != measure.measure(other)
+    assert measure.measure(long) is not measure.measure(long)
+    assert len(measure._measured) <= 2
 
 
 @pytest.mark.parametrize(

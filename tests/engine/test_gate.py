@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from imagegate import shipped
+from imagegate.engine import gate as module
 from imagegate.engine.body import read_body_now
+from imagegate.engine.decision import JudgedTool
 from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context, Gate, tells_of_images
 from imagegate.engine.policy import Policy, Principal, digest
@@ -99,7 +101,9 @@ def test_layers_are_those_of_the_principal() -> None:
     anna = Context(decision_id="d", door=door(), date=TODAY, principal=ANNA)
     somebody = Context(decision_id="d", door=door(), date=TODAY)
 
-    assert (gate.layers(anna), gate.layers(somebody)) == (("teams.design",), ())
+    told = [gate.decide(each.asks(door())).told["layers"] for each in (anna, somebody)]
+
+    assert told == [("teams.design",), ()]
 
 
 def test_answers_are_measured_by_what_acts_and_by_what_is_watched() -> None:
@@ -117,6 +121,39 @@ def test_answers_are_measured_by_what_acts_and_by_what_is_watched() -> None:
     assert watched.scene.book.rules.constraints("size")
     assert again.scene is gate.yardsticks(somebody, door(), ())[0].scene
     assert acting.scene.hash_key == b"key"
+
+
+def test_the_same_tools_are_measured_by_the_same_yardstick(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Other tools, another door or a header by another; and few are remembered."""
+    monkeypatch.setattr(module, "MAX_YARDSTICKS", 3)
+    gate = Gate(policy(), CATALOGUE)
+    context = Context(decision_id="d", door=door(), date=TODAY)
+    one, two = (
+        JudgedTool(pointer="", carrier="tools", requested={}, effective={}, enforced={})
+        for _ in range(2)
+    )
+    gone = msgspec.structs.replace(one, sent=False)
+    first = gate.yardsticks(context, door(), (one,))
+
+    assert gate.yardsticks(context, door(), (one, gone)) is first
+    assert gate.yardsticks(context, door(), (two,)) is not first
+    assert gate.yardsticks(context, door("/openai/v1/responses"), (one,)) is not first
+    assert gate.yardsticks(context, door(), (one,), by_header=True) is not first
+    assert gate.yardsticks(context, door(), (one,)) is not first
+    assert len(gate._yardsticks) <= 3
+
+
+def test_what_was_decided_before_is_told_anew() -> None:
+    """Of whoever asks now; another policy has decided nothing yet."""
+    gate = Gate(policy(), CATALOGUE)
+    body = b'{"input":"x","tools":[{"type":"image_generation","quality":"high"}]}'
+    asked = Request(match=door(), date=TODAY, body=read_body_now(body))
+    again = msgspec.structs.replace(asked, body=read_body_now(body))
+
+    assert gate.decide(again) is gate.decide(asked)
+    assert Gate(policy(), CATALOGUE).decide(asked) is not gate.decide(asked)
 
 
 def test_deployments_are_names_on_azure_only() -> None:
@@ -190,7 +227,7 @@ def test_the_account_of_a_request_that_was_read_tells_more() -> None:
     body = read_body_now(b'{"input":"x","stream":true}')
     lost = Context(decision_id="d", door=find_door("POST", "/x"), date=TODAY)
 
-    told = gate.account(context, Request(match=door(), date=TODAY, body=body))
+    told = gate.decide(context.asks(door(), body)).told
 
     assert (told["stream"], told["route"]) == (True, "/v1/responses")
     assert gate.account(lost) == {"api_version": None, "principal_matched": {}}

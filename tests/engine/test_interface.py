@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Decision, Forward
-from imagegate.engine.interface import version_told, versions_of
+from imagegate.engine.interface import choosing, version_told, versions_of
 from imagegate.engine.request import Request
 
 LISTS = """
@@ -241,3 +241,17 @@ def test_a_tool_is_judged_beside_it() -> None:
     )
 
     assert rules_of(decision) == ["interface.api_versions", "tool"]
+
+
+def test_headers_that_choose_something_are_told_from_others() -> None:
+    """Also in the spelling of a careless server; a credential is none of them."""
+    chosen = (
+        ("openai-beta", "a=v1"),
+        ("api_version", "preview"),
+        ("foundry-features", "x"),
+        ("x-ms-enable-preview", "true"),
+        (HEADER, "img"),
+    )
+    others = (("api-key", "k"), ("openai-organization", "o"), ("x-ms-client", "c"))
+
+    assert choosing((*others, *chosen)) == chosen

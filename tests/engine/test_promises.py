@@ -17,10 +17,14 @@ from hypothesis import assume, example, given, note, settings, target
 from hypothesis import strategies as st
 from oracle import ORDERS, READERS, WORDS, Rules, faults
 
+from imagegate.engine.body import read_body_now
 from imagegate.engine.decide import Decider
-from imagegate.engine.decision import Forward
+from imagegate.engine.decision import Forward, Rewrite
 from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.exchange import Exchange
+from imagegate.engine.gate import Context, Gate
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal
+from imagegate.engine.surface import Match, find_door
 from imagegate.policyfile import check_policy
 
 JSON = dict[str, Any]
@@ -572,6 +576,66 @@ def test_a_strangers_value_is_never_repeated(
 
     assert "CANARY" not in repr(said)
     assert "CANARY" not in repr([change.after for change in answer.changes])
+
+
+def exchanged(gate: Gate, data: bytes, who: str, image: JSON) -> list[object]:
+    """Return all that comes of a request, and of an answer that echoes its tools."""
+    door = find_door("POST", "/v1/responses")
+    assert isinstance(door, Match)
+    exchange = Exchange(
+        gate,
+        Context(decision_id="d", door=door, date=TODAY, principal=PEOPLE[who]),
+    )
+    try:
+        body = read_body_now(data)
+    except MalformedRequest:
+        assume(False)  # noqa: FBT003 - how hypothesis is told
+        raise
+    ruling = exchange.request(body)
+    edits = ruling.decision.edits if isinstance(ruling.decision, Rewrite) else ()
+    sent = bytes(body.rewritten(edits))
+    found: list[object] = [ruling, sent]
+    if ruling.refusal is None:
+        echo = [tool | image for tool in json.loads(sent).get("tools", [])]
+        answer = {"object": "response", "status": "completed", "tools": echo}
+        exchange.response(200, "application/json")
+        found += [exchange.feed(json.dumps(answer).encode(), last=True)]
+    return [*found, exchange.close()]
+
+
+@FEW
+@given(
+    policies(),
+    requests(),
+    st.lists(st.fixed_dictionaries({}, optional=MEMBERS) | requests(), max_size=3),
+    st.lists(people, min_size=4, max_size=4),
+    tools(),
+)
+@example(
+    reading(settings={"quality": {"max": "low", "default": "low"}}),
+    {"tools": [{"type": "image_generation"}], "max_tool_calls": 1},
+    [{"max_tool_calls": 1.0}, {"max_tool_calls": True}],
+    ["nobody"] * 4,
+    {"quality": True},
+)
+def test_what_was_decided_before_changes_nothing(
+    pair: tuple[JSON, Policy],
+    value: JSON,
+    others: list[JSON],
+    who: list[str],
+    image: JSON,
+) -> None:
+    """Bytes, records and answers are those of a gate that never saw a request."""
+    warm = Gate(pair[1], CATALOGUE, hash_key=b"key")
+    values = [value, *({**value, **other} for other in others)]
+    texts = [
+        json.dumps(each, indent=number % 2 or None).encode()
+        for number, each in enumerate(values)
+    ]
+    for data, one in [*zip(texts, who, strict=False)] * 2:
+        cold = Gate(pair[1], CATALOGUE, hash_key=b"key")
+
+        assert exchanged(warm, data, one, image) == exchanged(cold, data, one, image)
 
 
 TEXT = st.sampled_from([*'{}[]",:\\ \n0e1-u', "tools", "type", "image_generation"])

@@ -34,6 +34,7 @@ from imagegate.engine.report import (
     candidate_record,
     common,
     decision_record,
+    decision_told,
     echo_record,
     generating_record,
     image_record,
@@ -123,7 +124,9 @@ NAMES = frozenset({"input", "tools", "quality", "type", "metadata", "svg", "mode
 
 def decided(decision: Decision, **more: Any) -> DecisionRecord:
     """Write a decision of these tests down."""
-    return decision_record(BASE, decision, names=NAMES, **more)
+    layers = more.pop("layers", ())
+    told = decision_told(decision, names=NAMES, layers=layers)
+    return decision_record(BASE, {**told, **more})
 
 
 def test_a_rewritten_request() -> None:
@@ -184,7 +187,7 @@ def test_what_another_policy_would_have_decided(
 def test_what_else_is_told_of_a_request_goes_with_it() -> None:
     """Whether it could be judged or not."""
     told = {"method": "POST", "route": "/v1/responses", "stream": True}
-    record = decided(Forward(), account=told)
+    record = decided(Forward(), **told)
     unread = unjudged_record(
         BASE, "not_utf8", "", 400, names=NAMES, account={"method": "POST"}
     )

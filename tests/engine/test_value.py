@@ -170,6 +170,14 @@ def test_members_are_looked_at_without_being_made() -> None:
     assert kinds == ["string", "number", "null", None]
 
 
+def test_members_are_named_and_spelled_without_being_made() -> None:
+    """As they came; nothing stands for one that is not there."""
+    value = Value(b'{"a": 1.0, "b":{ }}')
+
+    assert list(value.names) == ["a", "b"]
+    assert [value.spelled(key) for key in "abc"] == [b"1.0", b"{ }", b""]
+
+
 def test_values_of_a_long_text_know_where_they_stand() -> None:
     """So that they can be read there, without a copy."""
     text = b'{"a":1,"b":[2,{}]}'

@@ -188,6 +188,7 @@ class Answer:
         """Sum up; the shell of the exchange knows the rest."""
         echo = self._echo or Findings()
         made = sum(self._finished.values())
+        drawing = self._image_model()
         return CompletionRecord(
             **common(self.base),
             outcome=outcome,
@@ -201,8 +202,8 @@ class Answer:
             generating=self._generating,
             mismatches=self._mismatches,
             usage_image_gen=self._usage,
-            image_model=self._image_model(),
-            **self._cost(),
+            image_model=drawing,
+            **self._cost(drawing),
             echo=self._verdict(),
             echo_verified=tuple(sorted(echo.verified)[:MAX_ENTRIES]),
             echo_unverified=tuple(sorted(echo.unverified)[:MAX_ENTRIES]),
@@ -249,10 +250,11 @@ class Answer:
         measure = self.acting
         if measure is None:
             return [], "unknown"
-        echoed = [_shown(measure, tool) for tool in self._echoed or ()]
+        echo = self._echoed or ()
         # More tools than were sent: some came along from earlier turns.
-        if measure.sent and len(echoed) <= len(measure.sent):
+        if measure.sent and len(echo) <= len(measure.sent):
             return [tool.enforced for tool in measure.sent], "request"
+        echoed = [_shown(measure, tool) for tool in echo]
         return echoed, "echo" if echoed else "unknown"
 
     def _image_model(self) -> str | None:
@@ -268,9 +270,8 @@ class Answer:
         known = isinstance(name, str) and row_of(self.acting.scene, name) is not None
         return name if known and isinstance(name, str) else None
 
-    def _cost(self) -> dict[str, Any]:
+    def _cost(self, model: str | None) -> dict[str, Any]:
         """Estimate what was spent on images, where that is known."""
-        model = self._image_model()
         if self.prices is None or self.acting is None or model is None:
             return {}
         row = row_of(self.acting.scene, model)

@@ -9,7 +9,7 @@ key anywhere, in any case or escape, is opened all the way down.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Final
@@ -75,9 +75,18 @@ class Body:
         """The top level, in order."""
         return self._top.members()
 
+    @property
+    def names(self) -> KeysView[str]:
+        """The names of the top-level members, in order."""
+        return self._top.names
+
     def get(self, key: str) -> Value | None:
         """One top-level member; None when it is not there. `null` is a value."""
         return self._top.get(key)
+
+    def spelled(self, key: str) -> bytes:
+        """The bytes in which a top-level member came; none when it is not there."""
+        return self._top.spelled(key)
 
     def at(self, pointer: str) -> Value | None:
         """What stands at a pointer of names; None when nothing does."""

@@ -27,6 +27,7 @@ that the decision was made by, and are asked by the same code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -41,6 +42,11 @@ from imagegate.engine.rulebook import Ruled
 from imagegate.engine.scene import PATHS, Scene, reason_of
 from imagegate.engine.settle import Scalar, breaks, spell
 from imagegate.engine.sizes import parse_size
+
+MAX_MEASURED: Final = 16
+"""How many echoes a yardstick remembers: of one request there are two or three."""
+MAX_REMEMBERED: Final = 2_048
+"""A longer echo is measured each time."""
 
 _ITEM_FIELDS: Final = ("size", "quality", "background", "output_format")
 
@@ -94,6 +100,7 @@ class Yardstick:
         self.deployments = deployments
         self.sent = sent
         self.by_header = by_header
+        self._measured: dict[tuple[bool, bytes], Findings] = {}
 
     def measure(self, tools: Sequence[EchoedTool], *, added: bool = False) -> Findings:
         """Hold echoed tools against the rules.
@@ -102,6 +109,18 @@ class Yardstick:
             tools: All image tools of one echo.
             added: They were brought in on the way, so none of them was sent.
         """
+        # Bytes tell apart what `==` does not: `1`, `1.0` and `true`.
+        spelled = msgspec.msgpack.encode(tools)
+        found = self._measured.get((added, spelled))
+        if found is None:
+            found = self._measure(tools, added=added)
+            if len(spelled) <= MAX_REMEMBERED:
+                if len(self._measured) >= MAX_MEASURED:
+                    self._measured.clear()
+                self._measured[added, spelled] = found
+        return found
+
+    def _measure(self, tools: Sequence[EchoedTool], *, added: bool) -> Findings:
         ours = not added and 0 < len(tools) <= len(self.sent)
         measuring = _Measuring(self, self.sent if ours else ())
         for tool in tools:
@@ -118,7 +137,7 @@ class Yardstick:
         measuring = _Measuring(self, self.sent)
         return tuple(measuring.image(item, [tool.settings for tool in echoed]))
 
-    @property
+    @cached_property
     def server_only(self) -> frozenset[str]:
         """The members that are only ever echoed; they leave nothing in doubt."""
         fields = self.scene.provider.fields.items()

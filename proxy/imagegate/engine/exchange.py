@@ -159,18 +159,17 @@ class Exchange:
         if isinstance(context.door, Lost):
             return self._unjudged(context.door)
         asked = context.asks(context.door, body, headers, seen, standing)
-        decision = self._gate.decider.decide(asked)
+        decided = self._gate.decide(asked)
+        decision = decided.decision
         record = decision_record(
             self._answer.base,
-            decision,
-            names=self._gate.names,
-            layers=self._gate.layers(context),
-            account={
-                **self._gate.account(context, asked),
+            {
+                **decided.told,
+                **self._gate.who(context),
                 "prompt_hmac": fingerprints.prompt,
                 "user_hmac": fingerprints.user,
+                "bytes_in": context.bytes_in,
             },
-            bytes_in=context.bytes_in,
         )
         if isinstance(decision, Block):
             self._refusal = refuse(decision, decision_id=context.decision_id)

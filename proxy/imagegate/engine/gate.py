@@ -6,8 +6,8 @@ Everything here is made once for a policy and shared by all its exchanges.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -16,11 +16,12 @@ from imagegate.engine.allowance import quota_records, quotas_in
 from imagegate.engine.body import Body
 from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.decide import Decider
-from imagegate.engine.decision import JudgedTool
+from imagegate.engine.decision import Decision, JudgedTool
 from imagegate.engine.echo import Yardstick
 from imagegate.engine.fingerprint import Fingerprints, fingerprint
 from imagegate.engine.interface import version_told
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
+from imagegate.engine.precedents import Precedents, case_of
 from imagegate.engine.prices import Prices
 from imagegate.engine.quota import NOWHERE, Standing
 from imagegate.engine.records import (
@@ -30,10 +31,14 @@ from imagegate.engine.records import (
     ident,
     label,
 )
+from imagegate.engine.report import decision_told
 from imagegate.engine.request import Request
-from imagegate.engine.rulebook import Rulebook
+from imagegate.engine.rulebook import Page, Rulebook
 from imagegate.engine.scene import api_names
 from imagegate.engine.surface import Door, Lost, Match
+
+MAX_YARDSTICKS: Final = 256
+"""How many yardsticks are remembered."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +92,13 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision, and what its record tells of it and of the request."""
+
+    decision: Decision
+    told: Mapping[str, Any]
+
+
 class Gate:
     """A policy laid out for exchanges; made once, shared by all."""
 
@@ -112,6 +124,10 @@ class Gate:
         self.names = api_names(catalogue)
         self.prices = prices
         self._hash_key = hash_key
+        self._precedents: Precedents[Decided] = Precedents()
+        self._yardsticks: dict[
+            tuple[object, ...], tuple[Yardstick, Yardstick | None]
+        ] = {}
         self._versions = frozenset(catalogue.interface.api_versions)
         matches = [team.match for team in policy.teams]
         matches += [item.match for item in policy.exceptions]
@@ -119,11 +135,6 @@ class Gate:
         if any(quota.by == "team" for quota in self.quotas):
             matches.append({"team": ()})
         self._matched = sorted({name for match in matches for name in match})
-
-    def layers(self, context: Context) -> tuple[str, ...]:
-        """Name the layers that hold besides the baseline."""
-        page = self.decider.book.page(context.principal, context.date)
-        return page.acting.rules.layers
 
     def yardsticks(
         self,
@@ -143,6 +154,20 @@ class Gate:
         """
         page = self.decider.book.page(context.principal, context.date)
         sent = tuple(tool for tool in sent if tool.sent)
+        # The same tool, as `Bench` remembers it, is the same object; a yardstick
+        # holds on to it, so that no other can have its place while it is known.
+        key = (page, match.door.name, match.family.name, by_header, *map(id, sent))
+        found = self._yardsticks.get(key)
+        if found is None:
+            if len(self._yardsticks) >= MAX_YARDSTICKS:
+                self._yardsticks.clear()
+            found = self._made(page, match, sent, by_header=by_header)
+            self._yardsticks[key] = found
+        return found
+
+    def _made(
+        self, page: Page, match: Match, sent: tuple[JudgedTool, ...], *, by_header: bool
+    ) -> tuple[Yardstick, Yardstick | None]:
         azure = match.family.provider == "azure"
         deployments = self.policy.deployments if azure else {}
 
@@ -163,30 +188,52 @@ class Gate:
             return Fingerprints()
         return (yield from fingerprint(body, match.door.reading, self._hash_key))
 
-    def account(
-        self, context: Context, request: Request | None = None
-    ) -> dict[str, Any]:
-        """Return what the decision record tells of a request besides its tools."""
-        match, who = context.match, context.principal.attributes
+    def decide(self, request: Request) -> Decided:
+        """Decide on a request, or remember what was decided about the same."""
+        page = self.decider.book.page(request.principal, request.date)
+        case = case_of(page, request)
+        found = self._precedents.get(case)
+        if found is None:
+            found = self._decided(page, request)
+            self._precedents.keep(case, found)
+        return found
+
+    def _decided(self, page: Page, request: Request) -> Decided:
+        decision = self.decider.decide(request)
+        layers = page.acting.rules.layers
+        scene = self.decider.scene(page.watched or page.acting, request.match)
+        told = {
+            **decision_told(decision, names=self.names, layers=layers),
+            **self._asked(request.match, request.query),
+            **account_of(request, scene),
+            "inherits": request.standing.inherits,
+            "quotas": quota_records(scene.book, request)[:MAX_ENTRIES],
+        }
+        return Decided(decision=decision, told=told)
+
+    def _asked(self, match: Match | None, query: str) -> dict[str, Any]:
+        told: dict[str, Any] = {"api_version": version_told(query, self._versions)}
+        if match is not None:
+            told["method"] = match.door.method
+            told["route"] = match.family.base + match.door.route
+        return told
+
+    def account(self, context: Context) -> dict[str, Any]:
+        """Return what the decision record tells before anything was read."""
+        return {**self._asked(context.match, context.query), **self.who(context)}
+
+    def who(self, context: Context) -> dict[str, Any]:
+        """Return what the decision record tells of the principal."""
+        who = context.principal.attributes
         told: dict[str, Any] = {
-            "api_version": version_told(context.query, self._versions),
             "principal_matched": {
                 name: tuple(map(label, who[name][:MAX_ENTRIES]))
                 for name in self._matched
                 if name in who
-            },
+            }
         }
         if context.principal.proof:
             told["principal_proof"] = label(context.principal.proof)
-        if match is not None:
-            told["method"] = match.door.method
-            told["route"] = match.family.base + match.door.route
-        if request is not None:
-            page = self.decider.book.page(context.principal, context.date)
-            scene = self.decider.scene(page.watched or page.acting, request.match)
-            told |= account_of(request, scene)
-            told["inherits"] = request.standing.inherits
-            told["quotas"] = quota_records(scene.book, request)[:MAX_ENTRIES]
         return told
 
     def base(self, context: Context) -> Record:

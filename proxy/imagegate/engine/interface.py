@@ -46,6 +46,13 @@ _SWITCHES: Final = frozenset({"x-ms-enable-preview"})
 """Headers whose presence is the choice."""
 _UNKNOWN: Final = "x-ms-oai-"
 """Azure's own headers for this interface; of all but one nobody says what they do."""
+_CHOOSING: Final = (_VERSION, *_LISTS, *_SWITCHES, _UNKNOWN)
+"""How the names of all these begin, and that of the deployment's."""
+
+
+def choosing(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the headers that choose something, or may."""
+    return tuple(item for item in headers if _plain(item[0]).startswith(_CHOOSING))
 
 
 def versions_of(query: str, headers: Iterable[tuple[str, str]] = ()) -> tuple[str, ...]:

@@ -56,25 +56,26 @@ def common(record: Record) -> dict[str, Any]:
     return shared
 
 
-def decision_record(  # noqa: PLR0913 - what is known of it
-    base: Record,
-    decision: Decision,
-    *,
-    names: AbstractSet[str],
-    layers: Sequence[str] = (),
-    account: Mapping[str, Any] | None = None,
-    bytes_in: int | None = None,
-) -> DecisionRecord:
+def decision_record(base: Record, told: Mapping[str, Any]) -> DecisionRecord:
     """Write a decision down.
 
     Args:
         base: What all records share.
+        told: What is told of the decision, and of the request.
+    """
+    return DecisionRecord(**{**common(base), **told})
+
+
+def decision_told(
+    decision: Decision, *, names: AbstractSet[str], layers: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what the record tells of a decision.
+
+    Args:
         decision: The decision.
         names: Those that members have by the API's documents; any other may be a
             secret that somebody pasted into the wrong place.
         layers: The layers that held besides the baseline.
-        account: What else is told of the request.
-        bytes_in: The body's length as it came.
     """
     changes: Sequence[Change] = ()
     violations: Sequence[Violation] = ()
@@ -92,21 +93,18 @@ def decision_record(  # noqa: PLR0913 - what is known of it
             done["status"] = decision.status
         case _:
             done["inspected"] = decision.inspected
-    return DecisionRecord(
-        **common(base),
+    return {
         **done,
-        **(account or {}),
-        layers=tuple(label(name) for name in layers[:MAX_ENTRIES]),
-        tools=tuple(_tool(tool, names) for tool in decision.tools[:MAX_ENTRIES]),
-        tools_count=len(decision.tools),
-        changes=_findings(changes, names),
-        changes_count=len(changes),
-        violations=_findings(violations, names),
-        violations_count=len(violations),
-        observed=_findings(decision.observed, names),
-        observed_count=len(decision.observed),
-        bytes_in=bytes_in,
-    )
+        "layers": tuple(label(name) for name in layers[:MAX_ENTRIES]),
+        "tools": tuple(_tool(tool, names) for tool in decision.tools[:MAX_ENTRIES]),
+        "tools_count": len(decision.tools),
+        "changes": _findings(changes, names),
+        "changes_count": len(changes),
+        "violations": _findings(violations, names),
+        "violations_count": len(violations),
+        "observed": _findings(decision.observed, names),
+        "observed_count": len(decision.observed),
+    }
 
 
 def candidate_record(  # noqa: PLR0913 - what is known of it

@@ -114,17 +114,23 @@ class Book:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self._pages: dict[tuple[bool, tuple[str, ...]], Page] = {}
+        # One request asks many times.
+        self._last: tuple[Principal, datetime.date, Page] | None = None
 
     def page(self, principal: Principal, date: datetime.date) -> Page:
         """Return what holds for a principal on a date.
 
         The pages are as many as the combinations of layers that ever matched.
         """
+        last = self._last
+        if last is not None and last[0] is principal and last[1] == date:
+            return last[2]
         layers = layers_for(self.policy, principal, date)
         key = (layers.loosening, layers.names)
         found = self._pages.get(key)
         if found is None:
             found = self._pages[key] = _page(self.policy, layers)
+        self._last = principal, date, found
         return found
 
 

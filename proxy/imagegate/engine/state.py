@@ -47,15 +47,20 @@ def references(request: Request, body: Body) -> Iterator[tuple[str, str, str]]:
     if agent is not None:
         # No list names an agent with the sign that sets off a version.
         yield "", "state.agents", "" if _VERSIONED in agent else agent
-    for key, stance in _MEMBERS.items():
-        value = body.get(key)
-        if value is not None and not value.is_null:
-            yield f"/{key}", stance, _id_of(key, value)
+    if not REFERRING.isdisjoint(body.names):
+        yield from _members(body)
     for item in body.items:
         if item.id is not None:
             yield item.pointer, "state.item_reference", item.id
         elif (item.type or "").startswith("compaction"):
             yield item.pointer, "state.compaction", ""
+
+
+def _members(body: Body) -> Iterator[tuple[str, str, str]]:
+    for key, stance in _MEMBERS.items():
+        value = body.get(key)
+        if value is not None and not value.is_null:
+            yield f"/{key}", stance, _id_of(key, value)
 
 
 _MEMBERS = {
@@ -68,7 +73,8 @@ _MEMBERS = {
     "structured_inputs": "state.structured_inputs",
     "multi_agent": "state.multi_agent",
 }
-
+REFERRING = frozenset(_MEMBERS)
+"""The members of a request that refer to something."""
 
 _VERSIONED = "@"
 _SHAPES = {

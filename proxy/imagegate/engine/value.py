@@ -8,7 +8,7 @@ looked at can mean something else to the next reader. It knows no API.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Literal, TypeAlias
 
@@ -184,6 +184,11 @@ class Value:
             }
         return self._members
 
+    @property
+    def names(self) -> KeysView[str]:
+        """Open the object: the names of its members in order."""
+        return self._open().keys()
+
     def _open(self) -> Row:
         if self._row is None:
             if self.kind != "object":
@@ -227,6 +232,10 @@ class Value:
         if raw is None or memoryview(raw)[0] != _QUOTE:
             return None
         return _STRING.decode(raw)
+
+    def spelled(self, key: str) -> bytes:
+        """The bytes in which a member came; none when it is not there."""
+        return bytes(self._open().get(key, b""))
 
     def put(self, key: str, value: Value) -> None:
         """Let another reading of the same bytes stand for a member."""
