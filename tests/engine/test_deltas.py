@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,6 +133,28 @@ def test_only_deltas_are_stepped_over(stream: bytes, newline: str, known: str) -
     assert len(whole) == len(list(blocks(stream[:end])))
     assert all(is_delta(data) for data in whole)
     assert not end or stream[:end].endswith(newline.encode() * 2)
+    for start, stop in itertools.pairwise([0, *places(stream)]):
+        piece = stream[start:stop]
+        if piece.startswith(plain.head) and plain.is_one(piece):
+            ((data, _, incomplete),) = blocks(piece)
+            assert is_delta(data)
+            assert not incomplete
+
+
+def places(stream: bytes) -> list[int]:
+    """Where line ends follow on each other, by which a stream may have been sent."""
+    return [found.end() for found in re.finditer(rb"[\r\n]{2,4}", stream)]
+
+
+@pytest.mark.parametrize("newline", NEWLINES, ids=["lf", "crlf", "cr"])
+def test_a_delta_in_a_piece_of_its_own_is_told_at_once(newline: str) -> None:
+    """More of the stream, less of it, or an odd line end is told in another way."""
+    plain, one = learned(newline), deltas(1, newline)
+    odd = [one.replace(b"word", b"wo%brd" % end) for end in (b"\n", b"\r", b"\r\n")]
+
+    assert plain.is_one(one)
+    for text in (one * 2, one + b"\n", one[:-1], one + one[:9], plain.head, *odd):
+        assert not plain.is_one(text)
 
 
 @pytest.mark.parametrize("newline", NEWLINES, ids=["lf", "crlf", "cr"])

@@ -70,6 +70,7 @@ class Plain:
         self._first = newline[:1]
         self._also = newline[1:]  # nothing, or the LF of a CRLF
         self._other = {_LF: _CR, _CR: _LF}.get(newline, b"")
+        self._odd = self._other or self._also  # in no line of a delta
         self._seam = b""  # the end of one delta and the head of another
         self._ends = 0  # of lines, in a seam
         self._reach = _MOST
@@ -102,6 +103,15 @@ class Plain:
         self.head, self._seam = head, self._blank + head
         self._ends = self._seam.count(self.newline)
         return True
+
+    def is_one(self, text: bytes) -> bool:
+        """Whether a text that begins like the last delta is one, and nothing else.
+
+        Many providers send each in a piece of its own.
+        """
+        start = len(self.head)
+        end = text.find(self._first, start)
+        return text[end:] == self._blank and text.find(self._odd, start, end) < 0
 
     def skip(self, text: bytes, pos: int) -> int:
         """Step over deltas that begin like the last one."""

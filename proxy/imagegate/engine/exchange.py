@@ -296,10 +296,11 @@ class Exchange:
             return Fed()
         before = self._relayed
         self._relayed += len(chunk)
-        events: list[Event] = []
-        if self._scanner is not None:
-            events += self._scanner.feed(chunk)
-            events += self._scanner.close() if last else ()
+        if self._scanner is None:
+            return Fed(relay=chunk)
+        events = self._scanner.feed(chunk)
+        if last:
+            events += self._scanner.close()
         if not events:
             return Fed(relay=chunk)
         fed, end = self._take(events)

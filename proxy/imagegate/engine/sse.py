@@ -50,6 +50,10 @@ class SseScanner:
         text = self._carry + chunk if self._carry else chunk
         plain, pos = self._ready, 0
         if plain is not None and text.startswith(plain.head):
+            if plain.is_one(text):
+                self._base += len(text)
+                self._carry = b""
+                return []
             pos = plain.skip(text, 0)
             if len(text) - pos <= _CARRY and plain.begun(text, pos):
                 self._base += pos
