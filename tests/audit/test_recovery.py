@@ -227,6 +227,11 @@ async def test_a_process_that_died_while_it_rotated_is_gone_on_for(
     assert proved(tmp_path).unfinished == 0
 
 
+async def test_the_first_start_of_all_finds_nothing_to_close(tmp_path: Path) -> None:
+    async with journal(tmp_path / "trail") as audit:
+        assert audit.unrecovered == []
+
+
 async def test_what_was_left_while_a_file_was_made_is_tidied_up(tmp_path: Path) -> None:
     left = orphan(tmp_path)
     names = [f".{left.name}.new", f".{left.name}.zst.new", ".else.new"]

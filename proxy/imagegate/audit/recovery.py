@@ -137,6 +137,8 @@ def is_closed(path: Path) -> bool:
 
 def tidy(directory: Path) -> None:
     """Remove what a process left that died while it created or packed a file."""
+    if not directory.exists():
+        return  # the first start
     for path in directory.glob(".*.new"):
         meant = path.with_name(path.name[1:].removesuffix(".new"))
         with contextlib.suppress(OSError):
