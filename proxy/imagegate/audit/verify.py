@@ -274,9 +274,10 @@ class _Chains:
                     " or its end was cut off"
                 )
             if vouched < last.seq:
+                behind = f"behind seq {vouched}" if vouched >= 0 else "from the first"
                 yield (
-                    f"{instance}: lines behind seq {vouched} of {last.seq} could have"
-                    " been cut off, or written anew with all their hashes; no"
+                    f"{instance}: lines {behind} to {last.seq} could have been written"
+                    " anew with all their hashes, and more could have been cut off; no"
                     " checkpoint from elsewhere vouches for them"
                 )
         yield (
