@@ -185,10 +185,18 @@ _TOLD: Final = (
 
 def _story(record: Mapping[str, Any]) -> Iterator[str]:
     for finding in record.get("changes", ()):
-        before, after = finding.get("before"), finding.get("after")
+        before, after = _value(finding, "before"), _value(finding, "after")
         yield f"{finding['field']}: {before} → {after} ({finding['rule']})"
     for finding in record.get("violations", ()):
-        yield f"{finding['field']}: {finding.get('before')} ✗ ({finding['rule']})"
+        # What is about the whole request, such as a key, has no field and no value.
+        field, before = finding["field"], _value(finding, "before")
+        asked = f"{field}: {before} " if field else ""
+        yield f"{asked}✗ ({finding['rule']})"
     for name in _TOLD:
         if record.get(name) is not None:
             yield f"{name}={record[name]}"
+
+
+def _value(finding: Mapping[str, Any], name: str) -> object:
+    value = finding.get(name)
+    return "–" if value is None else value
