@@ -43,12 +43,8 @@ async def examine(
     """
     settings, now = reading.settings, datetime.datetime.now(tz=datetime.UTC)
     for problem in reading.problems:
-        place = f"{problem.origin}: " if problem.origin else ""
-        yield Finding(
-            weight="broken",
-            area="settings",
-            found=f"{place}{problem.path}: {problem.message}",
-        )
+        said = filter(None, (problem.origin, problem.path, problem.message))
+        yield Finding(weight="broken", area="settings", found=": ".join(said))
     if checked is not None:
         for finding in examine_policy(checked, file):
             yield finding
