@@ -13,6 +13,7 @@ import yaml
 from tools import DEPLOY, run
 
 from imagegate.gates import read_gate
+from imagegate.identity.keyfile import change_keys
 from imagegate.settings import read_settings
 
 CHART = DEPLOY / "helm/imagegate"
@@ -70,13 +71,14 @@ def test_what_is_no_value_is_refused(value: str) -> None:
 
 
 def test_its_settings_and_its_policy_are_read_by_the_gateway(tmp_path: Path) -> None:
-    rendered = objects("unauthenticated=true")
+    rendered = objects()
     settings = rendered["ConfigMap/gate-settings"]["data"]["gateway.toml"]
     policy = rendered["ConfigMap/gate-policy"]["data"]["policy.yaml"]
     [container] = pod(rendered, "StatefulSet")["containers"]
     secret = tmp_path / "openai-key"
     secret.write_text("k")
     secret.chmod(0o440)
+    change_keys(tmp_path / "keys.jsonl", lambda keys: keys)
     environ = {each["name"]: each["value"] for each in container["env"]}
     file = tmp_path / "gateway.toml"
     here = settings.replace("/run/secrets/imagegate", str(tmp_path))
@@ -91,7 +93,8 @@ def test_its_settings_and_its_policy_are_read_by_the_gateway(tmp_path: Path) -> 
     assert read_gate(policy.encode(), file="policy.yaml").policy.name == "standard"
     mounted = {each["mountPath"] for each in container["volumeMounts"]}
     assert str(Path(tomllib.loads(settings)["policy"]).parent) in mounted
-    assert set(re.findall(r"file:(/[\w/]+)/", settings)) <= mounted
+    assert set(re.findall(r'(?:file:|file = ")(/[\w/]+)/', settings)) <= mounted
+    assert reading.settings.identity.keys.file == tmp_path / "keys.jsonl"
 
 
 def test_records_outlive_the_instance_that_wrote_them() -> None:

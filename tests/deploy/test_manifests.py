@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from tools import DEPLOY, run
+
+from imagegate.identity.keyfile import change_keys
+from imagegate.settings import read_settings
 
 
 def test_the_image_follows_good_practice() -> None:
@@ -80,6 +84,28 @@ def test_systemd_takes_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
         "RootDirectoryOrRootImage",
         "DeviceAllow",
     }
+
+
+@pytest.mark.parametrize("name", ["systemd", "compose"])
+def test_the_settings_beside_it_are_read_by_the_gateway(
+    name: str, tmp_path: Path
+) -> None:
+    text = DEPLOY.joinpath(name, "gateway.toml").read_text()
+    for folder in "/etc/imagegate", "/run/credentials/imagegate.service":
+        text = text.replace(folder, str(tmp_path))
+    policy = tmp_path / tomllib.loads(text)["policy"]
+    policy.parent.mkdir(exist_ok=True)
+    policy.write_bytes(
+        DEPLOY.parent.joinpath("policies/standard/policy.yaml").read_bytes()
+    )
+    secret = tmp_path / "provider-key"
+    secret.write_text("k")
+    secret.chmod(0o400)
+    change_keys(tmp_path / "keys.jsonl", lambda keys: keys)
+    file = tmp_path / "gateway.toml"
+    file.write_text(text)
+
+    assert read_settings({}, {}, config=str(file)).problems == ()
 
 
 @pytest.mark.parametrize("name", ["vector/vector.yaml", "envoy/envoy.yaml"])
