@@ -9,7 +9,7 @@ key anywhere, in any case or escape, is opened all the way down.
 
 from __future__ import annotations
 
-from collections.abc import Generator, KeysView, Mapping, Sequence
+from collections.abc import Generator, Iterable, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Final
@@ -84,9 +84,9 @@ class Body:
         """One top-level member; None when it is not there. `null` is a value."""
         return self._top.get(key)
 
-    def spelled(self, key: str) -> bytes:
-        """The bytes in which a top-level member came; none when it is not there."""
-        return self._top.spelled(key)
+    def spelled(self, keys: Iterable[str]) -> tuple[bytes, ...]:
+        """The bytes in which top-level members came; none for what is not there."""
+        return self._top.spelled(keys)
 
     def at(self, pointer: str) -> Value | None:
         """What stands at a pointer of names; None when nothing does."""

@@ -49,7 +49,10 @@ class Changes:
         for pointer, value in edits:
             node = root
             for token in split(pointer):
-                node = node.below.setdefault(token, cls())
+                below = node.below.get(token)
+                if below is None:
+                    below = node.below[token] = cls()
+                node = below
             node.here = value
         return root
 

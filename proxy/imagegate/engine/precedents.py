@@ -29,7 +29,8 @@ MAX_CASE: Final = 2_048
 
 _SCALARS: Final = ("background", "max_tool_calls", "model", "stream", "type")
 """With the choice of a tool, all that is looked at besides tools and references."""
-_OPENING: Final = (b"{", b"[")
+_CHOICE: Final = ("tool_choice",)
+_OPENED: Final = re.compile(rb"[{[]")
 _PLAIN_QUERY: Final = re.compile(r"(?:api-version=[\w.-]{1,40})?")
 """A query that chooses no more than a version; any other may hold a credential."""
 
@@ -89,10 +90,10 @@ def _members(body: Body) -> tuple[bytes, ...] | None:
     """
     if not REFERRING.isdisjoint(body.names) or body.items:
         return None
-    spelled = tuple(map(body.spelled, _SCALARS))
-    if any(each[:1] in _OPENING for each in spelled):
+    spelled = body.spelled(_SCALARS)
+    if any(map(_OPENED.match, spelled)):
         return None
-    return *spelled, body.spelled("tool_choice")
+    return spelled + body.spelled(_CHOICE)
 
 
 def _tools(body: Body) -> tuple[str | bytes, ...] | None:

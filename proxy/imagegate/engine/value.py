@@ -233,9 +233,10 @@ class Value:
             return None
         return _STRING.decode(raw)
 
-    def spelled(self, key: str) -> bytes:
-        """The bytes in which a member came; none when it is not there."""
-        return bytes(self._open().get(key, b""))
+    def spelled(self, keys: Iterable[str]) -> tuple[bytes, ...]:
+        """The bytes in which members came; none for what is not there."""
+        row = self._open()
+        return tuple([bytes(row.get(key, b"")) for key in keys])
 
     def put(self, key: str, value: Value) -> None:
         """Let another reading of the same bytes stand for a member."""
@@ -377,7 +378,10 @@ class Value:
                 out += (spell_key(key), raw)
                 continue
             change = below.get(key)
-            if change is None or change.here is not DELETE:
+            here = None if change is None else change.here
+            if isinstance(here, bytes):
+                out += (spell_key(key), here)
+            elif here is not DELETE:
                 out.append(spell_key(key))
                 self._member(key, raw).write(out, change)
         for key, change in below.items():
