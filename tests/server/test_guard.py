@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import socket
 import ssl
@@ -40,6 +41,7 @@ class App:
             "/stream": self._stream,
             "/headers": self._headers,
             "/short": self._short,
+            "/chunks": self._chunks,
         }.get(scope["path"], self._echo)
         await answer(scope, receive, send)
 
@@ -99,6 +101,15 @@ class App:
         head = [(b"content-length", b"5")]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": b"abc"})
+
+    async def _chunks(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send chunks of the sizes that the query names; one too many, if it says."""
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        sizes = [int(each) for each in scope["query_string"].split(b",")]
+        for size in sizes:
+            more = {"type": "http.response.body", "more_body": bool(size)}
+            await send(more | {"body": b"%d " % size * (size // 4)})
 
 
 async def _answer(send: Any, status: int, body: bytes) -> None:
@@ -727,3 +738,29 @@ def test_a_client_of_tls_that_still_sends_can_read_an_early_refusal(
 
 def test_the_limits_are_those_of_the_class() -> None:
     assert guarded(HeadLimits(count=7)).limits.count == 7
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_chunks_of_any_size_are_framed_one_by_one(port: int, method: str) -> None:
+    sizes = [1_000, 300_000, 4, 200_000, 32_768, 32_767, 0]
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        for _ in range(2):
+            client.request(method, f"/chunks?{','.join(map(str, sizes))}")
+            answer = client.getresponse()
+            data = answer.read()
+            whole = b"".join(b"%d " % size * (size // 4) for size in sizes)
+            assert answer.getheader("transfer-encoding", "") == (
+                "chunked" if method == "GET" else ""
+            )
+            assert data == (whole if method == "GET" else b"")
+    finally:
+        client.close()
+
+
+def test_nothing_is_sent_behind_the_end_of_an_answer(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"GET /chunks?4,0,200000,0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        data = b"".join(iter(lambda: client.recv(65_536), b""))
+
+    assert data.partition(b"\r\n\r\n")[2] == b"2\r\n4 \r\n0\r\n\r\n"

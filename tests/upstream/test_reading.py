@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imagegate.upstream.client import Origin, UpstreamError, UpstreamRequest
-from imagegate.upstream.fast.reading import MOST_FRAMING, MOST_HEAD, Reading
+from imagegate.upstream.fast.reading import LARGE, MOST_FRAMING, MOST_HEAD, Reading
 from imagegate.upstream.fast.writing import TOGETHER, head_of, portions
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -276,3 +278,29 @@ def test_a_request_is_written_whole_and_what_is_big_is_not_copied(
     assert b"".join(written) == b"".join([b"head", *pieces])
     views = [each for each in written if isinstance(each, memoryview)]
     assert sum(map(len, views)) == sum(size for size in sizes if size > TOGETHER)
+
+
+SIZES = st.lists(st.sampled_from([1, 700, 40_000, LARGE - 1, LARGE, 3 * LARGE]))
+
+
+@given(sizes=SIZES, chunked=st.booleans())
+@example(sizes=[1, 1, 3 * LARGE, LARGE, 700, 700], chunked=True)
+def test_what_is_small_is_joined_and_what_is_large_is_not_copied(
+    sizes: list[int], *, chunked: bool
+) -> None:
+    pieces = [b"%d" % (size % 10) * size for size in sizes]
+    body = [b"%x\r\n%b\r\n" % (len(each), each) for each in pieces]
+    head = CHUNKED if chunked else b"HTTP/1.1 200 OK\r\n\r\n"
+    reading = reading_of(head, *(body if chunked else pieces))
+    came = [*reading.pieces]
+
+    taken = []
+    while reading.pieces:
+        taken.append(reading.take())
+
+    assert b"".join(taken) == b"".join(pieces)
+    assert reading.held == 0
+    for large in (each for each in came if len(each) >= LARGE):
+        assert any(large is each for each in taken)
+    for one, two in itertools.pairwise(taken):
+        assert len(one) + len(two) >= LARGE

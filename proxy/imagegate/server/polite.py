@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+_LARGE: Final = 32 * 1024
+"""From here on a chunk is written in three parts: a copy of it would cost more."""
 
 
 class Polite:
@@ -39,7 +43,7 @@ class Polite:
                 # uvicorn would close at once, in the client's face.
                 self.cycle.keep_alive |= early
                 return
-            await send(message)
+            await (self._send_chunk if self._is_large(message) else send)(message)
             if early and self.cycle.response_complete:
                 self._linger()
 
@@ -47,6 +51,25 @@ class Polite:
             await self._app(scope, receive, sending)
         finally:
             self._ended()
+
+    def _is_large(self, message: Message) -> bool:
+        """Whether this is a chunk that should not be copied to be framed."""
+        cycle = self.cycle
+        return (
+            len(message.get("body", b"")) >= _LARGE
+            and message.get("more_body", False)
+            and cycle.chunked_encoding is True
+            and not cycle.response_complete
+            and cycle.scope["method"] != "HEAD"
+        )
+
+    async def _send_chunk(self, message: Message) -> None:
+        """Send a chunk as uvicorn does, which would join it with its two lines."""
+        cycle, body = self.cycle, message["body"]
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if not cycle.disconnected:
+            cycle.transport.writelines((b"%x\r\n" % len(body), body, b"\r\n"))
 
 
 def _framed(message: Message, *, closing: bool) -> Message:

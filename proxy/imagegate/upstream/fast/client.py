@@ -45,7 +45,7 @@ class FastAnswer:
                 return b""
             await self._connection.change()
         data = reading.take()
-        if not reading.over:
+        if not (reading.pieces or reading.over):
             self._connection.resume()
         return data
 

@@ -8,6 +8,7 @@ ends that are none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -16,6 +17,8 @@ MOST_HEAD: Final = 128 * 1024
 """How much may come before a head is complete, interim answers included."""
 MOST_FRAMING: Final = 64 * 1024
 """How much of sizes, extensions and trailers may come without a byte of the body."""
+LARGE: Final = 64 * 1024
+"""From here on what has come is not copied to be joined."""
 _END: Final = b"\r\n\r\n"
 _LINE_ENDS: Final = b"\r\n"
 _VERSION, _OLD_VERSION = b"HTTP/1.1 ", b"HTTP/1.0 "
@@ -89,11 +92,16 @@ class Reading:
         self.over, self.failure, self._parser = True, failure, None
 
     def take(self) -> bytes:
-        """Return what has come of the body, in one piece."""
+        """Return the next of what has come of the body.
+
+        What is small is joined, so that hundreds of events are one piece. What is
+        large goes on as it came: a copy of it would cost more than another piece.
+        """
         pieces = self.pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self.held = 0
+        count = len(pieces) if self.held < LARGE else _together(pieces)
+        data = pieces[0] if count == 1 else b"".join(pieces[:count])
+        del pieces[:count]
+        self.held = self.held - len(data) if pieces else 0
         return data
 
     # -- the head ---------------------------------------------------------------
@@ -265,6 +273,16 @@ def _is_chunked(coding: bytes, headers: Pairs) -> bool:
     """Whether `chunked` is the only coding, said once."""
     said = [name for name, _ in headers if name.lower() == b"transfer-encoding"]
     return coding.strip().lower() == b"chunked" and len(said) == 1
+
+
+def _together(pieces: Sequence[bytes]) -> int:
+    """Return how many of the first pieces are taken as one."""
+    size = 0
+    for count, piece in enumerate(pieces):
+        size += len(piece)
+        if size >= LARGE and count:
+            return count
+    return len(pieces)
 
 
 def _ends_an_answer(data: memoryview) -> bool:
