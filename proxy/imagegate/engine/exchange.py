@@ -30,6 +30,7 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.events import Event, ResponseEvent
 from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context, Gate, tells_of_images
+from imagegate.engine.interface import choosing
 from imagegate.engine.quota import NOWHERE, Standing
 from imagegate.engine.records import (
     AnswerRecord,
@@ -149,7 +150,7 @@ class Exchange:
 
         Args:
             body: As it was read; None where the door takes none, or there is none.
-            headers: Those that matter, in lower case, duplicates kept.
+            headers: In lower case, duplicates kept; those that choose something count.
             seen: The ids of state that this gateway has judged for this principal.
             fingerprints: What `Gate.fingerprint` gave, where it was asked for.
             inherited: The image tools that hold without being said again.
@@ -158,6 +159,7 @@ class Exchange:
         context = self._context
         if isinstance(context.door, Lost):
             return self._unjudged(context.door)
+        headers = choosing(headers)
         asked = context.asks(context.door, body, headers, seen, standing)
         decided = self._gate.decide(asked)
         decision = decided.decision
