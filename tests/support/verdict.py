@@ -49,7 +49,7 @@ _MEMBERS = {
     "response.inject": {"type", "stream_id", "response_id", "input"},
     "response.steer": {"type", "stream_id", "previous_response_id", "input"},
 }
-_FREE = {"prompt", "image", "mask", "markup", "safety_identifier"}
+_FREE = {"prompt", "stream", "image", "mask", "markup", "safety_identifier"}
 """Of a form's fields, those that no policy speaks of."""
 _RESPONSES = ("previous_response_id", "response_id")
 _REVIEWED = {"v1", "preview", "latest", "2025-04-01-preview"}
