@@ -273,7 +273,8 @@ async def test_the_servers_scope_is_not_written_to(audit: Notebook) -> None:
     await Call(governed(inner, audit), scope, [HIGH]).whole()
 
     assert scope == before
-    assert [*inner.scope["extensions"]] == ["tls", "imagegate.outcome"]
+    offered = ["tls", "imagegate.outcome", "imagegate.views"]
+    assert [*inner.scope["extensions"]] == offered
 
 
 # -- an application's own paths -----------------------------------------------------

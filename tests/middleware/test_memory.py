@@ -29,7 +29,7 @@ from driving import (
     request,
     start,
 )
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 MEGA = 1024 * 1024
@@ -73,6 +73,56 @@ async def test_the_body_is_not_kept_while_the_answer_is_made(audit: Notebook) ->
     await Call(governed(inner, audit), scope, [body]).whole()
 
     assert max(seen) < 2 * MEGA
+
+
+async def test_a_body_that_goes_on_in_views_is_not_copied(audit: Notebook) -> None:
+    seen: list[int] = []
+    pieces: list[bytes | memoryview] = []
+    scope, body = large()
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"]["imagegate.views"]["wanted"] = True
+        tracemalloc.reset_peak()
+        more_body = True
+        while more_body:
+            message = await receive()
+            pieces.append(message["body"])
+            more_body = message["more_body"]
+        assert int(dict(scope["headers"])[b"content-length"]) == sum(map(len, pieces))
+        seen.append(tracemalloc.get_traced_memory()[1])
+        sent = json.loads(b"".join(pieces))
+        pieces.clear()
+        del message
+        assert (sent["model"], len(sent["input"])) == ("gpt-5", SIZE)
+        assert sent["tools"] == [TOOL]
+        del sent
+        seen.append(held())
+        await start(send, SSE)
+        await more(send, STREAM[0], last=True)
+
+    await Call(governed(inner, audit), scope, [body]).whole()
+
+    assert SIZE < seen[0] < SIZE + 2 * MEGA
+    assert seen[1] < 2 * MEGA
+
+
+async def test_who_does_not_ask_for_views_gets_one_piece_of_bytes(
+    audit: Notebook,
+) -> None:
+    messages: list[Message] = []
+    scope, body = large()
+
+    async def inner(_scope: Scope, receive: Receive, send: Send) -> None:
+        messages.append(await receive())
+        await start(send, SSE)
+        await more(send, STREAM[0], last=True)
+
+    await Call(governed(inner, audit), scope, [body]).whole()
+
+    [message] = messages
+    assert type(message["body"]) is bytes
+    assert not message["more_body"]
+    assert len(message["body"]) > SIZE
 
 
 @pytest.mark.parametrize("end", [b"", b"]", b",}", b',"model":"x"}', b"}{}"])

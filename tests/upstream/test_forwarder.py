@@ -55,6 +55,30 @@ def told(asked: Asked) -> tuple[int | None, str, bytes, str | None]:
 # -- the way there --------------------------------------------------------------
 
 
+async def test_it_says_that_it_takes_views_and_sends_them(connect: Connect) -> None:
+    views: dict[str, Any] = {}
+    async with provider(keeping) as upstream:
+        forwarder = forwarding(connect, upstream)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async def viewing() -> Any:
+                assert views == {"wanted": True}
+                message = await receive()
+                if message["type"] == "http.request":
+                    message["body"] = memoryview(message["body"])
+                return message
+
+            scope["extensions"]["imagegate.views"] = views
+            await forwarder(scope, viewing, send)
+
+        large = b"x" * 200_000
+        asked = await Asked(method="POST", body=b"<", more=[large, b">"]).of(app)
+
+    assert asked.complete
+    [request] = upstream.received
+    assert request.endswith(b"\r\n\r\n<" + large + b">")
+
+
 async def test_a_request_is_forwarded_and_its_answer_relayed(connect: Connect) -> None:
     async with provider(keeping) as upstream:
         asked = Asked(

@@ -14,7 +14,7 @@ from imagegate.engine.body import RESPONSES, TOP_KEYS, Body, read_body
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.form import Form, boundary_of, content_type, read_form
 from imagegate.engine.surface import Door
-from imagegate.engine.value import Edit
+from imagegate.engine.value import Edit, Pieces
 from imagegate.middleware.encoding import coding_of, decode
 from imagegate.middleware.headers import Head, declared_length, tokens
 from imagegate.middleware.load import Carried
@@ -145,13 +145,13 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     body: Body
     form: Form | None = None
 
-    def written(self, edits: Sequence[Edit]) -> tuple[bytes, str]:
+    def written(self, edits: Sequence[Edit]) -> tuple[Pieces, str]:
         """Write it with its changes, and say of what type it is then."""
         if self.form is None:
-            return bytes(self.body.rewritten(edits)), "application/json"
+            return self.body.rewritten(edits), "application/json"
         # Nobody who made the request could know this name.
         boundary = f"imagegate-{secrets.token_hex(16)}"
-        return bytes(self.form.rewritten(edits, boundary)), content_type(boundary)
+        return self.form.rewritten(edits, boundary), content_type(boundary)
 
 
 async def read(

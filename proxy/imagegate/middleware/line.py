@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Any, Final, Self, cast
 
 from starlette.types import Message, Receive
 
@@ -37,10 +38,12 @@ class Line:
     Args:
         receive: The server's.
         grace: Seconds in which an application that knows may stop by itself.
-        body: What it is given to read; None for what the client sends.
+        body: What it is given to read, in pieces; None for what the client sends.
         gone: Called when it begins to answer, and has no more use for that.
 
     Attributes:
+        views: Where an application says `wanted` that takes a body in pieces, views
+            among them; any other gets it whole.
         left: Whether the client left before its answer was complete.
         answered: The answer is complete: there is nothing to stop any more.
         telling: How many calls of the application wait for word, or send: it will
@@ -51,16 +54,17 @@ class Line:
         self,
         receive: Receive,
         grace: float,
-        body: bytes | None,
+        body: Sequence[bytes | memoryview] | None,
         gone: Callable[[], None] = lambda: None,
     ) -> None:
         self.gone = gone
+        self.views: dict[str, Any] = {}
         self.left = False
         self.answered = False
         self.telling = 0
         self._receive = receive
         self._grace = grace
-        self._body = body
+        self._body = None if body is None else deque(body)
         self._whole = body is not None  # the server has no more of it
         self._over = asyncio.Event()
         self._patient = True
@@ -76,8 +80,7 @@ class Line:
     async def receive(self) -> Message:
         """Give what comes next: the body, and then word that the client left."""
         if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
+            return self._given(self._body)
         if self._over.is_set():
             return {"type": "http.disconnect"}
         self.telling += 1
@@ -88,6 +91,18 @@ class Line:
         finally:
             self.telling -= 1
         return {"type": "http.disconnect"}
+
+    def _given(self, body: deque[bytes | memoryview]) -> Message:
+        """Give the body away: whole, or to whoever wants it so as it lies."""
+        data: bytes | memoryview = b""
+        if self.views.get("wanted") and body:
+            data = body.popleft()
+        elif body:
+            data = b"".join(body) if len(body) > 1 else bytes(body[0])
+            body.clear()
+        if not body:
+            self._body = None
+        return {"type": "http.request", "body": data, "more_body": bool(body)}
 
     # -- the watch --------------------------------------------------------------
 

@@ -24,11 +24,16 @@ from imagegate.middleware.tally import Tally
 OUTCOME: Final = "imagegate.outcome"
 """The extension in which an application may say that it answered in the provider's
 place, and why: `scope["extensions"]["imagegate.outcome"]["ended"] = "timeout"`."""
+VIEWS: Final = "imagegate.views"
+"""The extension in which an application says `wanted` that takes the body in several
+messages, with views in them: megabytes are not copied for it."""
 SAYABLE: Final = frozenset({"timeout", "upstream_error", "client_left"})
 _WITHHELD: Final = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
 
-def extended(scope: Scope) -> tuple[Scope, dict[str, Any]]:
+def extended(
+    scope: Scope, views: dict[str, Any] | None = None
+) -> tuple[Scope, dict[str, Any]]:
     """Return a scope with a place for the outcome, and that place.
 
     Ways to send bytes that would not come by the observer are not offered on.
@@ -36,7 +41,10 @@ def extended(scope: Scope) -> tuple[Scope, dict[str, Any]]:
     outcome: dict[str, Any] = {}
     offered = (scope.get("extensions") or {}).items()
     kept = {name: value for name, value in offered if name not in _WITHHELD}
-    return {**scope, "extensions": {**kept, OUTCOME: outcome}}, outcome
+    kept[OUTCOME] = outcome
+    if views is not None:
+        kept[VIEWS] = views
+    return {**scope, "extensions": kept}, outcome
 
 
 class Passage:
@@ -97,7 +105,7 @@ class Passage:
             BrokenOff: When the answer had to be broken off.
             BaseException: What the application raised of its own accord.
         """
-        scope, outcome = extended(scope)
+        scope, outcome = extended(scope, line.views)
         limit = self._limits.answer
         parts = self._exchange, self._journal, line, send, self._recall
         relay = Relay(*parts, tally=self._tally, limit=limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context
 from imagegate.engine.quota import NOWHERE
 from imagegate.engine.refusal import Refusal
+from imagegate.engine.value import Pieces
 from imagegate.middleware.asked import Asked, query_of
 from imagegate.middleware.candidate import Candidate
 from imagegate.middleware.conversation import Conversation
@@ -67,7 +69,7 @@ class Responder:
         self._taking = Taking(setup, asked, receive, self._carried)
         self._recall: Recall | None = None  # of a request that was judged
         self._tally: Tally | None = None  # where it uses something up
-        self._data: bytes | None = None  # the body that goes on, if it was judged
+        self._data: Pieces | None = None  # the body that goes on, if it was judged
         self._type: str | None = None  # of what type it is
 
     async def respond(self) -> None:
@@ -221,11 +223,13 @@ class Responder:
         with talk.waiting:
             await talk.hold(scope, self._receive, self._send)
 
-    def _given(self, *, seen: bool) -> bytes | None:
+    def _given(self, *, seen: bool) -> Sequence[bytes | memoryview] | None:
         """Give the body away; None for the one that the client sends."""
         data, self._data = self._data, None
         # A door that takes no body gets none: nobody would have judged it.
-        return data or b"" if seen else None
+        if not seen:
+            return None
+        return () if data is None else data.parts
 
     def _told(self, ruling: Ruling) -> Scope:
         """Return what the application is told of a request that was judged."""

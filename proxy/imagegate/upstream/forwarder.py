@@ -27,7 +27,7 @@ from imagegate.upstream.deadlines import (
     Watchdog,
 )
 from imagegate.upstream.headers import check_answer, to_client, to_upstream
-from imagegate.upstream.outcome import OUTCOME, instead, note
+from imagegate.upstream.outcome import OUTCOME, instead, note, want_views
 from imagegate.upstream.provider import Upstream, path_of, query_of
 from imagegate.upstream.sockets import SocketClient
 from imagegate.upstream.websocket import SocketForwarder
@@ -103,6 +103,7 @@ class Forwarder:
     async def _forward(
         self, scope: Scope, receive: Receive, send: Send, watchdog: Watchdog
     ) -> None:
+        want_views(scope)
         body = await self._read_body(receive, watchdog)
         with Leaving(receive, watchdog):
             watchdog.expect("head")

@@ -16,6 +16,16 @@ from imagegate.upstream.client import UpstreamError
 OUTCOME = "imagegate.outcome"
 """The extension in which the middleware learns of an early end."""
 
+VIEWS = "imagegate.views"
+"""The extension in which the middleware learns that it need not join a body."""
+
+
+def want_views(scope: Scope) -> None:
+    """Tell whoever gives the body that it can come in pieces, and as views."""
+    views = (scope.get("extensions") or {}).get(VIEWS)
+    if views is not None:
+        views["wanted"] = True
+
 
 def note(
     scope: Scope, ended: Literal["client_left", "timeout", "upstream_error"]
