@@ -119,7 +119,8 @@ SILENT: Mapping[str, str] = {
     "fields.unknown": "block",
     "fields.unknown_values": "block",
 }
-"""What holds where a policy says nothing; `state` is then refused."""
+"""What holds where a policy says nothing; `state` is then refused, and of `interface`
+that is allowed which the catalogue knows and finds usual."""
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True, tag="use"):

@@ -31,7 +31,7 @@ def note(
     scope: Scope, ended: Literal["client_left", "timeout", "upstream_error"]
 ) -> None:
     """Tell whoever asked why the exchange ended early."""
-    outcome = scope.get("extensions", {}).get(OUTCOME)
+    outcome = (scope.get("extensions") or {}).get(OUTCOME)
     if outcome is not None:
         outcome["ended"] = ended
 
