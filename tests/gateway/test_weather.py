@@ -1,4 +1,4 @@
-"""A gateway in bad weather: providers, clients, the disk and the policy file at once.
+"""A gateway in bad weather: providers, clients, disk, Redis and policy file at once.
 
 Whatever befalls it: honest clients get what one version of the policy made of their
 request, or an error that says to come again; nothing is lost; and when it is over,
@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from journals import fill, small_disk
+from redisd import Redisd, redisd
 from running import Gateway, until
 from weather import TIGHT, WIDE, Weather, body, policy
 
@@ -54,6 +55,11 @@ wait_seconds = 1.0
 [audit]
 directory = "{trail}"
 stdout = "nothing"
+[quotas]
+redis = "{redis}"
+outage = "allow"
+[state]
+redis = "{redis}"
 [audit.files]
 compress = false
 tick_seconds = 0.1
@@ -74,11 +80,19 @@ def trail(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def gateway(provider: str, trail: Path, tmp_path: Path) -> Iterator[Gateway]:
+def counters(tmp_path: Path) -> Iterator[Redisd]:
+    with redisd(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(
+    provider: str, trail: Path, counters: Redisd, tmp_path: Path
+) -> Iterator[Gateway]:
     tmp_path.joinpath("policy").mkdir()
     say(tmp_path, policy(*TIGHT))
     file = tmp_path / "gateway.toml"
-    file.write_text(SETTINGS.format(provider=provider, trail=trail))
+    file.write_text(SETTINGS.format(provider=provider, trail=trail, redis=counters.url))
     running = Gateway(tmp_path, "--config", file)
     try:
         yield running
@@ -95,11 +109,15 @@ def say(folder: Path, text: str) -> None:
 
 
 class Operator:
-    """Changes the policy, to good ones and bad ones, and lets the disk run full."""
+    """Changes the policy, to good ones and bad ones; loses disk and counters."""
 
-    def __init__(self, folder: Path, disk: Path, over: threading.Event) -> None:
+    def __init__(
+        self, folder: Path, disk: Path, counters: Redisd, over: threading.Event
+    ) -> None:
         self.swaps = 0
         self.fillings = 0
+        self.outages = 0
+        self._counters = counters
         self._folder = folder
         self._disk = disk
         self._over = over
@@ -120,6 +138,18 @@ class Operator:
         self.fillings += 1
         self._over.wait(chance.uniform(0.2, 1))
         filler.unlink()
+
+    def lose_redis(self, chance: random.Random) -> None:
+        self._over.wait(chance.uniform(0.5, 2))
+        self.outages += 1
+        if chance.random() < 0.5:
+            self._counters.hold()
+            self._over.wait(chance.uniform(0.2, 1.5))
+            self._counters.release()
+        else:
+            self._counters.stop()
+            self._over.wait(chance.uniform(0.2, 1.5))
+            self._counters.start()
 
 
 def descriptors(gateway: Gateway) -> int:
@@ -143,16 +173,19 @@ def settled(measure: Callable[[], int], limit: int) -> int:
     return found
 
 
-def endure(gateway: Gateway, folder: Path, trail: Path, seconds: float) -> Weather:
+def endure(
+    gateway: Gateway, folder: Path, trail: Path, counters: Redisd, seconds: float
+) -> Weather:
     """Let it all befall a gateway, and see it come to rest."""
     with Weather(gateway.url, seed=7) as weather:
-        operator = Operator(folder, trail.parent, weather.over)
+        operator = Operator(folder, trail.parent, counters, weather.over)
         weather.go(weather.ask, times=3)
         until(lambda: weather.turns["ask"] > 3)
         held, opened = memory(gateway), descriptors(gateway)
         for act in weather.meet_faults, weather.leave, weather.dawdle:
             weather.go(act, times=2)
-        for once in weather.flood, operator.swap, operator.run_full:
+        acts = operator.swap, operator.run_full, operator.lose_redis
+        for once in (weather.flood, *acts):
             weather.go(once)
         weather.over.wait(seconds)
         weather.calm.set()
@@ -161,6 +194,7 @@ def endure(gateway: Gateway, folder: Path, trail: Path, seconds: float) -> Weath
     assert settled(lambda: descriptors(gateway), opened + 30) <= opened + 30
     assert settled(lambda: memory(gateway), held + 80_000_000) < held + 80_000_000
     assert operator.swaps > seconds
+    assert operator.outages > 1
     with httpx2.Client(timeout=30, trust_env=False) as client:
         asked = body(stream=False)
         assert weather.once(client, asked) == httpx2.codes.OK
@@ -203,9 +237,9 @@ def assert_nothing_is_lost(gateway: Gateway, weather: Weather, trail: Path) -> N
     ],
 )
 def test_it_endures(
-    seconds: float, gateway: Gateway, trail: Path, tmp_path: Path
+    seconds: float, gateway: Gateway, trail: Path, counters: Redisd, tmp_path: Path
 ) -> None:
-    weather = endure(gateway, tmp_path, trail, seconds)
+    weather = endure(gateway, tmp_path, trail, counters, seconds)
 
     assert weather.heard.wrong == []
     assert len(weather.heard.made) > seconds

@@ -49,6 +49,8 @@ def policy(quality: str, size: str) -> str:
         f"otherwise: {{ use: {quality} }} }}\n"
         f"  size: {{ allow: [{size}], default: {size}, "
         f"otherwise: {{ use: {size} }} }}\n"
+        "quotas: { requests: { everyone: { hour: 100000000 } } }\n"
+        "state: { previous_response: seen }\n"
     )
 
 
