@@ -91,7 +91,8 @@ def test_the_settings_beside_it_are_read_by_the_gateway(
     name: str, tmp_path: Path
 ) -> None:
     text = DEPLOY.joinpath(name, "gateway.toml").read_text()
-    for folder in "/etc/imagegate", "/run/credentials/imagegate.service":
+    secrets = "/run/credentials/imagegate.service"
+    for folder in "/etc/imagegate", secrets, "/var/lib/imagegate":
         text = text.replace(folder, str(tmp_path))
     policy = tmp_path / tomllib.loads(text)["policy"]
     policy.parent.mkdir(exist_ok=True)
