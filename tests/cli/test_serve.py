@@ -613,6 +613,14 @@ def test_a_file_that_is_something_else_is_one_line(tmp_path: Path) -> None:
         assert "Traceback" not in ran.stderr
 
 
+def test_what_never_ends_in_place_of_the_keys_is_refused_at_once() -> None:
+    words = "--policy", "standard", "--upstream", "https://api.openai.com"
+    ran = run(*words, "--keys", "/dev/zero")
+
+    assert ran.returncode == 2
+    assert "is no regular file" in ran.stderr
+
+
 def test_no_secret_is_in_the_trail_the_metrics_or_the_log(
     start: Start, tmp_path: Path
 ) -> None:

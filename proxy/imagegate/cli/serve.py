@@ -67,8 +67,9 @@ def plan_of(settings: Settings) -> Plan | Exit:
         texts[role] = read.data
     others = {"prices": settings.audit.prices, "keys": settings.identity.keys.file}
     for role, file in others.items():
-        if file is not None:
-            with contextlib.suppress(OSError):  # which the settings' checks have said
+        # What is no file, a device say, may have no end; the settings' checks say so.
+        if file is not None and file.is_file():
+            with contextlib.suppress(OSError):
                 texts[role] = file.read_bytes()
     return found or Plan(settings=settings, news=News(texts=texts))
 
