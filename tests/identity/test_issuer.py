@@ -121,14 +121,18 @@ async def test_each_algorithm_that_is_allowed_is_taken(
     [
         {"aud": ["unknown", "other"]},
         {"iat": None},
-        {"nbf": NOW - 10},
-        {"exp": NOW - 10},
-        {"nbf": NOW + 10},
-        {"iat": NOW + 10},
     ],
 )
-async def test_what_holds_within_the_leeway_holds(more: dict[str, Any]) -> None:
+async def test_what_need_not_be_there_may_be_absent(more: dict[str, Any]) -> None:
     assert (await who(signed(**more))).id == "anna"
+
+
+@pytest.mark.parametrize(
+    ("claim", "seconds"), [("nbf", -10), ("exp", -10), ("nbf", 10), ("iat", 10)]
+)
+async def test_what_holds_within_the_leeway_holds(claim: str, seconds: int) -> None:
+    # From now, and not from when the suite began.
+    assert (await who(signed(**{claim: int(time.time()) + seconds}))).id == "anna"
 
 
 @pytest.mark.parametrize(
