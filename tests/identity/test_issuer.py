@@ -132,7 +132,8 @@ async def test_what_need_not_be_there_may_be_absent(more: dict[str, Any]) -> Non
 )
 async def test_what_holds_within_the_leeway_holds(claim: str, seconds: int) -> None:
     # From now, and not from when the suite began.
-    assert (await who(signed(**{claim: int(time.time()) + seconds}))).id == "anna"
+    more: dict[str, Any] = {claim: int(time.time()) + seconds}
+    assert (await who(signed(**more))).id == "anna"
 
 
 @pytest.mark.parametrize(
