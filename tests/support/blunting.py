@@ -27,6 +27,7 @@ from imagegate.engine import (
     toolset,
 )
 from imagegate.engine.body import IMAGE_TOOL, read_body_now
+from imagegate.engine.value import Pieces
 from imagegate.middleware import asked, asking, headers, intake, responder, taking
 from imagegate.server.guard import GuardedProtocol
 from imagegate.upstream import headers as upstream_headers
@@ -137,9 +138,9 @@ class _Unread(intake.Read, frozen=True, kw_only=True):
 
     data: bytes
 
-    def written(self, edits: Any) -> tuple[bytes, str]:
+    def written(self, edits: Any) -> tuple[Pieces, str]:
         del edits
-        return self.data, "application/json"
+        return Pieces([self.data]), "application/json"
 
 
 def _rewriting(patch: Patch) -> None:
@@ -225,10 +226,10 @@ class _Form(intake.Read, frozen=True, kw_only=True):
 
     kind: str
 
-    def written(self, edits: Any) -> tuple[bytes, str]:
+    def written(self, edits: Any) -> tuple[Pieces, str]:
         assert self.form is not None
         boundary = self.kind.rpartition("=")[2].strip('"')
-        return bytes(self.form.rewritten(edits, boundary)), self.kind
+        return self.form.rewritten(edits, boundary), self.kind
 
 
 def _counts(patch: Patch) -> None:
