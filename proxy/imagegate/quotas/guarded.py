@@ -129,15 +129,17 @@ class Guarded:
             self._failed(str(error) or "no answer in time")
             raise QuotasLost(str(error)) from error
         else:
-            self._worked()
+            self._worked(paying=paying)
         finally:
             self._trying &= not trial
 
-    def _worked(self) -> None:
+    def _worked(self, *, paying: bool) -> None:
+        """Note that somebody answers, and have what is owed paid, by one alone."""
         if self._failing:
             self._failing = False
             log.info("imagegate.quotas_back", owed=len(self._owed))
-        if self._owed and (self._paying is None or self._paying.done()):
+        idle = self._paying is None or self._paying.done()
+        if self._owed and idle and not paying:
             self._paying = asyncio.create_task(self._pay())
 
     def _failed(self, why: str) -> None:
