@@ -36,8 +36,11 @@ check: $(READY) ## run all that CI runs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory policies wheel
-	$(BIN)/python tests/house/engine_coverage.py
-	$(BIN)/pytest
+	@mkdir -p build
+	@# Beside the suite: two cores are there, and it tells only what is wrong.
+	@$(BIN)/python tests/house/engine_coverage.py >build/engine.txt 2>&1 & engine=$$!; \
+	$(BIN)/pytest; suite=$$?; \
+	wait $$engine || { cat build/engine.txt; exit 1; }; exit $$suite
 
 coverage: $(READY) ## run the whole suite, and name the lines that it does not reach
 	$(BIN)/pytest --cov --cov-report=term

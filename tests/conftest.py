@@ -10,9 +10,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("dev", deadline=None)
+settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile("fast", deadline=None, max_examples=10)
-settings.register_profile("ci", deadline=None, print_blob=True)
+settings.register_profile("ci", deadline=None, max_examples=50, print_blob=True)
 settings.register_profile(
     "soak",
     deadline=None,

@@ -124,7 +124,7 @@ def kill_and_look(provider: str, folder: Path, rounds: int, seed: int) -> int:
 def test_no_kill_loses_an_image_that_a_client_heard_of(
     provider: str, tmp_path: Path
 ) -> None:
-    assert kill_and_look(provider, tmp_path, 20, seed=1) > 0
+    assert kill_and_look(provider, tmp_path, 10, seed=1) > 0
 
 
 @pytest.mark.soak
