@@ -30,7 +30,7 @@ from imagegate.simulator import create_simulator
 
 from stage import serving  # isort: skip
 
-SHORT = 8.0
+SHORT = 12.0
 LONG = float(os.environ.get("WEATHER_SECONDS", "900"))
 SETTINGS = """
 policy = "policy/policy.yaml"
