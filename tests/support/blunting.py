@@ -270,9 +270,9 @@ def _agent_kinds(patch: Patch) -> None:
 def _bodiless(patch: Patch) -> None:
     """A body at a door that takes none."""
 
-    def leniently(self: Any, *, seen: bool) -> bytes | None:
+    def leniently(self: Any, *, seen: bool) -> Any:
         data, self._data = self._data, None
-        return data if data is not None or not seen else None
+        return data.parts if data is not None and seen else None
 
     patch.setattr(responder.Responder, "_given", leniently)
     strictly: Any = headers.describing
