@@ -124,7 +124,7 @@ def test_what_a_library_logs_comes_without_values(lines: Any) -> None:
     assert found == [
         {
             "level": "error",
-            "event": "imagegate.library",
+            "event": "imagegate.dependency",
             "logger": "library",
             "message": "failed for %s",
         },

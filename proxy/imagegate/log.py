@@ -69,7 +69,7 @@ class Bridge(logging.Handler):
             return
         # The template, without its arguments.
         said = str(record.msg).partition("\n")[0]
-        _say(level, "imagegate.library", {"logger": record.name, "message": said})
+        _say(level, "imagegate.dependency", {"logger": record.name, "message": said})
 
 
 def take_over() -> None:

@@ -23,14 +23,14 @@ from imagegate.transport import httpx as legacy
 
 
 class Kind(NamedTuple):
-    """A library, and the way it is used in."""
+    """A toolkit, and the way it is used in."""
 
     name: str
     transport: Callable[..., Any]
     client: Callable[..., Any]
     inner: Callable[..., Any]
     asynchronous: bool
-    library: Any
+    toolkit: Any
 
 
 KINDS = (
@@ -40,7 +40,7 @@ KINDS = (
         httpx2.Client,
         httpx2.HTTPTransport,
         asynchronous=False,
-        library=httpx2,
+        toolkit=httpx2,
     ),
     Kind(
         "httpx2-async",
@@ -48,7 +48,7 @@ KINDS = (
         httpx2.AsyncClient,
         httpx2.AsyncHTTPTransport,
         asynchronous=True,
-        library=httpx2,
+        toolkit=httpx2,
     ),
     Kind(
         "httpx",
@@ -56,7 +56,7 @@ KINDS = (
         httpx.Client,
         httpx.HTTPTransport,
         asynchronous=False,
-        library=httpx,
+        toolkit=httpx,
     ),
     Kind(
         "httpx-async",
@@ -64,7 +64,7 @@ KINDS = (
         httpx.AsyncClient,
         httpx.AsyncHTTPTransport,
         asynchronous=True,
-        library=httpx,
+        toolkit=httpx,
     ),
 )
 BLOCKING = tuple(kind for kind in KINDS if not kind.asynchronous)
@@ -219,14 +219,14 @@ class Provider:
         self.before()
         if self.fails is not None:
             raise self.fails
-        library = self.kind.library
+        toolkit = self.kind.toolkit
         base = (
-            library.AsyncByteStream
+            toolkit.AsyncByteStream
             if self.kind.asynchronous
-            else library.SyncByteStream
+            else toolkit.SyncByteStream
         )
         stream = type("Stream", (_Stream, base), {})(self)
-        return library.Response(
+        return toolkit.Response(
             200, headers={"content-type": self.content_type}, stream=stream
         )
 

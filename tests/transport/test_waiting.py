@@ -119,7 +119,7 @@ FAILURES = (
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_what_the_transport_raises_is_raised(make: Make, kind: Kind, name: str) -> None:
-    failure = getattr(kind.library, name)("it was not to be")
+    failure = getattr(kind.toolkit, name)("it was not to be")
     application = make(inner=Provider(kind, fails=failure))
 
     with pytest.raises(type(failure)) as raised:
@@ -131,7 +131,7 @@ def test_what_the_transport_raises_is_raised(make: Make, kind: Kind, name: str) 
 
 
 def test_what_is_raised_amid_an_answer_is_raised_there(make: Make, kind: Kind) -> None:
-    failure = kind.library.ReadTimeout("too slow")
+    failure = kind.toolkit.ReadTimeout("too slow")
     provider = Provider(kind, CREATED, GENERATING, failure)
     application = make(inner=provider, sdk=openai_for(URL))
     events = application.events(application.create(TOOL, stream=True))
@@ -147,7 +147,7 @@ def test_what_is_raised_amid_an_answer_is_raised_there(make: Make, kind: Kind) -
 
 
 def test_the_sdk_retries_as_it_always_does(make: Make, kind: Kind) -> None:
-    failure = kind.library.ConnectError("nobody there")
+    failure = kind.toolkit.ConnectError("nobody there")
     provider = Provider(kind, fails=failure)
     application = make(inner=provider, sdk=openai_for(URL, max_retries=2))
 
@@ -244,7 +244,7 @@ def test_an_answer_that_cannot_be_recorded_is_broken_off(kind: Kind) -> None:
             content=b'{"model":"gpt-5","input":"x"}',
             headers={"content-type": "application/json"},
         )
-        with pytest.raises(kind.library.RemoteProtocolError):
+        with pytest.raises(kind.toolkit.RemoteProtocolError):
             application.wait(_read(stream, asynchronous=kind.asynchronous))
 
     assert provider.closed == 1

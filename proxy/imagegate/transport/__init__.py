@@ -35,12 +35,12 @@ from imagegate.engine.gate import Gate
 from imagegate.gates import Gates
 from imagegate.transport.asynchronous import Asynchronous, AsyncPieces
 from imagegate.transport.governing import Governing, Options
-from imagegate.transport.library import Library
 from imagegate.transport.synchronous import Synchronous, SyncPieces
+from imagegate.transport.toolkit import Toolkit
 
 __all__ = ["AsyncPolicyTransport", "Options", "PolicyTransport"]
 
-_LIBRARY: Final = cast("Library", httpx2)
+_LIBRARY: Final = cast("Toolkit", httpx2)
 
 
 class _Pieces(SyncPieces, httpx2.SyncByteStream):

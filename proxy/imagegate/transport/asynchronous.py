@@ -11,7 +11,7 @@ import httpx2
 from imagegate.middleware import PolicyMiddleware
 from imagegate.transport.crossing import Crossing
 from imagegate.transport.governing import Governing
-from imagegate.transport.library import Library
+from imagegate.transport.toolkit import Toolkit
 
 
 class AsyncHands:
@@ -61,12 +61,12 @@ class AsyncPieces:
 
 
 class Asynchronous:
-    """What a transport for asynchronous clients does, whichever the library.
+    """What a transport for asynchronous clients does, whichever the toolkit.
 
     Args:
         transport: The wrapped transport.
         governing: What holds.
-        library: The HTTP library.
+        toolkit: The HTTP toolkit.
         pieces: Its kind of body.
     """
 
@@ -74,19 +74,19 @@ class Asynchronous:
         self,
         transport: httpx2.AsyncBaseTransport,
         governing: Governing,
-        library: Library,
+        toolkit: Toolkit,
         pieces: type[AsyncPieces],
     ) -> None:
         self._transport = transport
         self._governing = governing
-        self._library = library
+        self._toolkit = toolkit
         self._pieces = pieces
         self._open: dict[Crossing, asyncio.Task[None]] = {}
 
     async def handle(self, request: httpx2.Request, keep: object) -> httpx2.Response:
         """Judge a request, and send it if it may go on."""
         app = await self._app()
-        crossing = Crossing(request, AsyncHands(self._transport), self._library)
+        crossing = Crossing(request, AsyncHands(self._transport), self._toolkit)
         self._open[crossing] = task = crossing.begin(app, self._governing.prefix)
         task.add_done_callback(lambda _: self._open.pop(crossing))
         try:
@@ -94,7 +94,7 @@ class Asynchronous:
         except BaseException:
             await crossing.leave()
             raise
-        return self._library.Response(
+        return self._toolkit.Response(
             status,
             headers=headers,
             stream=cast("httpx2.AsyncByteStream", self._pieces(crossing, keep)),

@@ -17,7 +17,7 @@ import httpx2
 from starlette.types import ASGIApp, Message, Scope
 
 from imagegate import log
-from imagegate.transport.library import Library
+from imagegate.transport.toolkit import Toolkit
 
 EXTENSION: Final = "imagegate.crossing"
 """Where the application behind the policy finds the crossing that it serves."""
@@ -50,7 +50,7 @@ class Crossing:
     Args:
         request: As the SDK made it.
         hands: Work with it.
-        library: The SDK's HTTP library.
+        toolkit: The SDK's HTTP toolkit.
 
     Attributes:
         went_on: The request was answered by the provider.
@@ -58,13 +58,13 @@ class Crossing:
         over: Nothing more happens, and all is recorded.
     """
 
-    def __init__(self, request: httpx2.Request, hands: Hands, library: Library) -> None:
+    def __init__(self, request: httpx2.Request, hands: Hands, toolkit: Toolkit) -> None:
         self.request = request
         self.hands = hands
-        self.library = library
+        self.toolkit = toolkit
         self.went_on = False
         self.extensions: dict[str, Any] = {}
-        self._whole = _whole(request, library)
+        self._whole = _whole(request, toolkit)
         self._pieces: AsyncIterator[bytes] | None = None
         if self._whole is None:
             self._pieces = hands.body(request)
@@ -89,7 +89,7 @@ class Crossing:
         """Wait for status and headers of the answer; raise what kept it from coming."""
         await self._until(lambda: self._start is not None)
         if self._start is None:
-            raise self._fault or self.library.RemoteProtocolError("no answer")
+            raise self._fault or self.toolkit.RemoteProtocolError("no answer")
         return self._start["status"], self._start["headers"]
 
     async def piece(self) -> bytes | None:
@@ -131,9 +131,9 @@ class Crossing:
         try:
             await app(scope, self._receive, self._send)
         except log.Told:
-            self._fault = self.library.RemoteProtocolError("the answer was broken off")
+            self._fault = self.toolkit.RemoteProtocolError("the answer was broken off")
         except asyncio.CancelledError:
-            self._fault = self.library.ReadError("the transport is closed")
+            self._fault = self.toolkit.ReadError("the transport is closed")
         except Exception as error:  # noqa: BLE001 - the SDK's to handle
             self._fault = self._fault or error
         finally:
@@ -207,7 +207,7 @@ class Crossing:
         target: bytes = scope["raw_path"]
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
-        return self.library.Request(
+        return self.toolkit.Request(
             scope["method"],
             self.request.url.copy_with(raw_path=target),
             headers=scope["headers"],
@@ -222,9 +222,9 @@ class Crossing:
             self.extensions = response.extensions
 
 
-def _whole(request: httpx2.Request, library: Library) -> bytes | None:
+def _whole(request: httpx2.Request, toolkit: Toolkit) -> bytes | None:
     """Return the body, if it is in memory; else it comes piece by piece."""
-    with contextlib.suppress(library.RequestNotRead):
+    with contextlib.suppress(toolkit.RequestNotRead):
         return request.content
     return None
 

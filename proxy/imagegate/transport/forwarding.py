@@ -26,7 +26,7 @@ async def forward(scope: Scope, receive: Receive, send: Send) -> None:
         response = await crossing.hands.send(request, ours=ours)
         crossing.goes_on(response)
         await _relay(crossing, response, send, ours=ours)
-    except crossing.library.TimeoutException:
+    except crossing.toolkit.TimeoutException:
         note(scope, "timeout")
         raise
 

@@ -15,15 +15,15 @@ from imagegate.engine.gate import Gate
 from imagegate.gates import Gates
 from imagegate.transport.asynchronous import Asynchronous, AsyncPieces
 from imagegate.transport.governing import Governing, Options
-from imagegate.transport.library import Library
 from imagegate.transport.synchronous import Synchronous, SyncPieces
+from imagegate.transport.toolkit import Toolkit
 
 if TYPE_CHECKING:
     import httpx2
 
 __all__ = ["AsyncPolicyTransport", "PolicyTransport"]
 
-_LIBRARY: Final = cast("Library", httpx)
+_LIBRARY: Final = cast("Toolkit", httpx)
 
 
 class _Pieces(SyncPieces, httpx.SyncByteStream):

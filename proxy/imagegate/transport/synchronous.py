@@ -19,7 +19,7 @@ from imagegate.transport.background import Background
 from imagegate.transport.crossing import Crossing
 from imagegate.transport.errands import Errands
 from imagegate.transport.governing import Governing
-from imagegate.transport.library import Library
+from imagegate.transport.toolkit import Toolkit
 
 
 class SyncHands:
@@ -81,12 +81,12 @@ def leave(crossing: Crossing, errands: Errands) -> None:
 
 
 class Synchronous:
-    """What a transport for clients that block does, whichever the library.
+    """What a transport for clients that block does, whichever the toolkit.
 
     Args:
         transport: The wrapped transport.
         governing: What holds.
-        library: The HTTP library.
+        toolkit: The HTTP toolkit.
         pieces: Its kind of body.
     """
 
@@ -94,12 +94,12 @@ class Synchronous:
         self,
         transport: httpx2.BaseTransport,
         governing: Governing,
-        library: Library,
+        toolkit: Toolkit,
         pieces: type[SyncPieces],
     ) -> None:
         self._transport = transport
         self._governing = governing
-        self._library = library
+        self._toolkit = toolkit
         self._pieces = pieces
         self._lock = threading.Lock()
         self._background: Background | None = None
@@ -116,13 +116,13 @@ class Synchronous:
         app = self._governing.begun() or self._governing.begin()
         errands = Errands(self._begun(keep).loop)
         hands = SyncHands(self._transport, errands)
-        crossing = Crossing(request, hands, self._library)
+        crossing = Crossing(request, hands, self._toolkit)
         try:
             status, headers = errands.until(self._head(crossing, errands, app))
         except BaseException:
             leave(crossing, errands)
             raise
-        return self._library.Response(
+        return self._toolkit.Response(
             status,
             headers=headers,
             stream=cast("httpx2.SyncByteStream", self._pieces(crossing, errands, keep)),

@@ -64,10 +64,10 @@ class _Call(Generic[_R, _N]):
         """Put what may go on in the place of what was asked.
 
         Raises:
-            NotImplementedError: For another request than the one of the pipeline.
+            RuntimeError: For another request than the one of the pipeline.
         """
         if request.url != self._url or self.answer is not None:
-            raise NotImplementedError("a pipeline sends its own request only")
+            raise RuntimeError("a pipeline sends its own request only")
         before = self._pipeline.http_request
         judged = _UNREAD not in request.headers
         headers = {

@@ -1,4 +1,4 @@
-"""What is used of an HTTP library: httpx2, or httpx, which has the same under its name.
+"""What is used of an HTTP client's package: httpx2, or httpx, which has the same under its name.
 
 Written against httpx2's types; httpx's are cast to them where they come in.
 """
@@ -10,7 +10,7 @@ from typing import Protocol
 import httpx2
 
 
-class Library(Protocol):
+class Toolkit(Protocol):
     """A module that has these."""
 
     Request: type[httpx2.Request]
