@@ -1,4 +1,4 @@
-"""What is used of an HTTP client's package: httpx2, or httpx, which has the same under its name.
+"""What is used of an HTTP client's package: httpx2, or httpx, which has the same.
 
 Written against httpx2's types; httpx's are cast to them where they come in.
 """
