@@ -46,6 +46,7 @@ class Answer:
         self.status = 200
         self.headers = [(b"content-type", b"text/event-stream")]
         self._pieces = iter(pieces)
+        self.ended = False
 
     async def read(self) -> bytes:
         piece = next(self._pieces, b"")

@@ -141,6 +141,40 @@ async def test_a_piece_comes_before_the_next_is_made(connect: Connect) -> None:
         assert await whole(answer) == b"second"
 
 
+async def test_an_answer_has_ended_when_its_end_was_read(connect: Connect) -> None:
+    taken = asyncio.Event()
+
+    async def script(call: Call) -> None:
+        await call.request()
+        await call.say(STREAM + b"5\r\nfirst\r\n")
+        await taken.wait()
+        await call.say(b"6\r\nsecond\r\n0\r\n\r\n")
+
+    async with provider(script) as upstream:
+        answer = await connect().send(asking(upstream))
+        assert not answer.ended
+        assert await answer.read() == b"first"
+        assert not answer.ended
+        taken.set()
+        assert await whole(answer) == b"second"
+
+    assert answer.ended
+
+
+@pytest.mark.parametrize("said", [OK, STREAM + b"2\r\nok\r\n0\r\n\r\n"])
+async def test_whoever_says_early_that_an_answer_has_ended_is_right(
+    connect: Connect, said: bytes
+) -> None:
+    async with provider(saying(said)) as upstream:
+        answer = await connect().send(asking(upstream))
+        taken = b""
+        while not answer.ended:
+            taken += await answer.read()
+        rest = await whole(answer)
+
+    assert (taken, rest) == (b"ok", b"")
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=st.lists(st.binary(min_size=1, max_size=300), max_size=6),
@@ -279,6 +313,7 @@ async def test_a_body_that_is_cut_short_does_not_end_well(
         with pytest.raises(UpstreamError) as raised:
             await whole(answer)
 
+    assert not answer.ended
     assert b"abc".startswith(first[:3])
     assert (raised.value.code, raised.value.resendable) == ("answer_broken", False)
 

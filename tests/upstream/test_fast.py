@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from scripted import (
+    OK,
     STREAM,
     Call,
     asking,
     keeping,
     provider,
+    saying,
     silent,
     until,
     whole,
@@ -105,6 +107,29 @@ async def test_many_small_chunks_are_one_piece(client: FastClient) -> None:
 
     assert b"".join(pieces) == b"".join(b"%03d;" % number for number in range(200))
     assert len(pieces) <= 2
+
+
+@pytest.mark.parametrize("said", [OK, STREAM + b"2\r\nok\r\n0\r\n\r\n"])
+async def test_the_last_piece_is_known_to_be_the_last(
+    client: FastClient, said: bytes
+) -> None:
+    async with provider(saying(said)) as upstream:
+        answer = await client.send(asking(upstream))
+        ended = [answer.ended]
+        assert await answer.read() == b"ok"
+        ended.append(answer.ended)
+        await answer.close()
+
+    assert ended == [False, True]
+
+
+async def test_an_answer_without_a_body_has_ended_with_its_head(
+    client: FastClient,
+) -> None:
+    async with provider(saying(OK)) as upstream:
+        answer = await client.send(asking(upstream, b"", "HEAD"))
+        assert answer.ended
+        assert await whole(answer) == b""
 
 
 async def test_a_connection_that_stood_still_reads_again(client: FastClient) -> None:

@@ -74,6 +74,10 @@ class UpstreamAnswer(Protocol):
     def headers(self) -> Headers:
         """The headers, as they were sent."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is known by now that `read` gives nothing more: it ended well."""
+
     async def read(self) -> bytes:
         """Return the next piece of the body as it has come, undecoded.
 

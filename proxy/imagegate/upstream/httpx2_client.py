@@ -20,9 +20,16 @@ from imagegate.upstream.wire import UntrustedError, Wire
 
 
 class Httpx2Answer:
-    """An answer of httpcore2's."""
+    """An answer of httpcore2's.
+
+    Attributes:
+        status: The HTTP status.
+        headers: The headers, as they were sent.
+        ended: Its end was read; httpcore2 does not tell before.
+    """
 
     def __init__(self, response: httpcore2.Response) -> None:
+        self.ended = False
         self.status = response.status
         self.headers: Headers = response.headers
         self._response = response
@@ -31,7 +38,9 @@ class Httpx2Answer:
     async def read(self) -> bytes:
         """Return the next piece of the body; empty at its end."""
         with _translated(malformed="answer_broken", closed="answer_broken"):
-            return await anext(self._pieces, b"")
+            piece = await anext(self._pieces, b"")
+        self.ended = not piece
+        return piece
 
     async def close(self) -> None:
         """End the exchange."""

@@ -36,6 +36,12 @@ class FastAnswer:
         self._connection = connection
         self._reading = reading
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is known by now that `read` gives nothing more: it ended well."""
+        reading = self._reading
+        return reading.over and not reading.pieces and reading.failure is None
+
     async def read(self) -> bytes:
         """Return what has come of the body; empty at its end."""
         reading = self._reading
