@@ -1,13 +1,11 @@
 """Counters in a SQLite file, shared by the workers of one machine.
 
-Each call is one transaction. Without a sync per write a power cut may lose the last
-ones; what a process that died has written is there.
+Each call is one transaction.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,14 +19,11 @@ from imagegate.quotas.store import (
     Slot,
     Step,
 )
+from imagegate.sqlite_file import CannotOpenError, open_file
 
-_PATIENCE: Final = 0.25
 _BETWEEN: Final = 60.0
 _VERSION: Final = 1
-_SCHEMA: Final = f"""
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = OFF;
-BEGIN IMMEDIATE;
+_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS used (
   name TEXT NOT NULL, window INTEGER NOT NULL, ends INTEGER NOT NULL,
   number INTEGER NOT NULL, PRIMARY KEY (name, window)
@@ -37,8 +32,6 @@ CREATE TABLE IF NOT EXISTS held (
   name TEXT NOT NULL, place TEXT NOT NULL, until REAL NOT NULL,
   PRIMARY KEY (name, place)
 ) WITHOUT ROWID;
-PRAGMA user_version = {_VERSION};
-COMMIT;
 """
 _USED: Final = "SELECT number FROM used WHERE name = ? AND window = ?"
 _HELD: Final = "SELECT count(*) FROM held WHERE name = ? AND until > ?"
@@ -61,20 +54,9 @@ class SqliteQuotas:
         """
         self._swept = 0.0
         try:
-            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-            self._base = sqlite3.connect(
-                file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            self._begin(file)
-        except (OSError, sqlite3.Error) as error:
-            raise QuotasLost(f"{file}: {error}") from error
-
-    def _begin(self, file: Path) -> None:
-        (version,) = self._base.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
-            self._base.close()
-            raise QuotasLost(f"{file}: made by another version ({version})")
-        self._base.executescript(_SCHEMA)
+            self._base = open_file(file, _TABLES, version=_VERSION)
+        except CannotOpenError as error:
+            raise QuotasLost(str(error)) from error
 
     async def take(
         self, slots: Sequence[Slot], places: Sequence[str], now: float

@@ -1,13 +1,11 @@
 """Sights in a SQLite file, shared by the workers of one machine.
 
-A read takes tens of microseconds and a write little more: in WAL mode readers never
-wait, and without a sync per write a power cut loses the newest sights, which are
-then unseen. What cannot be asked or kept in a quarter of a second is unseen, too.
+A read takes tens of microseconds and a write little more. What a power cut loses is
+unseen from then on, and so is what cannot be asked or kept in a quarter of a second.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
@@ -18,25 +16,20 @@ import msgspec
 
 from imagegate.engine.policy import Principal
 from imagegate.seen.store import Sight, SightLost, owner_of
+from imagegate.sqlite_file import CannotOpenError, open_file
 
 DAYS: Final = 30
 """How long providers keep a response unless told otherwise."""
 
-_PATIENCE: Final = 0.25
 _DAY: Final = 86_400
 _BETWEEN: Final = 3_600
 _VERSION: Final = 1
-_SCHEMA: Final = f"""
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = OFF;
-BEGIN IMMEDIATE;
+_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS sights (
   owner TEXT NOT NULL, id TEXT NOT NULL, sight BLOB NOT NULL, noted INTEGER NOT NULL,
   PRIMARY KEY (owner, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS noted ON sights (noted);
-PRAGMA user_version = {_VERSION};
-COMMIT;
 """
 _NOTE: Final = "INSERT OR REPLACE INTO sights VALUES (?, ?, ?, ?)"
 _FIND: Final = "SELECT sight FROM sights WHERE owner = ? AND id = ? AND noted > ?"
@@ -55,20 +48,9 @@ class SqliteSeen:
         self._keep = days * _DAY
         self._forgotten = 0.0
         try:
-            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-            self._base = sqlite3.connect(
-                file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            self._begin(file)
-        except (OSError, sqlite3.Error) as error:
-            raise SightLost(f"{file}: {error}") from error
-
-    def _begin(self, file: Path) -> None:
-        (version,) = self._base.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
-            self._base.close()
-            raise SightLost(f"{file}: made by another version ({version})")
-        self._base.executescript(_SCHEMA)
+            self._base = open_file(file, _TABLES, version=_VERSION)
+        except CannotOpenError as error:
+            raise SightLost(str(error)) from error
 
     async def note(self, who: Principal, ids: Iterable[str], sight: Sight) -> None:
         """Keep what the state under these ids holds."""

@@ -1,0 +1,60 @@
+"""A SQLite file that the workers of one machine share.
+
+In WAL mode readers never wait, and without a sync per write a power cut may lose the
+last ones; what a process that died has written is there. Whoever finds the file busy
+waits a quarter of a second at most.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+_PATIENCE: Final = 0.25
+_SCHEMA: Final = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = OFF;
+BEGIN IMMEDIATE;
+{tables}
+PRAGMA user_version = {version};
+COMMIT;
+"""
+
+
+class CannotOpenError(Exception):
+    """The file cannot be opened, or is something else; one line says why."""
+
+
+def open_file(file: Path, tables: str, *, version: int) -> sqlite3.Connection:
+    """Open a file, or begin one that only this user may read.
+
+    Args:
+        file: The file.
+        tables: The statements that make what is not there yet.
+        version: Of the tables, above 0; a file with others is left as it is.
+
+    Raises:
+        CannotOpenError: When it cannot be opened, or is something else.
+    """
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        base = sqlite3.connect(
+            file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise CannotOpenError(f"{file}: {error}") from error
+    try:
+        _begin(base, tables, version)
+    except (ValueError, sqlite3.Error) as error:
+        base.close()
+        raise CannotOpenError(f"{file}: {error}") from error
+    return base
+
+
+def _begin(base: sqlite3.Connection, tables: str, version: int) -> None:
+    (found,) = base.execute("PRAGMA user_version").fetchone()
+    if found not in (0, version):
+        raise ValueError(f"made by another version ({found})")
+    base.executescript(_SCHEMA.format(tables=tables, version=version))
