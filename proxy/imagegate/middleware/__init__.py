@@ -20,7 +20,6 @@ from imagegate.engine.quota import Outage
 from imagegate.engine.surface import Lost
 from imagegate.gates import Gates
 from imagegate.middleware.asked import asked_in
-from imagegate.middleware.headers import without_overrides
 from imagegate.middleware.load import Load
 from imagegate.middleware.own import OwnPaths
 from imagegate.middleware.responder import Responder
@@ -106,7 +105,7 @@ class PolicyMiddleware:
             raise ValueError(f"cannot judge a scope of type {scope['type']!r}")
         asked = asked_in(scope)
         if isinstance(asked.door, Lost) and self._own.has(asked.path, asked.door):
-            told = {**scope, "headers": without_overrides(scope["headers"])}
+            told = {**scope, "headers": asked.head.without()}
             await self._setup.app(told, receive, send)
             return
         setup = self._setup = self._setup.up_to_date()

@@ -11,7 +11,7 @@ from imagegate.engine.connection import Heard
 from imagegate.engine.exchange import Exchange
 from imagegate.middleware.client_end import FULL, VIOLATED
 from imagegate.middleware.denial import not_recorded
-from imagegate.middleware.headers import head_of
+from imagegate.middleware.headers import Head
 from imagegate.middleware.line import Unwanted
 from imagegate.middleware.talk import Talk
 
@@ -59,7 +59,7 @@ class Answering:
         """Name the decision, by which a developer asks why."""
         headers = [*message.get("headers", ())]
         if "status" in message:
-            kinds = head_of(headers).get("content-type", [""])
+            kinds = Head(headers).get("content-type") or [""]
             self._own.response(message["status"], kinds[0])
         decision_id = self._talk.entries[self._own].journal.decision_id
         ours = (b"x-imagegate-decision", decision_id.encode())

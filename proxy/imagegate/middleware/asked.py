@@ -6,7 +6,7 @@ import msgspec
 from starlette.types import Scope
 
 from imagegate.engine.surface import Lost, Match, find_door
-from imagegate.middleware.headers import Head, head_of, tokens
+from imagegate.middleware.headers import Head
 from imagegate.middleware.paths import judged_path
 
 
@@ -30,7 +30,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 def asked_in(scope: Scope) -> Asked:
     """Read the head of a request."""
-    head, path = head_of(scope["headers"]), judged_path(scope)
+    head, path = Head(scope["headers"]), judged_path(scope)
     websocket = scope["type"] == "websocket" or _offers_websocket(head)
     door = find_door("WEBSOCKET" if websocket else scope["method"], path)
     return Asked(scope=scope, head=head, path=path, door=door, for_websocket=websocket)
@@ -43,8 +43,8 @@ def query_of(scope: Scope) -> str:
 
 
 def _offers_websocket(head: Head) -> bool:
-    return any(
+    return "upgrade" in head and any(
         word.strip(" \t") == "websocket"
-        for value in tokens(head, "upgrade")
+        for value in head.tokens("upgrade")
         for word in value.split(",")
     )

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Scope
 
 from imagegate import log
 from imagegate.engine.surface import Lost, find_door
-from imagegate.middleware.headers import describing
+from imagegate.middleware.headers import Head, describing
 from imagegate.middleware.paths import judged_path
 
 _SECONDS: Final = 30.0
@@ -44,7 +44,7 @@ async def cancel_response(
         **scope,
         "path": scope["path"] + step,
         "raw_path": raw and raw + step.encode(),
-        "headers": describing(scope["headers"], 0, {}),
+        "headers": describing(Head(scope["headers"]), 0, {}),
     }
     try:
         async with asyncio.timeout(_SECONDS):

@@ -1,18 +1,23 @@
-"""Headers: what they say, and which of a request's the inner application gets."""
+"""Headers: what they say, and which of a request's the inner application gets.
+
+An application sends the same names all day long, in the same order. So what follows
+from the names alone is found out once and remembered; values are not, for credentials
+are among them.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final, Literal, TypeAlias
 
 from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.interface import choosing
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER
 from imagegate.middleware.setup import Limits
 
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
-Head: TypeAlias = Mapping[str, list[str]]
-"""Headers by their names in lower case; the values as they were sent."""
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 CaseInsensitive: TypeAlias = Literal[
     "content-encoding", "content-type", "transfer-encoding", "upgrade"
 ]
@@ -55,58 +60,138 @@ _WRITTEN = _DESCRIBED | {b"content-type"}
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
-def head_of(headers: Headers) -> Head:
-    """Sort headers by their names."""
-    head: dict[str, list[str]] = {}
-    for key, value in headers:
-        name = key.decode("latin-1").lower()
-        # Only this is white space in HTTP; `str.strip` takes U+0085 and U+00A0 too.
-        text = value.decode("latin-1").strip(" \t")
-        if name in head:
-            head[name].append(text)
-        else:
-            head[name] = [text]
-    return head
+MAX_REMEMBERED: Final = 256
+"""How many heads are remembered by their names."""
+MAX_LENGTH: Final = 2_048
+"""Bytes of the names; a longer head is no ordinary one, and found out about anew."""
 
 
-def tokens(head: Head, name: CaseInsensitive) -> list[str]:
-    """Return the values of a header whose case means nothing, in lower case."""
-    return [value.lower() for value in head.get(name, ())]
+class Names:
+    """What follows from the names of headers alone.
 
+    Args:
+        names: As they came, in their order.
 
-def pairs(head: Head) -> tuple[tuple[str, str], ...]:
-    """Return headers as the engine wants them, duplicates kept."""
-    return tuple((name, value) for name, values in head.items() for value in values)
-
-
-def check_headers(headers: Headers, limits: Limits) -> None:
-    """Refuse headers that servers read differently, or that are too much.
-
-    Raises:
-        MalformedRequest: For a second one of those that matter, the twin of one
-            with an underscore, or two stories about where the body ends.
+    Attributes:
+        length: Of all names together.
+        places: Where the headers of each name are, in lower case.
+        twice: The name of one of `SINGLE` that comes twice, or as a twin, if any.
+        choosing: The names of those that choose something.
     """
-    seen: set[bytes] = set()
-    count = size = 0
-    for key, value in headers:
-        count, size = count + 1, size + len(key) + len(value)
-        name = key.lower()
-        plain = name.replace(b"_", b"-") if b"_" in name else name
-        if plain in SINGLE and (plain in seen or plain != name):
-            said = plain.decode()
-            raise MalformedRequest(
-                "duplicate_header", f"the header {said} comes twice, or as a twin"
+
+    def __init__(self, names: Sequence[bytes]) -> None:
+        self._lower = [name.lower() for name in names]
+        self._kept: dict[frozenset[bytes], tuple[int, ...]] = {}
+        self.length = sum(map(len, names))
+        self.places: dict[str, tuple[int, ...]] = {}
+        for at, each in enumerate(names):
+            name = each.decode("latin-1").lower()
+            self.places[name] = (*self.places.get(name, ()), at)
+        self.twice = _twice(self._lower)
+        named = [(name, "") for name in self.places]
+        self.choosing = tuple([name for name, _ in choosing(named)])
+
+    def kept(self, unwanted: frozenset[bytes]) -> tuple[int, ...]:
+        """Say where those are that are neither unwanted, nor of `OVERRIDES`, nor twins.
+
+        Args:
+            unwanted: In lower case; sets of names that are written here, of which
+                there are few.
+        """
+        found = self._kept.get(unwanted)
+        if found is None:
+            found = self._kept[unwanted] = tuple(
+                at
+                for at, name in enumerate(self._lower)
+                if name not in unwanted and name.replace(b"_", b"-") not in OVERRIDES
             )
+        return found
+
+
+def _twice(names: Iterable[bytes]) -> str | None:
+    seen: set[bytes] = set()
+    for name in names:
+        plain = name.replace(b"_", b"-")
+        if plain in SINGLE and (plain in seen or plain != name):
+            return plain.decode()
         seen.add(plain)
-    if count > limits.headers or size > limits.head:
-        said = f"over {limits.headers} headers, or over {limits.head} bytes of them"
-        raise MalformedRequest("head_too_large", said, status=431)
-    if b"transfer-encoding" in seen:
-        _check_transfer(head_of(headers))
+    return None
+
+
+_remembered = lru_cache(MAX_REMEMBERED)(Names)
+
+
+def _names_of(headers: Headers) -> Names:
+    names = tuple([name for name, _ in headers])
+    short = sum(map(len, names)) <= MAX_LENGTH
+    return _remembered(names) if short else Names(names)
+
+
+class Head:
+    """Headers, by their names in lower case; the values as they were sent.
+
+    Args:
+        headers: As they came.
+    """
+
+    __slots__ = ("_headers", "_names")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._headers = headers if isinstance(headers, list) else [*headers]
+        self._names = _names_of(self._headers)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a header of this name."""
+        return name in self._names.places
+
+    def get(self, name: str) -> list[str]:
+        """Return the values of a header."""
+        places = self._names.places.get(name)
+        if places is None:
+            return []
+        # Only this is white space in HTTP; `str.strip` takes U+0085 and U+00A0 too.
+        return [self._headers[at][1].decode("latin-1").strip(" \t") for at in places]
+
+    def tokens(self, name: CaseInsensitive) -> list[str]:
+        """Return the values of a header whose case means nothing, in lower case."""
+        return [value.lower() for value in self.get(name)]
+
+    def choosing(self) -> tuple[tuple[str, str], ...]:
+        """Return those that choose something, as the engine wants them."""
+        names = self._names.choosing
+        return tuple([(name, value) for name in names for value in self.get(name)])
+
+    def without(
+        self, unwanted: frozenset[bytes] = frozenset()
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the headers, less some.
+
+        What names another method or path is never among them, nor a twin of such.
+        """
+        headers = self._headers
+        return [headers[at] for at in self._names.kept(unwanted)]
+
+    def check(self, limits: Limits) -> None:
+        """Refuse headers that servers read differently, or that are too much.
+
+        Raises:
+            MalformedRequest: For a second one of those that matter, the twin of one
+                with an underscore, or two stories about where the body ends.
+        """
+        names, headers = self._names, self._headers
+        if names.twice is not None:
+            said = f"the header {names.twice} comes twice, or as a twin"
+            raise MalformedRequest("duplicate_header", said)
+        size = names.length + sum([len(value) for _, value in headers])
+        if len(headers) > limits.headers or size > limits.head:
+            said = f"over {limits.headers} headers, or over {limits.head} bytes of them"
+            raise MalformedRequest("head_too_large", said, status=431)
+        if "transfer-encoding" in names.places:
+            _check_transfer(self)
 
 
 def _check_transfer(head: Head) -> None:
-    if "content-length" in head or tokens(head, "transfer-encoding") != ["chunked"]:
+    if "content-length" in head or head.tokens("transfer-encoding") != ["chunked"]:
         raise MalformedRequest(
             "ambiguous_framing",
             "a body has a Content-Length, or is chunked and nothing else",
@@ -127,25 +212,8 @@ def declared_length(head: Head) -> int | None:
     return int(said[0])
 
 
-def without_overrides(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Drop what names another method or path, and twins that would do so too."""
-    return _without(headers, OVERRIDES)
-
-
-def _without(
-    headers: Headers, names: frozenset[bytes] | set[bytes]
-) -> list[tuple[bytes, bytes]]:
-    """Drop headers of these names, of which those of `OVERRIDES` are some."""
-    return [
-        item
-        for item in headers
-        if (name := item[0].lower()) not in names
-        and (b"_" not in name or name.replace(b"_", b"-") not in OVERRIDES)
-    ]
-
-
 def describing(
-    headers: Headers,
+    head: Head,
     size: int | None,
     extra: Mapping[str, str | None],
     *,
@@ -161,14 +229,14 @@ def describing(
     """
     ours = _DESCRIBED if kind is None else _WRITTEN
     if extra:
-        ours |= {name.encode() for name in extra}
-    body = [] if size is None else [(b"content-length", b"%d" % size)]
+        ours |= frozenset(name.encode() for name in extra)
+    headers = head.without(ours)
     if kind is not None:
-        body.insert(0, (b"content-type", kind.encode()))
-    kept = _without(headers, ours)
-    set_by_us = [
-        (name.encode(), value.encode())
-        for name, value in extra.items()
-        if value is not None
-    ]
-    return [*kept, *body, (b"accept-encoding", b"identity"), *set_by_us]
+        headers.append((b"content-type", kind.encode()))
+    if size is not None:
+        headers.append((b"content-length", b"%d" % size))
+    headers.append((b"accept-encoding", b"identity"))
+    for name, value in extra.items():
+        if value is not None:
+            headers.append((name.encode(), value.encode()))
+    return headers

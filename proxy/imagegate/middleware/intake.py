@@ -16,7 +16,7 @@ from imagegate.engine.form import Form, boundary_of, content_type, read_form
 from imagegate.engine.surface import Door
 from imagegate.engine.value import Edit, Pieces
 from imagegate.middleware.encoding import coding_of, decode
-from imagegate.middleware.headers import Head, declared_length, tokens
+from imagegate.middleware.headers import Head, declared_length
 from imagegate.middleware.load import Carried
 from imagegate.middleware.setup import Limits
 
@@ -164,10 +164,10 @@ async def read(
     """
     boundary = None
     if door.reading == "images":
-        boundary = boundary_of(", ".join(head.get("content-type", ())))
+        boundary = boundary_of(", ".join(head.get("content-type")))
     if boundary is None:
-        _check_type(tokens(head, "content-type"))
-    coding = coding_of(tokens(head, "content-encoding"))
+        _check_type(head.tokens("content-type"))
+    coding = coding_of(head.tokens("content-encoding"))
     if coding is not None:
         data = await stepwise(
             decode(data, coding, limit=limits.body, count=carried.grow)

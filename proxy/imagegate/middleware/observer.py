@@ -14,7 +14,7 @@ import msgspec
 
 from imagegate.engine.exchange import Exchange, Fed
 from imagegate.middleware.encoding import CODINGS, BrokenCodingError, Decoding
-from imagegate.middleware.headers import Head, tokens
+from imagegate.middleware.headers import Head
 
 _ALIASES: Final = {"x-gzip": "gzip"}
 
@@ -39,14 +39,14 @@ class Observer:
 
     def begin(self, status: int, head: Head) -> None:
         """Take the head of the answer."""
-        said = ",".join(tokens(head, "content-encoding"))
+        said = ",".join(head.tokens("content-encoding"))
         coding = _ALIASES.get(said, said)
         known = coding in CODINGS
         self._exchange.response(
             status,
-            ", ".join(head.get("content-type", ())),
+            ", ".join(head.get("content-type")),
             content_encoding="" if known else coding,
-            request_id=next(iter(head.get("x-request-id", ())), None),
+            request_id=next(iter(head.get("x-request-id")), None),
         )
         if known and self._exchange.observing:
             self._decoding = Decoding(coding)

@@ -13,15 +13,38 @@ path, because `path` and `raw_path` tell two stories, it is told the judged one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from starlette.types import Scope
 
+_MAX_PATHS: Final = 256
+"""How many are remembered: most clients ask for one and the same."""
+_MAX_LENGTH: Final = 512
+
+
+class Spelt(NamedTuple):
+    """What a scope says of the path; requests to one place all say the same.
+
+    Attributes:
+        path: Decoded.
+        raw: As it came; empty if the server does not say.
+        root: The mount.
+        gone: What was taken away before.
+    """
+
+    path: str
+    raw: bytes
+    root: str
+    gone: str
+
 
 def judged_path(scope: Scope) -> str:
     """Return the path below the mount point, undecoded where that is known."""
-    below = _below(scope)
-    return next((raw for raw in _spellings(scope) if unquote(raw) == below), below)
+    spelt = _spelt(scope)
+    short = len(spelt.path) + len(spelt.raw) <= _MAX_LENGTH
+    return _remembered(spelt) if short else _judged(spelt)
 
 
 def retold(scope: Scope, below: str) -> Scope:
@@ -31,8 +54,11 @@ def retold(scope: Scope, below: str) -> Scope:
         scope: As the server, or the framework around, made it.
         below: The path of a door, which has no escapes in it.
     """
-    path, root = scope["path"], scope.get("root_path", "")
-    spellings = _spellings(scope)
+    spelt = _spelt(scope)
+    if spelt.path == below and not spelt.root and spelt.raw == below.encode():
+        return dict(scope)  # the others come to the same, the long way
+    path, root = spelt.path, spelt.root
+    spellings = _spellings(spelt)
     stripped = _strip(path, root)
     routed = path if stripped is None else stripped
     if routed == below and (not spellings or below in spellings):
@@ -41,18 +67,31 @@ def retold(scope: Scope, below: str) -> Scope:
     return {**scope, "path": root + below, "raw_path": raw}
 
 
-def _below(scope: Scope) -> str:
-    path: str = scope["path"]
-    found = (_strip(path, root) for root in _roots(scope))
-    return next((below for below in found if below is not None), path)
+def _spelt(scope: Scope) -> Spelt:
+    raw: bytes = scope.get("raw_path") or b""
+    root, gone = scope.get("root_path", ""), scope.get("app_root_path", "")
+    return Spelt(scope["path"], raw, root, gone)
 
 
-def _roots(scope: Scope) -> Iterator[str]:
+def _judged(spelt: Spelt) -> str:
+    below = _below(spelt)
+    return next((raw for raw in _spellings(spelt) if unquote(raw) == below), below)
+
+
+_remembered = lru_cache(_MAX_PATHS)(_judged)
+
+
+def _below(spelt: Spelt) -> str:
+    found = (_strip(spelt.path, root) for root in _roots(spelt))
+    return next((below for below in found if below is not None), spelt.path)
+
+
+def _roots(spelt: Spelt) -> Iterator[str]:
     """Yield what may stand before the path: the mount, or what is left of it.
 
     With `FastAPI(root_path=…)` the path lost the prefix before it came here.
     """
-    root, gone = scope.get("root_path", ""), scope.get("app_root_path", "")
+    root, gone = spelt.root, spelt.gone
     yield root
     if gone and root.startswith(gone):
         yield root[len(gone) :]
@@ -66,11 +105,11 @@ def _strip(path: str, root: str) -> str | None:
     return below if path.startswith(root) and below[:1] in {"", "/"} else None
 
 
-def _spellings(scope: Scope) -> list[str]:
+def _spellings(spelt: Spelt) -> list[str]:
     """Return what of the raw path may spell the path below: all, or less a root."""
-    raw = (scope.get("raw_path") or b"").decode("latin-1")
+    raw = spelt.raw.decode("latin-1")
     found = [raw] if raw else []
-    for root in filter(None, _roots(scope)):
+    for root in filter(None, _roots(spelt)):
         at = -1
         # An escaped slash can only make fewer plain ones.
         for _ in range(root.count("/") + 1):

@@ -19,7 +19,7 @@ from imagegate import log
 from imagegate.audit import AuditUnavailableError
 from imagegate.engine.exchange import Exchange, Fed
 from imagegate.middleware.denial import not_recorded
-from imagegate.middleware.headers import Head, head_of, tokens
+from imagegate.middleware.headers import Head
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line, Unwanted
 from imagegate.middleware.observer import Observer
@@ -136,9 +136,9 @@ class Relay:
         self._begun = True
         self._line.gone()
         headers: list[tuple[bytes, bytes]] = [*message.get("headers", ())]
-        head = head_of(headers)
+        head = Head(headers)
         self._observer.begin(message["status"], head)
-        kind = next(iter(tokens(head, "content-type")), "")
+        kind = next(iter(head.tokens("content-type")), "")
         self._streams = self._exchange.observing and kind.startswith(_SSE)
         self._length = _length_of(head)
         ours = {b"x-imagegate-decision"}
@@ -225,5 +225,5 @@ class Relay:
 
 def _length_of(head: Head) -> int | None:
     """Return what the answer says of its length."""
-    said = next(iter(head.get("content-length", ())), "")
+    said = next(iter(head.get("content-length")), "")
     return int(said) if said.isascii() and said.isdecimal() else None

@@ -31,7 +31,7 @@ from imagegate.middleware.denial import (
     deny,
     not_recorded,
 )
-from imagegate.middleware.headers import describing, pairs, without_overrides
+from imagegate.middleware.headers import describing
 from imagegate.middleware.intake import Gone, Read, stepwise
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Line
@@ -118,7 +118,7 @@ class Responder:
         exchange, prints = Exchange(gate, context), Fingerprints()
         if body is not None:
             prints = await stepwise(gate.fingerprint(context, body))
-        head, recall = pairs(self._asked.head), Recall(self._setup, context)
+        head, recall = self._asked.head.choosing(), Recall(self._setup, context)
         seen = await recall.look(body)
         standing, self._tally = NOWHERE, tally_of(self._setup, context)
         if self._tally is not None:
@@ -218,7 +218,7 @@ class Responder:
 
     async def _converse(self, exchange: Exchange, scope: Scope) -> None:
         """Let a WebSocket go on whose messages are judged one by one."""
-        head = pairs(self._asked.head)
+        head = self._asked.head.choosing()
         talk = Conversation(self._setup, exchange, self._journal, self._context(), head)
         with talk.waiting:
             await talk.hold(scope, self._receive, self._send)
@@ -237,12 +237,12 @@ class Responder:
         extra = rewrite.headers if isinstance(rewrite, Rewrite) else {}
         bodiless = not read and self._scope.get("method", "GET") in _BODILESS
         size = None if bodiless else len(self._data or b"")
-        headers = describing(self._scope["headers"], size, extra, kind=self._type)
+        headers = describing(self._asked.head, size, extra, kind=self._type)
         return {**retold(self._scope, self._asked.path), "headers": headers}
 
     def _untold(self) -> Scope:
         """Return what the application is told of a request that was not."""
-        headers = without_overrides(self._scope["headers"])
+        headers = self._asked.head.without()
         return {**retold(self._scope, self._asked.path), "headers": headers}
 
     async def _deny(self, refusal: Refusal) -> None:

@@ -9,7 +9,6 @@ from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.surface import Lost, Match
 from imagegate.middleware.asked import Asked
 from imagegate.middleware.denial import NO_WEBSOCKET
-from imagegate.middleware.headers import check_headers
 from imagegate.middleware.intake import Read, read, take_body
 from imagegate.middleware.load import Carried
 from imagegate.middleware.setup import Setup, nobody
@@ -37,7 +36,7 @@ class Taking:
     def whole(self) -> bool:
         """Whether nothing of the request is left unread."""
         head = self._asked.head
-        none = head.get("content-length", ["0"]) == ["0"]
+        none = head.get("content-length") in ([], ["0"])
         return self.size is not None or (none and "transfer-encoding" not in head)
 
     async def take(self) -> Read | None:
@@ -48,7 +47,7 @@ class Taking:
             Gone: When the client leaves.
         """
         asked, limits = self._asked, self._setup.limits
-        check_headers(asked.scope["headers"], limits)
+        asked.head.check(limits)
         await self._identify()
         self._carried.of(self.principal)
         if isinstance(asked.door, Lost):

@@ -28,7 +28,7 @@ class Trace(NamedTuple):
 
 def trace_of(head: Head) -> Trace:
     """Read `traceparent`, strictly: one that is not right is as good as none."""
-    said = head.get("traceparent", ())
+    said = head.get("traceparent")
     found = _TRACEPARENT.fullmatch(said[0]) if len(said) == 1 else None
     if found is None or (found["more"] and found["version"] == "00"):
         return Trace()
