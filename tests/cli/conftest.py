@@ -1,18 +1,33 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from stage import serving
 
 from imagegate.cli.app import run
+from imagegate.server.listener import Listener
+from imagegate.server.run import server_for
+from imagegate.simulator import Simulator, create_simulator
 
 
 class Ran(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    return create_simulator(behaviour="bits=0")
+
+
+@pytest.fixture(scope="module")
+def provider(simulator: Simulator) -> Iterator[str]:
+    with serving(server_for(simulator, Listener(grace=1))) as url:
+        yield url
 
 
 @pytest.fixture

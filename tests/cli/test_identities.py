@@ -2,61 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import openai
 import pytest
-from running import Gateway, environment, run, until
+from running import Gateway, environment, gateways, run, until
 from stage import serving
 from starlette.types import Receive, Scope, Send
 from tokens import RSA, jwk, published, signed
 
 from imagegate.server.listener import Listener
 from imagegate.server.run import server_for
-from imagegate.simulator import Simulator, create_simulator
+from imagegate.simulator import Simulator
 
 IMAGE: Any = {"type": "image_generation"}
 Start = Callable[..., Gateway]
 PROVIDERS = "sk-provider-canary"
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Simulator:
-    return create_simulator(behaviour="bits=0")
-
-
-@pytest.fixture(scope="module")
-def provider(simulator: Simulator) -> Iterator[str]:
-    with serving(server_for(simulator, Listener(grace=1))) as url:
-        yield url
-
-
 @pytest.fixture
 def start(provider: str, tmp_path: Path) -> Iterator[Start]:
     """Start a gateway in front of the simulator; it ends with the test."""
-    started: list[Gateway] = []
-
-    def starting(*arguments: str | Path, **environ: str) -> Gateway:
-        upstream = ("--policy", "standard", "--upstream", provider)
-        said = (*upstream, "--credential", "authorization=env:KEY")
-        folder = tmp_path / f"gateway-{len(started)}"
-        folder.mkdir()
-        given = {"KEY": PROVIDERS, **environ}
-        started.append(Gateway(folder, *said, *arguments, **given))
-        return started[-1]
-
-    yield starting
-    for gateway in started:
-        with contextlib.suppress(ProcessLookupError):
-            gateway.process.kill()
-        gateway.process.wait()
+    said = ("--policy", "standard", "--upstream", provider)
+    key = ("--credential", "authorization=env:KEY")
+    with gateways(tmp_path) as begin:
+        yield partial(begin, *said, *key, KEY=PROVIDERS)
 
 
 @pytest.fixture

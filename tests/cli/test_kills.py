@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +16,11 @@ from backports import zstd
 from running import Gateway
 
 from imagegate.audit.verify import verify
-from imagegate.server.listener import Listener
-from imagegate.server.run import server_for
-from imagegate.simulator import create_simulator
 
 GENERATING = "response.image_generation_call.generating"
 CLIENTS = 4
 LIFE = (0.0, 0.6)
 """Seconds under load that a gateway has."""
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[str]:
-    simulator = create_simulator(behaviour="bits=0")
-    server = server_for(simulator, Listener(grace=1))
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
 
 
 class Listeners:

@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import httpx2
 import pytest
-from running import Gateway, children, until
+from running import Gateway, children, gateways, until
+from stage import serving
 from starlette.types import Receive, Scope, Send
 
 from imagegate.server.listener import Listener
@@ -79,14 +81,8 @@ class Provider:
 @pytest.fixture
 def provider() -> Iterator[Provider]:
     made = Provider()
-    server = server_for(made, Listener(grace=1))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        made.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
+    with serving(server_for(made, Listener(grace=1))) as made.url:
         yield made
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture
@@ -101,19 +97,9 @@ Start = Callable[..., Gateway]
 
 @pytest.fixture
 def start(provider: Provider, policy: Path, tmp_path: Path) -> Iterator[Start]:
-    started: list[Gateway] = []
-
-    def starting(*arguments: str | Path, **environ: str) -> Gateway:
-        given = ("--policy", policy, "--upstream", provider.url, *arguments)
-        made = Gateway(tmp_path, *given, program=HURRIED, **environ)
-        started.append(made)
-        return made
-
-    yield starting
-    for gateway in started:
-        with contextlib.suppress(ProcessLookupError):
-            gateway.process.kill()
-        gateway.process.wait()
+    given = ("--policy", policy, "--upstream", provider.url)
+    with gateways(tmp_path) as begin:
+        yield partial(begin, *given, program=HURRIED)
 
 
 def rename_over(file: Path, text: str) -> None:

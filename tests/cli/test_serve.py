@@ -9,20 +9,18 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import openai
 import pytest
-from running import Gateway, gone, run, until
+from running import Gateway, gateways, gone, run, until
 
-from imagegate.server.listener import Listener
-from imagegate.server.run import server_for
-from imagegate.simulator import Simulator, create_simulator
+from imagegate.simulator import Simulator
 
 IMAGE: Any = {"type": "image_generation"}
 EVERYBODY = "0.0.0.0"  # noqa: S104 - what has to be meant
@@ -39,40 +37,14 @@ def refuses(gateway: Gateway) -> bool:
     return False
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Simulator:
-    return create_simulator(behaviour="bits=0")
-
-
-@pytest.fixture(scope="module")
-def provider(simulator: Simulator) -> Iterator[str]:
-    server = server_for(simulator, Listener(grace=1))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
-
-
 Start = Callable[..., Gateway]
 
 
 @pytest.fixture
 def start(provider: str, tmp_path: Path) -> Iterator[Start]:
     """Start a gateway in front of the simulator; it ends with the test."""
-    started: list[Gateway] = []
-
-    def starting(*arguments: str | Path, **environ: str) -> Gateway:
-        upstream = ("--policy", "standard", "--upstream", provider)
-        started.append(Gateway(tmp_path, *upstream, *arguments, **environ))
-        return started[-1]
-
-    yield starting
-    for gateway in started:
-        with contextlib.suppress(ProcessLookupError):
-            gateway.process.kill()
-        gateway.process.wait()
+    with gateways(tmp_path) as begin:
+        yield partial(begin, "--policy", "standard", "--upstream", provider)
 
 
 def ask(gateway: Gateway, **options: Any) -> Any:

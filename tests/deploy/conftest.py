@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from running import Gateway
-from stage import Certificates, certify, serving
+from stage import Certificates, certify, plainly
 
 from imagegate.simulator import Simulator, create_simulator
 
@@ -20,14 +19,7 @@ def simulator() -> Simulator:
 
 @pytest.fixture(scope="module")
 def provider(simulator: Simulator) -> Iterator[str]:
-    config = uvicorn.Config(
-        simulator,
-        ws="websockets-sansio",
-        ws_max_size=64 * 1024 * 1024,
-        log_level="critical",
-        timeout_graceful_shutdown=1,
-    )
-    with serving(uvicorn.Server(config)) as url:
+    with plainly(simulator) as url:
         yield url
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvicorn
-from stage import Certificates, Log, certify, gate_of, serving
+from stage import Certificates, Log, certify, gate_of, plainly, serving
 
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
@@ -33,14 +32,7 @@ def simulator() -> Simulator:
 
 @pytest.fixture(scope="session")
 def provider(simulator: Simulator) -> Iterator[str]:
-    config = uvicorn.Config(
-        simulator,
-        ws="websockets-sansio",
-        ws_max_size=64 * 1024 * 1024,
-        log_level="critical",
-        timeout_graceful_shutdown=1,
-    )
-    with serving(uvicorn.Server(config)) as url:
+    with plainly(simulator) as url:
         yield url
 
 

@@ -16,21 +16,13 @@ import openai
 import pytest
 from azure.core.credentials import AccessToken
 from backports import zstd
+from exchanged import Records, client_of, sent
 from stage import Certificates
 
 from imagegate.simulator import Simulator
 
 Start = Callable[[str], str]
-Records = Callable[[], list[dict[str, Any]]]
 IMAGE: Any = {"type": "image_generation"}
-
-
-def client_of(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0)
-
-
-def sent(simulator: Simulator) -> Any:
-    return json.loads(simulator.received[-1].body)
 
 
 # -- openai, asynchronous ----------------------------------------------------------

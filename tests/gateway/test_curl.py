@@ -8,9 +8,9 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from exchanged import sent
 from stage import without
 
 from imagegate.simulator import Simulator
@@ -39,10 +39,6 @@ def curl(gateway: Start) -> Curl:
         return done.stdout.decode()
 
     return curl
-
-
-def sent(simulator: Simulator) -> Any:
-    return json.loads(simulator.received[-1].body)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import threading
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -13,34 +12,12 @@ import httpx2
 import openai
 import pytest
 from backports import zstd
+from exchanged import Records, client_of, events, finished, sent
 
 from imagegate.simulator import Simulator
 
 Start = Callable[[str], str]
-Records = Callable[[], list[dict[str, Any]]]
 IMAGE: Any = {"type": "image_generation"}
-
-
-def client_of(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="sk-canary", max_retries=0)
-
-
-def sent(simulator: Simulator) -> Any:
-    return json.loads(simulator.received[-1].body)
-
-
-def events(records: Records) -> list[str]:
-    return [record["event"].removeprefix("imagegate.") for record in records()]
-
-
-def finished(records: Records) -> dict[str, Any]:
-    """Wait for the completion record: it is written behind the last byte."""
-    for _ in range(500):
-        found = [r for r in records() if r["event"] == "imagegate.exchange_finished"]
-        if found:
-            return found[-1]
-        threading.Event().wait(0.01)
-    raise AssertionError("no completion record")
 
 
 def test_a_request_is_brought_down_and_the_image_comes_back(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from base64 import b64decode
 from collections.abc import Callable
 from email import message_from_bytes
@@ -12,11 +10,11 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from exchanged import Records, client_of, events, finished, sent
 
 from imagegate.simulator import Simulator
 
 Start = Callable[[str], str]
-Records = Callable[[], list[dict[str, Any]]]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 ASKED: Any = {
     "model": "gpt-image-2",
@@ -32,28 +30,6 @@ ENFORCED = {
     "output_format": "png",
     "partial_images": 0,
 }
-
-
-def client_of(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="sk-canary", max_retries=0)
-
-
-def sent(simulator: Simulator) -> Any:
-    return json.loads(simulator.received[-1].body)
-
-
-def events(records: Records) -> list[str]:
-    return [record["event"].removeprefix("imagegate.") for record in records()]
-
-
-def finished(records: Records) -> dict[str, Any]:
-    """Wait for the completion record: it is written behind the last byte."""
-    for _ in range(500):
-        found = [r for r in records() if r["event"] == "imagegate.exchange_finished"]
-        if found:
-            return found[-1]
-        threading.Event().wait(0.01)
-    raise AssertionError("no completion record")
 
 
 def form(simulator: Simulator) -> dict[str, list[bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import openai
 import pytest
 from redisd import redisd
-from running import Gateway, until
+from running import Gateway, gateways, until
 
 IMAGE: Any = {"type": "image_generation"}
 RULES = """
@@ -27,22 +28,15 @@ Start = Callable[..., Gateway]
 @pytest.fixture
 def start(provider: str, tmp_path: Path) -> Iterator[Start]:
     """Start gateways in front of the simulator; they end with the test."""
-    started: list[Gateway] = []
+    with gateways(tmp_path) as begin:
 
-    def starting(line: str, *arguments: str | Path, **environ: str) -> Gateway:
-        folder = tmp_path / f"gateway-{len(started)}"
-        folder.mkdir()
-        policy = folder / "policy.yaml"
-        policy.write_text(RULES.format(line))
-        said = ("--policy", policy, "--upstream", provider, *arguments)
-        started.append(Gateway(folder, *said, **environ))
-        return started[-1]
+        def starting(line: str, *arguments: str | Path, **environ: str) -> Gateway:
+            policy = tmp_path / f"policy-{uuid.uuid4()}.yaml"
+            policy.write_text(RULES.format(line))
+            said = ("--policy", policy, "--upstream", provider, *arguments)
+            return begin(*said, **environ)
 
-    yield starting
-    for gateway in started:
-        with contextlib.suppress(ProcessLookupError):
-            gateway.process.kill()
-        gateway.process.wait()
+        yield starting
 
 
 def ask(gateway: Gateway, **options: Any) -> Any:

@@ -273,8 +273,8 @@ async def test_the_servers_scope_is_not_written_to(audit: Notebook) -> None:
     await Call(governed(inner, audit), scope, [HIGH]).whole()
 
     assert scope == before
-    offered = ["tls", "imagegate.outcome", "imagegate.views"]
-    assert [*inner.scope["extensions"]] == offered
+    ours = ["imagegate.outcome", "imagegate.views", "imagegate.departure"]
+    assert [*inner.scope["extensions"]] == ["tls", *ours]
 
 
 # -- an application's own paths -----------------------------------------------------

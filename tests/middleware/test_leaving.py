@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -108,6 +108,102 @@ async def test_an_application_whose_client_left_is_stopped(
     assert inner.heard == [heard]
     assert audit.events == ["request_forwarded", "exchange_finished"]
     assert audit.completion.outcome == "client_left"
+
+
+class Server:
+    """One that calls who wants to know when its client leaves."""
+
+    def __init__(self) -> None:
+        self.told: Callable[[], None] | None = None
+
+    @property
+    def scope(self) -> Scope:
+        return request(extensions={"imagegate.departure": self.tell})
+
+    def tell(self, told: Callable[[], None] | None) -> None:
+        self.told = told
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["working", "streaming"])
+async def test_an_application_is_stopped_by_a_server_that_calls(
+    audit: Notebook, *, streams: bool
+) -> None:
+    """Nobody listens in the meantime: that is what it is for."""
+    inner, server = Working(streams=streams), Server()
+    call = Call(governed(inner, audit, limits=Limits(grace=60)), server.scope)
+
+    async with call:
+        await soon(inner.busy.wait())
+        await asyncio.sleep(0.02)  # where nobody calls, somebody listens by now
+        assert call.asked == 1
+        assert server.told is not None
+        server.told()
+        await call.done()
+
+    assert inner.heard == ["cancelled"]
+    assert audit.completion.outcome == "client_left"
+    assert server.told is None
+
+
+async def test_an_application_that_is_called_has_a_moment_to_stop(
+    audit: Notebook,
+) -> None:
+    server = Server()
+    ready, stopped = asyncio.Event(), asyncio.Event()
+
+    async def inner(scope: Scope, receive: Receive, _send: Send) -> None:
+        await read(receive)
+        scope["extensions"]["imagegate.departure"](stopped.set)
+        ready.set()
+        await stopped.wait()
+
+    call = Call(governed(inner, audit, limits=Limits(grace=60)), server.scope)
+    async with call:
+        await soon(ready.wait())
+        assert server.told is not None
+        server.told()
+        await call.done()
+
+    assert stopped.is_set()
+    assert audit.completion.outcome == "client_left"
+
+
+async def test_an_application_that_is_called_and_goes_on_is_cancelled(
+    audit: Notebook,
+) -> None:
+    server, working = Server(), Working()
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"]["imagegate.departure"](lambda: None)
+        await working(scope, receive, send)
+
+    async with Call(governed(inner, audit, limits=HURRIED), server.scope) as call:
+        await soon(working.busy.wait())
+        assert server.told is not None
+        server.told()
+        await call.done()
+
+    assert working.heard == ["cancelled"]
+
+
+async def test_a_server_that_calls_behind_the_answer_stops_nothing(
+    audit: Notebook,
+) -> None:
+    server, ended = Server(), asyncio.Event()
+
+    async def inner(_scope: Scope, receive: Receive, send: Send) -> None:
+        await read(receive)
+        await start(send, JSON)
+        await send({"type": "http.response.body", "body": b"{}"})
+        assert server.told is not None
+        server.told()
+        await asyncio.sleep(0.01)  # what is done in the background
+        ended.set()
+
+    await Call(governed(inner, audit, limits=HURRIED), server.scope).whole()
+
+    assert ended.is_set()
+    assert audit.completion.outcome == "completed"
 
 
 async def test_a_client_that_left_long_ago_is_noticed_at_once(audit: Notebook) -> None:

@@ -33,12 +33,14 @@ class App:
 
     def __init__(self) -> None:
         self.left = threading.Event()
+        self.busy = threading.Event()
         self.sent = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         answer = {
             "/early": self._early,
             "/stream": self._stream,
+            "/busy": self._busy,
             "/headers": self._headers,
             "/short": self._short,
             "/chunks": self._chunks,
@@ -83,6 +85,17 @@ class App:
             await asyncio.wait({watch, asyncio.ensure_future(send(piece))}, timeout=60)
             self.sent += 65_536
             await asyncio.sleep(0)
+        self.left.set()
+
+    async def _busy(self, scope: Any, receive: Any, send: Any) -> None:
+        """Read the body, and then listen no more until somebody calls."""
+        del send
+        while (await receive()).get("more_body"):
+            pass
+        departed = asyncio.Event()
+        scope["extensions"]["imagegate.departure"](departed.set)
+        self.busy.set()
+        await departed.wait()
         self.left.set()
 
     async def _headers(self, scope: Any, receive: Any, send: Any) -> None:
@@ -626,6 +639,45 @@ def test_the_application_hears_at_once_that_a_client_has_left(
         elif how == "half-close":
             wire.half_close()
             wire.rest()
+
+    assert app.left.wait(2)
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half-close"])
+@pytest.mark.parametrize("behind", [b"", GET + b"\r\n"], ids=["alone", "pipelined"])
+@pytest.mark.parametrize("size", [0, 1_000_000])
+def test_who_is_called_when_a_client_leaves_need_not_listen(
+    app: App, port: int, how: str, behind: bytes, size: int
+) -> None:
+    app.left.clear()
+    app.busy.clear()
+    head = b"POST /busy HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+
+    with Wire(port=port) as wire:
+        wire.say(head)
+        for _ in range(10):
+            wire.say(b"x" * (size // 10))
+        wire.say(behind)
+        assert app.busy.wait(5)
+        assert not app.left.is_set()
+        if how == "reset":
+            wire.reset()
+        elif how == "half-close":
+            wire.half_close()
+            wire.rest()
+
+    assert app.left.wait(2)
+
+
+def test_who_asks_to_be_called_after_the_client_has_left_is_called(
+    app: App, port: int
+) -> None:
+    app.left.clear()
+    length = b"Content-Length: 5\r\n\r\n"
+
+    with Wire(port=port) as wire:
+        # The body never comes, and the application takes that for its end.
+        wire.say(b"POST /busy HTTP/1.1\r\nHost: x\r\n" + length)
 
     assert app.left.wait(2)
 

@@ -142,6 +142,9 @@ class Call:
         scope: The request.
         body: Its pieces; None for one that is said later, with `say`.
         window: How many messages the client takes before it reads on.
+
+    Attributes:
+        asked: How often the application, or who is around it, asked for a message.
     """
 
     def __init__(
@@ -154,6 +157,7 @@ class Call:
     ) -> None:
         self.app = app
         self.scope = scope if scope is not None else request()
+        self.asked = 0
         self.sent: list[Message] = []
         self.listening = asyncio.Event()
         self.window = None if window is None else asyncio.Semaphore(window)
@@ -178,6 +182,7 @@ class Call:
         self._incoming.put_nowait({"type": "http.disconnect"})
 
     async def receive(self) -> Message:
+        self.asked += 1
         if self._left and self._incoming.empty():
             return {"type": "http.disconnect"}
         if self._incoming.empty():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,26 @@ class Gateway:
         """Tell it to end, and return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(60)
+
+
+@contextlib.contextmanager
+def gateways(root: Path) -> Iterator[Callable[..., Gateway]]:
+    """Start gateways, each with a folder of its own; what still runs is killed."""
+    started: list[Gateway] = []
+
+    def start(*arguments: str | Path, **more: Any) -> Gateway:
+        folder = root / f"gateway-{len(started)}"
+        folder.mkdir()
+        started.append(Gateway(folder, *arguments, **more))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for gateway in started:
+            with contextlib.suppress(ProcessLookupError):
+                gateway.process.kill()
+            gateway.process.wait()
 
 
 def children(pid: int) -> set[int]:

@@ -95,6 +95,22 @@ def serving(server: uvicorn.Server, scheme: str = "http") -> Iterator[str]:
         listener.close()
 
 
+@contextlib.contextmanager
+def plainly(app: Any) -> Iterator[str]:
+    """Serve an application as uvicorn does by itself, with no guard of ours."""
+    config = uvicorn.Config(
+        app,
+        interface="asgi3",
+        ws="websockets-sansio",
+        ws_max_size=1 << 26,
+        lifespan="off",
+        log_level="critical",
+        timeout_graceful_shutdown=1,
+    )
+    with serving(uvicorn.Server(config)) as url:
+        yield url
+
+
 @dataclass(frozen=True)
 class Certificates:
     """PEM files: an authority made up for one run, and a server it vouches for."""

@@ -18,9 +18,8 @@ from typing import Any, Final
 import httpx2
 import msgspec
 import openai
-import uvicorn
 from journals import wait_for
-from stage import serving
+from stage import plainly, serving
 from starlette.types import Message, Receive, Scope, Send
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -480,21 +479,6 @@ class ByHttpx(httpx2.BaseTransport):
         self.transport.close()
 
 
-@contextlib.contextmanager
-def served(app: Any) -> Iterator[str]:
-    config = uvicorn.Config(
-        app,
-        interface="asgi3",
-        ws="websockets-sansio",
-        ws_max_size=1 << 26,
-        lifespan="off",
-        log_level="critical",
-        timeout_graceful_shutdown=1,
-    )
-    with serving(uvicorn.Server(config)) as url:
-        yield url
-
-
 def _plain() -> httpx2.Client:
     return httpx2.Client(transport=httpx2.HTTPTransport(verify=False), timeout=30)
 
@@ -507,7 +491,7 @@ def _governed(stage: Stage) -> dict[str, Any]:
 def proxy() -> Iterator[Way]:
     """The gateway, between two sockets."""
     stage = Stage()
-    with served(stage.provider) as provider:
+    with plainly(stage.provider) as provider:
         app = create_app(
             stage.gates,
             {"": Upstream(name="simulator", base=provider)},
@@ -530,10 +514,10 @@ def websocket() -> Iterator[Way]:
 def embedded() -> Iterator[Way]:
     """The middleware in somebody's application."""
     stage = Stage()
-    with served(stage.provider) as provider:
+    with plainly(stage.provider) as provider:
         inner = Relay(provider)
         app = PolicyMiddleware(inner, gate=stage.gates, **_governed(stage))
-        with served(app) as url, _plain() as http:
+        with plainly(app) as url, _plain() as http:
             yield Way("embedded", stage, url, http)
 
 
@@ -543,7 +527,7 @@ def _transported(
     @contextlib.contextmanager
     def way() -> Iterator[Way]:
         stage = Stage()
-        with served(stage.provider) as url:
+        with plainly(stage.provider) as url:
             transport = make(
                 policy=stage.gates,
                 audit=stage.audit,

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from in_process import KINDS, Application, Kind, openai_for
-from stage import serving
+from stage import plainly
 
 from imagegate.simulator import Simulator, create_simulator
 
@@ -26,14 +25,8 @@ def simulator() -> Simulator:
 
 @pytest.fixture(scope="session")
 def url(simulator: Simulator) -> Iterator[str]:
-    config = uvicorn.Config(
-        simulator,
-        ws="websockets-sansio",
-        log_level="critical",
-        timeout_graceful_shutdown=1,
-    )
-    with serving(uvicorn.Server(config)) as served:
-        yield served
+    with plainly(simulator) as url:
+        yield url
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)

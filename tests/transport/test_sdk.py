@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import openai
 import pytest
+from exchanged import sent
 from in_process import Application, Kind, Provider, openai_for
 from journals import proved
 
@@ -18,10 +18,6 @@ from imagegate.simulator import Simulator
 Make = Callable[..., Application]
 TOOL = {"type": "image_generation", "model": "gpt-image-2", "quality": "high"}
 HUGE = {**TOOL, "size": "enormous"}
-
-
-def sent(simulator: Simulator) -> Any:
-    return json.loads(simulator.received[-1].body)
 
 
 def test_a_request_is_rewritten_recorded_and_answered(
