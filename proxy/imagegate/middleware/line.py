@@ -2,9 +2,10 @@
 
 ASGI servers do not raise in `send` when a client has left; they say so to whoever
 calls `receive`. An application that is busy forwarding does not call it, and its
-provider goes on making images that nobody will see. So a task of ours listens, and
-tells whoever of the application asks. It is not started before a request has taken
-a few milliseconds, because it would be much of the cost of a small one.
+provider goes on making images that nobody will see. Our own server calls who wants to
+know; for others a task of ours listens, and tells whoever of the application asks. It
+is not started before a request has taken a few milliseconds, because it would be much
+of the cost of a small one.
 
 An application whose client left is stopped. One that listens, or is just sending,
 hears it, and has a moment to stop by itself; then, or if it does not listen, it is
@@ -19,9 +20,15 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeAlias, cast
 
 from starlette.types import Message, Receive
+
+DEPARTURE: Final = "imagegate.departure"
+"""The extension in which a server, and here an application, can have somebody called
+when the client leaves; with None, nobody."""
+Told: TypeAlias = Callable[[], None]
+Tell: TypeAlias = Callable[[Told | None], None]
 
 _PATIENCE: Final = 0.005
 """Seconds after which listening costs little beside the request itself."""
@@ -40,6 +47,7 @@ class Line:
         grace: Seconds in which an application that knows may stop by itself.
         body: What it is given to read, in pieces; None for what the client sends.
         gone: Called when it begins to answer, and has no more use for that.
+        departure: Takes who is to be called when the client leaves, if the server can.
 
     Attributes:
         views: Where an application says `wanted` that takes a body in pieces, views
@@ -56,6 +64,7 @@ class Line:
         grace: float,
         body: Sequence[bytes | memoryview] | None,
         gone: Callable[[], None] = lambda: None,
+        departure: Tell | None = None,
     ) -> None:
         self.gone = gone
         self.views: dict[str, Any] = {}
@@ -63,6 +72,8 @@ class Line:
         self.answered = False
         self.telling = 0
         self._receive = receive
+        self._departure = departure
+        self._told: Told | None = None
         self._grace = grace
         self._body = None if body is None else deque(body)
         self._whole = body is not None  # the server has no more of it
@@ -104,11 +115,18 @@ class Line:
             self._body = None
         return {"type": "http.request", "body": data, "more_body": bool(body)}
 
+    def tell(self, told: Told | None) -> None:
+        """Have somebody of the application called when the client leaves."""
+        self._told = told
+
     # -- the watch --------------------------------------------------------------
 
     def __enter__(self) -> Self:
         """Begin to watch."""
-        self._timer = self._loop.call_later(_PATIENCE, self._lose_patience)
+        if self._departure is not None:
+            self._departure(self._departed)
+        else:
+            self._timer = self._loop.call_later(_PATIENCE, self._lose_patience)
         return self
 
     def __exit__(
@@ -119,9 +137,12 @@ class Line:
     ) -> bool:
         """Stop watching; swallow a cancellation that was ours alone."""
         self._closed = True
-        for pending in (self._timer, self._listener):
-            if pending is not None:
-                pending.cancel()
+        if self._departure is not None:
+            self._departure(None)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
         if not self._cancelled:
             return False
         return not self._task.uncancel() and isinstance(error, asyncio.CancelledError)
@@ -133,13 +154,13 @@ class Line:
         at its next wait, which may be behind the application.
         """
         self._over.set()
-        if self.telling:
+        if self.telling or self._told is not None:
             self._timer = self._loop.call_later(self._grace, self._cancel)
         else:
             self._cancel()
 
     def client_left(self) -> None:
-        """Take word that the client has left."""
+        """Take word that the client has left, from whoever of the application heard."""
         if self.answered or self._closed:
             self._over.set()
         elif not self._over.is_set():
@@ -162,7 +183,13 @@ class Line:
             while message["type"] != "http.disconnect":
                 await asyncio.sleep(0)  # however fast they come, others run
                 message = await self._receive()
+        self._departed()
+
+    def _departed(self) -> None:
+        """Take word from outside the application's task, which may be told of it."""
         self.client_left()
+        if self.left and self._told is not None:
+            self._told()
 
     def _noted(self, message: Message) -> Message:
         if message["type"] == "http.disconnect":

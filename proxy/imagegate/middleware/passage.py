@@ -15,7 +15,7 @@ from imagegate.engine.records import CompletionRecord
 from imagegate.middleware.cancelling import cancel_response
 from imagegate.middleware.client_end import RESTART
 from imagegate.middleware.journal import Journal
-from imagegate.middleware.line import Line, Unwanted
+from imagegate.middleware.line import DEPARTURE, Line, Unwanted
 from imagegate.middleware.recall import Recall
 from imagegate.middleware.relay import BrokenOff, Relay
 from imagegate.middleware.setup import Setup
@@ -28,22 +28,24 @@ VIEWS: Final = "imagegate.views"
 """The extension in which an application says `wanted` that takes the body in several
 messages, with views in them: megabytes are not copied for it."""
 SAYABLE: Final = frozenset({"timeout", "upstream_error", "client_left"})
-_WITHHELD: Final = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+_WITHHELD: Final = frozenset(
+    {"http.response.pathsend", "http.response.zerocopysend", DEPARTURE}
+)
 
 
-def extended(
-    scope: Scope, views: dict[str, Any] | None = None
-) -> tuple[Scope, dict[str, Any]]:
+def extended(scope: Scope, line: Line | None = None) -> tuple[Scope, dict[str, Any]]:
     """Return a scope with a place for the outcome, and that place.
 
-    Ways to send bytes that would not come by the observer are not offered on.
+    Ways to send bytes that would not come by the observer are not offered on, and
+    word of the client comes over our own line.
     """
     outcome: dict[str, Any] = {}
     offered = (scope.get("extensions") or {}).items()
     kept = {name: value for name, value in offered if name not in _WITHHELD}
     kept[OUTCOME] = outcome
-    if views is not None:
-        kept[VIEWS] = views
+    if line is not None:
+        kept[VIEWS] = line.views
+        kept[DEPARTURE] = line.tell
     return {**scope, "extensions": kept}, outcome
 
 
@@ -105,7 +107,7 @@ class Passage:
             BrokenOff: When the answer had to be broken off.
             BaseException: What the application raised of its own accord.
         """
-        scope, outcome = extended(scope, line.views)
+        scope, outcome = extended(scope, line)
         limit = self._limits.answer
         parts = self._exchange, self._journal, line, send, self._recall
         relay = Relay(*parts, tally=self._tally, limit=limit)

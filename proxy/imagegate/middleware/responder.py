@@ -34,7 +34,7 @@ from imagegate.middleware.denial import (
 from imagegate.middleware.headers import describing
 from imagegate.middleware.intake import Gone, Read, stepwise
 from imagegate.middleware.journal import Journal
-from imagegate.middleware.line import Line
+from imagegate.middleware.line import DEPARTURE, Line
 from imagegate.middleware.passage import Passage
 from imagegate.middleware.paths import retold
 from imagegate.middleware.recall import Recall
@@ -213,7 +213,8 @@ class Responder:
         # What the application was given is gone when it begins to answer.
         self._carried.keep(len(self._data or b""))
         grace, gone = self._setup.limits.grace, self._carried.keep
-        line = Line(self._receive, grace, self._given(seen=seen), gone)
+        departure = (scope.get("extensions") or {}).get(DEPARTURE)
+        line = Line(self._receive, grace, self._given(seen=seen), gone, departure)
         await passage.go(scope, line, self._send)
 
     async def _converse(self, exchange: Exchange, scope: Scope) -> None:

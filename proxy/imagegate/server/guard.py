@@ -80,7 +80,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
     _end_timer: asyncio.TimerHandle | None = None
-    _cycles: tuple[RequestResponseCycle, ...] = ()
+    _open: tuple[Polite, ...] = ()
 
     # -- the connection ---------------------------------------------------------
 
@@ -139,11 +139,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
         Of pipelined requests uvicorn tells the last one only, which waits its turn.
         """
-        for cycle in self._cycles:
+        for polite in self._open:
+            cycle = polite.cycle
             if not cycle.response_complete:
                 cycle.disconnected = True
             cycle.waiting_for_100_continue = False  # it would be written all the same
             cycle.message_event.set()
+            polite.leave()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, as long as nothing was refused."""
@@ -246,8 +248,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self.app = polite
         super().on_headers_complete()
         polite.cycle = self.cycle
-        open_ones = (cycle for cycle in self._cycles if not cycle.response_complete)
-        self._cycles = (*open_ones, self.cycle)
+        others = [each for each in self._open if not each.cycle.response_complete]
+        self._open = (*others, polite)
+        if len(self.pipeline) == 1:
+            # One that waits its turn must not keep us from seeing that all have left.
+            self.flow.resume_reading()
 
     def _ended(self) -> None:
         """See a client out whose answer was the last, or broke off: at once, later."""
@@ -295,6 +300,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """End a request's body."""
         if not (self._refused or self._upgrading):
             super().on_message_complete()
+            if not self.pipeline:
+                # A large body may have stopped it, and nobody asks for more of it now.
+                self.flow.resume_reading()
 
     # -- saying no --------------------------------------------------------------
 

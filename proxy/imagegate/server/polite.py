@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 _LARGE: Final = 32 * 1024
 """From here on a chunk is written in three parts: a copy of it would cost more."""
+DEPARTURE: Final = "imagegate.departure"
+"""The extension by which an application has somebody called when its client leaves:
+`scope["extensions"]["imagegate.departure"](told)`, and None to have nobody called. A
+task that waits for `http.disconnect` would cost more than the rest of a request."""
 
 
 class Polite:
@@ -30,10 +35,13 @@ class Polite:
         self._app = app
         self._linger = linger
         self._ended = ended
+        self._left = False
+        self._told: Callable[[], None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
         early = False
+        scope["extensions"] = {**scope.get("extensions", {}), DEPARTURE: self._tell}
 
         async def sending(message: Message) -> None:
             nonlocal early
@@ -51,6 +59,18 @@ class Polite:
             await self._app(scope, receive, sending)
         finally:
             self._ended()
+
+    def leave(self) -> None:
+        """Take word that the client has left."""
+        self._left = True
+        if self._told is not None:
+            self._told()
+
+    def _tell(self, told: Callable[[], None] | None) -> None:
+        """Have somebody called who wants to know; at the earliest in a moment."""
+        self._told = told
+        if self._left and told is not None:
+            asyncio.get_running_loop().call_soon(told)
 
     def _is_large(self, message: Message) -> bool:
         """Whether this is a chunk that should not be copied to be framed."""

@@ -11,12 +11,14 @@ from types import TracebackType
 from typing import Final, Literal, Self, TypeAlias
 
 import msgspec
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from imagegate.upstream.client import UpstreamError
 
 _PATIENCE: Final = 0.005
 """Seconds after which listening costs little beside the request itself."""
+DEPARTURE: Final = "imagegate.departure"
+"""The extension in which one can have somebody called when the client leaves."""
 Wait: TypeAlias = Literal["body", "head", "idle", "stall"]
 
 
@@ -128,23 +130,35 @@ class Watchdog:
 class Leaving:
     """Ends the exchange when the client hangs up.
 
-    Servers do not raise in `send` when a client has left, so somebody listens; not at
-    once, because the task for it would be much of the cost of a small request.
+    Servers do not raise in `send` when a client has left. Some call who wants to know;
+    for others somebody listens, not at once, because the task for it would be much of
+    the cost of a small request.
     """
 
-    def __init__(self, receive: Receive, watchdog: Watchdog) -> None:
+    def __init__(self, scope: Scope, receive: Receive, watchdog: Watchdog) -> None:
+        self._departure = (scope.get("extensions") or {}).get(DEPARTURE)
         self._receive = receive
         self._watchdog = watchdog
+        self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
+        if self._departure is not None:
+            self._departure(self._left)
+            return
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(_PATIENCE, self._listen)
 
     def __exit__(self, *raised: object) -> None:
-        self._timer.cancel()
+        if self._departure is not None:
+            self._departure(None)
+        if self._timer is not None:
+            self._timer.cancel()
         if self._listener is not None:
             self._listener.cancel()
+
+    def _left(self) -> None:
+        self._watchdog.end(ClientLeft())
 
     def _listen(self) -> None:
         self._listener = self._loop.create_task(self._hear())
@@ -158,4 +172,4 @@ class Leaving:
         # A server that cannot say whether the client is there: as if it had left.
         if not listener.cancelled():
             listener.exception()
-            self._watchdog.end(ClientLeft())
+            self._left()

@@ -105,7 +105,7 @@ class Forwarder:
     ) -> None:
         want_views(scope)
         body = await self._read_body(receive, watchdog)
-        with Leaving(receive, watchdog):
+        with Leaving(scope, receive, watchdog):
             watchdog.expect("head")
             sending = self.client.send(await self._outgoing(scope, body))
             del body  # not held for the minutes in which an image is made
