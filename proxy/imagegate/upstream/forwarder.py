@@ -176,13 +176,14 @@ async def _relay(answer: UpstreamAnswer, send: Send, watchdog: Watchdog) -> None
         {
             "type": "http.response.start",
             "status": status,
-            "headers": list(to_client(headers, status=status)),
+            "headers": to_client(headers, status=status),
         }
     )
-    watchdog.expect("idle")
-    while chunk := await answer.read():
-        watchdog.expect("stall")
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    more = True
+    while more:
         watchdog.expect("idle")
-    watchdog.expect("stall")
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        chunk = await answer.read()
+        # One message less, where the last piece is known to be the last.
+        more = bool(chunk) and not answer.ended
+        watchdog.expect("stall")
+        await send({"type": "http.response.body", "body": chunk, "more_body": more})

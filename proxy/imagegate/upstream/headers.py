@@ -1,8 +1,13 @@
-"""Which headers go on, in both directions."""
+"""Which headers go on, in both directions.
+
+It follows from their names, and those are the same all day long: so it is found out
+once for each list of names. No value is kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 from imagegate.upstream.client import Headers, UpstreamError
 
@@ -80,24 +85,21 @@ _ESSENTIAL = CREDENTIALS | frozenset(
 
 _NOT_THEIRS = _HOP_BY_HOP | _OURS | _MISLEADING | CREDENTIALS
 _NOT_THE_CLIENTS = _HOP_BY_HOP | _NOT_RELAYED
+_COUNTED = frozenset((b"content-length",))
 _NOTHING: frozenset[bytes] = frozenset()
 _IN_A_VALUE = b"\t" + bytes(set(range(0x20, 0x100)) - {0x7F})
 _WITHOUT_BODY = (204, 304)
-
-
-def _nominated(headers: Headers) -> frozenset[bytes]:
-    """Return the names that `Connection` says belong to this connection only."""
-    said = [value for key, value in headers if key.lower() == b"connection"]
-    if not said:
-        return _NOTHING
-    names = {name.strip().lower() for value in said for name in value.split(b",")}
-    return frozenset(names - _ESSENTIAL)
+_MAX_HEADS: Final = 64
+"""How many lists of names are remembered, each for as much as a head may have."""
+_Names: TypeAlias = tuple[bytes, ...]
+_Places: TypeAlias = tuple[tuple[int, bytes], ...]
+"""Which headers, and their names in lower case."""
 
 
 def to_upstream(
-    headers: Headers, withheld: frozenset[bytes] = frozenset()
-) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the client's headers that the provider gets, its credential excepted.
+    headers: Headers, withheld: frozenset[bytes] = _NOTHING
+) -> list[tuple[bytes, bytes]]:
+    """Return the client's headers that the provider gets, its credential excepted.
 
     A name with an underscore is dropped: some servers read it as its twin with a
     hyphen, and would see two of what was judged as one.
@@ -106,32 +108,69 @@ def to_upstream(
         headers: The client's.
         withheld: Those that are not the provider's business either.
     """
-    unwanted = _NOT_THEIRS | withheld | _nominated(headers)
-    for key, value in headers:
-        name = key.lower()
-        if name in unwanted or b"_" in name or name.startswith(_PREFIXES):
-            continue
-        yield name, value
+    names = tuple([name for name, _ in headers])
+    if unwanted := _nominated(names, headers):
+        withheld |= unwanted
+    return [(name, headers[at][1]) for at, name in _onward(names, withheld)]
 
 
-def to_client(headers: Headers, *, status: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the provider's headers that the client gets."""
-    unwanted = _NOT_THE_CLIENTS | _nominated(headers)
+def to_client(headers: Headers, *, status: int) -> list[tuple[bytes, bytes]]:
+    """Return the provider's headers that the client gets."""
+    names = tuple([name for name, _ in headers])
+    unwanted = _nominated(names, headers)
     if status in _WITHOUT_BODY:
         # It counts a body that is not sent, and servers wait for it.
-        unwanted |= {b"content-length"}
-    for key, value in headers:
-        name = key.lower()
-        if name not in unwanted and not name.startswith(b"proxy-"):
-            yield name, value
+        unwanted |= _COUNTED
+    return [(name, headers[at][1]) for at, name in _backward(names, unwanted)]
 
 
 def check_answer(status: int, headers: Headers) -> None:
     """Refuse the head of an answer that could be read in two ways, or not relayed."""
-    names = {key.lower() for key, _ in headers}
     if (
         not 200 <= status < 600  # noqa: PLR2004 - what a final answer can be
-        or {b"content-length", b"transfer-encoding"} <= names
+        or _tells_two_lengths(tuple([name for name, _ in headers]))
         or b"".join([value for _, value in headers]).translate(None, _IN_A_VALUE)
     ):
         raise UpstreamError("answer_malformed", status=502)
+
+
+def _nominated(names: _Names, headers: Headers) -> frozenset[bytes]:
+    """Return what is about this connection only because `Connection` says so."""
+    places = _connection(names)
+    if not places:
+        return _NOTHING
+    said = b",".join([headers[at][1] for at in places]).lower().split(b",")
+    return frozenset(map(bytes.strip, said)) - _ESSENTIAL - _HOP_BY_HOP
+
+
+@lru_cache(_MAX_HEADS)
+def _connection(names: _Names) -> tuple[int, ...]:
+    return tuple(at for at, name in enumerate(names) if name.lower() == b"connection")
+
+
+@lru_cache(_MAX_HEADS)
+def _onward(names: _Names, withheld: frozenset[bytes]) -> _Places:
+    return tuple(
+        (at, name)
+        for at, name in enumerate(map(bytes.lower, names))
+        if name not in _NOT_THEIRS
+        and name not in withheld
+        and b"_" not in name
+        and not name.startswith(_PREFIXES)
+    )
+
+
+@lru_cache(_MAX_HEADS)
+def _backward(names: _Names, unwanted: frozenset[bytes]) -> _Places:
+    return tuple(
+        (at, name)
+        for at, name in enumerate(map(bytes.lower, names))
+        if name not in _NOT_THE_CLIENTS
+        and name not in unwanted
+        and not name.startswith(b"proxy-")
+    )
+
+
+@lru_cache(_MAX_HEADS)
+def _tells_two_lengths(names: _Names) -> bool:
+    return {b"content-length", b"transfer-encoding"} <= set(map(bytes.lower, names))
