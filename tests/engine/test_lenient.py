@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -30,6 +32,7 @@ from imagegate.engine.lenient import (
         pytest.param(b'{"a":"\xff"}', {"a": "\ufffd"}, id="invalid-utf-8"),
         pytest.param(b'{"a":"\\ud83d"}', {"a": "\ud83d"}, id="half-a-pair"),
         pytest.param(b'{"a":NaN}', {"a": "NaN"}, id="no-number"),
+        pytest.param(b'{"a":-1e999}', {"a": -sys.float_info.max}, id="too-large"),
         pytest.param(b'\xef\xbb\xbf{"a":1}', {"a": 1}, id="byte-order-mark"),
     ],
 )

@@ -357,6 +357,12 @@ def test_any_other_event_says_nothing(value: object) -> None:
     assert read(value) == ()
 
 
+TOOLS = (
+    b'{"type":"response.created","object":"response","tools":[%b],'
+    b'"response":{"tools":[%b]}}'
+)
+
+
 @pytest.mark.parametrize("text", [b"[DONE]", b"", b"  ", b" [DONE] "])
 def test_the_sentinel_is_silent(text: bytes) -> None:
     """It is an ordinary part of a stream."""
@@ -369,6 +375,7 @@ def test_the_sentinel_is_silent(text: bytes) -> None:
         (b"{", "not_json"),
         (b"null", "not_an_object"),
         (b'"{}"', "not_an_object"),
+        (TOOLS.replace(b"%b", b"9" * 5_000), "not_json"),
         (b"[" * 50_000 + b"]" * 50_000, "too_deep"),
     ],
 )

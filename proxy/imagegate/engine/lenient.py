@@ -19,6 +19,7 @@ Object: TypeAlias = dict[str, Any]
 WORD: Final = 256  # characters of a string that is kept
 MEMBERS: Final = 64  # of an object or array that is copied
 DEPTH: Final = 6
+_LARGEST: Final = 1.7976931348623157e308
 
 
 def decode(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -35,7 +36,12 @@ def decode(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
         # server-sent events says, and reads surrogates without their twin,
         # which occur where a text was cut between two deltas.
         plain = text.decode("utf-8-sig", "replace")
-        return json.loads(plain, parse_constant=str)
+        return json.loads(plain, parse_constant=str, parse_float=_finite)
+
+
+def _finite(spelled: str) -> float:
+    """Read a number; there is none that could not be written again."""
+    return max(-_LARGEST, min(float(spelled), _LARGEST))
 
 
 def as_object(value: object) -> Object:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Literal
 
+from msgspec import UNSET
+
 from imagegate.engine.deltas import is_delta
-from imagegate.engine.echoed import image_tools
+from imagegate.engine.echoed import echoed, image_tools
 from imagegate.engine.events import (
     EchoedTool,
     Event,
@@ -28,19 +30,12 @@ from imagegate.engine.events import (
     Undecodable,
     Unobservable,
 )
-from imagegate.engine.lenient import (
-    Object,
-    as_array,
-    as_object,
-    decode,
-    flag,
-    number,
-    word,
-)
+from imagegate.engine.lenient import Object, as_object, decode, flag, number, word
+from imagegate.engine.members import NO_MEMBERS, Members, members, read_members
 from imagegate.engine.pixels import payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
 
     from imagegate.engine.reducer import Message
 
@@ -57,10 +52,13 @@ _RESPONSE: Final = frozenset(
 )  # fmt: skip
 _ADDED: Final = "response.output_item.added"
 _DONE: Final = "response.output_item.done"
-_MATTER: Final = _RESPONSE | _PARTIAL | _FINAL | {_ADDED, _DONE, "error"}
+_ITEM: Final = frozenset({_ADDED, _DONE})
+_IMAGE_CALL: Final = "image_generation_call"
+_MATTER: Final = _RESPONSE | _PARTIAL | _FINAL | _ITEM | {"error"}
 
 # Keep-alives and the sentinel that ends a stream.
-_SILENT: Final = frozenset({b"", b"[DONE]"})
+_SILENT: Final = (b"", b"[DONE]")
+_NAMELESS: Final = (UNSET, None)
 _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.]{1,100})"')
 
 
@@ -70,42 +68,32 @@ def read_event(
     """Read one event of a stream: what it says, in the order of recording."""
     if is_delta(message.text) or message.text.strip() in _SILENT:
         return ()
-    decoded = _decode(message, end=end, incomplete=incomplete)
-    if not isinstance(decoded, dict):
-        return decoded
-    kind = decoded.get("type")
-    if kind is None and isinstance(decoded.get("error"), dict):
-        kind = "error"  # openai-python raises for any data with an error in it
-    if not isinstance(kind, str) or not _matters(kind):
-        return ()
-    reader = _Reader(message, decoded, end=end, incomplete=incomplete)
-    return tuple(reader.event(kind))
+    return _read(message, _Reader.event, end=end, incomplete=incomplete)
 
 
 def read_answer(message: Message, *, end: int = 0) -> tuple[Event, ...]:
     """Read a whole JSON answer: a Response, images, or an error."""
-    decoded = _decode(message, end=end, incomplete=False)
-    if not isinstance(decoded, dict):
-        return decoded
-    return tuple(_Reader(message, decoded, end=end, incomplete=False).answer())
+    return _read(message, _Reader.answer, end=end, incomplete=False)
 
 
-def _decode(
-    message: Message, *, end: int, incomplete: bool
-) -> Object | tuple[Event, ...]:
+def _read(
+    message: Message,
+    reading: Callable[[_Reader], tuple[Event, ...]],
+    *,
+    end: int,
+    incomplete: bool,
+) -> tuple[Event, ...]:
     if not message.whole:
         return _unobservable(message, end=end, incomplete=incomplete)
-    reason: Literal["not_json", "not_an_object", "too_deep"]
+    reason: Literal["not_json", "not_an_object", "too_deep"] = "not_an_object"
     try:
-        value = decode(message.text)
+        top = read_members(message.text)
+        if top is not None:
+            return reading(_Reader(message, top, end=end, incomplete=incomplete))
     except ValueError:
         reason = "not_json"
     except RecursionError:
         reason = "too_deep"
-    else:
-        if isinstance(value, dict):
-            return value
-        reason = "not_an_object"
     return (
         Undecodable(
             reason=reason, length=message.length, end=end, incomplete=incomplete
@@ -129,129 +117,158 @@ def _matters(kind: str) -> bool:
 
 
 class _Reader:
-    """Reads one decoded text into events."""
+    """Reads one text into events."""
+
+    __slots__ = ("_end", "_incomplete", "_message", "_sequence_number", "_top")
 
     def __init__(
-        self, message: Message, top: Object, *, end: int, incomplete: bool
+        self, message: Message, top: Members, *, end: int, incomplete: bool
     ) -> None:
         self._message = message
         self._top = top
-        self._place: Object = {"end": end, "incomplete": incomplete}
-        self._sequence_number = number(top.get("sequence_number"))
+        self._end = end
+        self._incomplete = incomplete
+        self._sequence_number = number(top.sequence_number)
 
-    def event(self, kind: str) -> Iterator[Event]:
-        if kind in _PARTIAL:
-            yield self._partial(kind)
-        elif kind.startswith(_CALL):
-            yield self._image_event(kind)
-        elif kind in _RESPONSE:
-            yield from self._response(kind, as_object(self._top.get("response")))
-        elif kind in {_ADDED, _DONE}:
-            yield from self._item_event(kind, as_object(self._top.get("item")))
-        elif kind in _FINAL:
-            yield self._finished(kind, self._top, "b64_json")
-        else:
-            yield self._error()
+    def event(self) -> tuple[Event, ...]:
+        kind = self._top.type
+        if kind in _NAMELESS and isinstance(self._top.error, dict):
+            kind = "error"  # openai-python raises for any data with an error in it
+        if not isinstance(kind, str) or not _matters(kind):
+            return ()
+        return self._event(kind)
 
-    def answer(self) -> Iterator[Event]:
+    def _event(self, kind: str) -> tuple[Event, ...]:
         top = self._top
-        if top.get("object") == "response":
-            yield from self._response("response", top)
-        elif isinstance(top.get("error"), dict):
-            yield self._error()
-        elif "created" in top:
-            yield from self._images()
+        if kind in _RESPONSE:
+            return self._response(kind, members(top.response))
+        if kind in _PARTIAL:
+            return (self._partial(kind),)
+        if kind.startswith(_CALL):
+            return (self._image_event(kind),)
+        if kind in _ITEM:
+            return self._item_event(kind, members(top.item))
+        if kind in _FINAL:
+            return (self._finished(kind, top, top.b64_json, top),)
+        return (self._error(),)
+
+    def answer(self) -> tuple[Event, ...]:
+        top = self._top
+        if top.object == "response":
+            return self._response("response", top)
+        if isinstance(top.error, dict):
+            return (self._error(),)
+        return () if top.created is UNSET else self._images()
 
     def _image_event(self, kind: str) -> ImageEvent:
-        return ImageEvent(type=word(kind) or kind, **self._ids(), **self._place)
+        return ImageEvent(type=word(kind) or kind, **self._ids(), **self._place())
 
     def _partial(self, kind: str) -> PartialImage:
         top = self._top
-        picture = top.get("partial_image_b64", top.get("b64_json"))
+        first = top.partial_image_b64
+        picture = top.b64_json if first is UNSET else first
         return PartialImage(
             type=kind,
-            partial_image_index=number(top.get("partial_image_index")),
+            partial_image_index=number(top.partial_image_index),
             image=self._payload(picture),
             **_settings(top),
             **self._ids(),
-            **self._place,
+            **self._place(),
         )
+
+    def _place(self) -> Object:
+        return {"end": self._end, "incomplete": self._incomplete}
 
     def _ids(self) -> Object:
         return {
             "sequence_number": self._sequence_number,
-            "output_index": number(self._top.get("output_index")),
-            "item_id": word(self._top.get("item_id")),
+            "output_index": number(self._top.output_index),
+            "item_id": word(self._top.item_id),
         }
 
-    def _item_event(self, kind: str, item: Object) -> Iterator[Event]:
-        ids = self._ids() | {"item_id": word(item.get("id"))}
-        if item.get("type") != "image_generation_call":
-            tools = tuple(image_tools(item.get("tools"), "tools"))
-            if tools:
-                yield ToolsAdded(tools=tools, **ids, **self._place)
-        elif kind == _ADDED:
-            yield ItemAdded(status=word(item.get("status")), **ids, **self._place)
-        else:
-            yield self._finished(kind, item, "result", index=ids["output_index"])
+    def _item_event(self, kind: str, item: Members) -> tuple[Event, ...]:
+        if item.type == _IMAGE_CALL and kind == _DONE:
+            index = number(self._top.output_index)
+            return (self._finished(kind, item, item.result, item, index=index),)
+        said = {**self._ids(), "item_id": word(item.id), **self._place()}
+        if item.type == _IMAGE_CALL:
+            return (ItemAdded(status=word(item.status), **said),)
+        tools = echoed(item.tools)
+        return (ToolsAdded(tools=tools, **said),) if tools else ()
 
     def _finished(
-        self, kind: str, item: Object, member: str, *, index: int | None = None
+        self,
+        kind: str,
+        item: Members,
+        picture: object,
+        settings: Members,
+        *,
+        index: int | None = None,
     ) -> FinishedItem:
         return FinishedItem(
             type=kind,
             sequence_number=self._sequence_number,
             output_index=index,
-            item_id=word(item.get("id")),
-            status=word(item.get("status")),
-            action=word(item.get("action")),
-            image=self._payload(item.get(member)),
-            error_code=word(as_object(item.get("error")).get("code")),
-            usage=_usage(item.get("usage")),
-            **_settings(item),
-            **self._place,
+            item_id=word(item.id),
+            status=word(item.status),
+            action=word(item.action),
+            image=self._payload(picture),
+            error_code=word(as_object(item.error).get("code")),
+            usage=_usage(item.usage),
+            **_settings(item, settings),
+            **self._place(),
         )
 
-    def _images(self) -> Iterator[FinishedItem]:
+    def _images(self) -> tuple[FinishedItem, ...]:
         """Read the Images API's answer, which says the settings once for all."""
-        for index, entry in enumerate(as_array(self._top.get("data"))):
-            image = _settings(self._top) | as_object(entry)
-            yield self._finished("images", image, "b64_json", index=index)
+        top = self._top
+        data = top.data if isinstance(top.data, list) else ()
+        return tuple(
+            self._finished("images", entry, entry.b64_json, top, index=index)
+            for index, entry in enumerate(map(members, data))
+        )
 
-    def _response(self, kind: str, response: Object) -> Iterator[Event]:
-        output = [as_object(item) for item in as_array(response.get("output"))]
-        for index, item in enumerate(output):
-            if item.get("type") == "image_generation_call":
-                yield self._finished(kind, item, "result", index=index)
-        yield ResponseEvent(
+    def _response(self, kind: str, response: Members) -> tuple[Event, ...]:
+        output = response.output if isinstance(response.output, list) else None
+        items = [members(item) for item in output] if output else ()
+        usage = response.tool_usage
+        error, details = response.error, response.incomplete_details
+        turn = ResponseEvent(
             type=kind,
             sequence_number=self._sequence_number,
-            response_id=word(response.get("id")),
-            status=word(response.get("status")),
-            background=flag(response.get("background")),
-            model=word(response.get("model")),
-            tools=_echo(response.get("tools")),
-            output_tools=tuple(_output_tools(output)),
-            output=_kinds(response.get("output")),
-            usage=_usage(as_object(response.get("tool_usage")).get("image_gen")),
-            error_code=word(as_object(response.get("error")).get("code")),
-            incomplete_reason=word(
-                as_object(response.get("incomplete_details")).get("reason")
-            ),
-            **self._place,
+            response_id=word(response.id),
+            status=word(response.status),
+            background=flag(response.background),
+            model=word(response.model),
+            tools=echoed(response.tools),
+            output_tools=_output_tools(items),
+            output=_kinds(items, told=output is not None),
+            usage=_usage(as_object(usage).get("image_gen")),
+            error_code=word(error.get("code")) if isinstance(error, dict) else None,
+            incomplete_reason=word(as_object(details).get("reason")),
+            end=self._end,
+            incomplete=self._incomplete,
         )
+        made = [
+            self._finished(kind, item, item.result, item, index=index)
+            for index, item in enumerate(items)
+            if item.type == _IMAGE_CALL
+        ]
+        return (*made, turn)
 
     def _error(self) -> StreamError:
-        nested = self._top.get("error")
-        error = nested if isinstance(nested, dict) else self._top
-        # In the flat form `type` says that this is an error, not which.
-        kind = error.get("type") if error is nested else None
+        nested = self._top.error
+        if isinstance(nested, dict):
+            code, kind, param = (nested.get(name) for name in ("code", "type", "param"))
+        else:
+            # In the flat form `type` says that this is an error, not which.
+            code, kind, param = self._top.code, None, self._top.param
         return StreamError(
             sequence_number=self._sequence_number,
-            code=word(error.get("code")),
+            code=word(code),
             error_type=word(kind),
-            param=word(error.get("param")),
-            **self._place,
+            param=word(param),
+            **self._place(),
         )
 
     def _payload(self, value: object) -> Payload | None:
@@ -261,9 +278,18 @@ class _Reader:
         return payload(head, length)
 
 
-def _settings(of: Object) -> Object:
-    names = ("size", "quality", "background", "output_format")
-    return {name: word(of.get(name)) for name in names}
+def _settings(of: Members, others: Members = NO_MEMBERS) -> Object:
+    """Return the settings that an object says, or else another does."""
+    return {
+        "size": word(others.size if of.size is UNSET else of.size),
+        "quality": word(others.quality if of.quality is UNSET else of.quality),
+        "background": word(
+            others.background if of.background is UNSET else of.background
+        ),
+        "output_format": word(
+            others.output_format if of.output_format is UNSET else of.output_format
+        ),
+    }
 
 
 def _usage(value: object) -> ImageUsage | None:
@@ -284,17 +310,14 @@ def _usage(value: object) -> ImageUsage | None:
     )
 
 
-def _echo(value: object) -> tuple[EchoedTool, ...] | None:
-    return tuple(image_tools(value, "tools")) if isinstance(value, list) else None
+def _output_tools(items: Sequence[Members]) -> tuple[EchoedTool, ...]:
+    return tuple(
+        tool
+        for index, item in enumerate(items)
+        if item.tools
+        for tool in image_tools(decode(bytes(item.tools)), f"output[{index}].tools")
+    )
 
 
-def _output_tools(output: list[Object]) -> Iterator[EchoedTool]:
-    for index, item in enumerate(output):
-        if "tools" in item:
-            yield from image_tools(item["tools"], f"output[{index}].tools")
-
-
-def _kinds(value: object) -> tuple[str, ...] | None:
-    if not isinstance(value, list):
-        return None
-    return tuple(word(as_object(item).get("type")) or "" for item in value)
+def _kinds(items: Sequence[Members], *, told: bool) -> tuple[str, ...] | None:
+    return tuple([word(item.type) or "" for item in items]) if told else None
