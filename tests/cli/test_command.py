@@ -8,12 +8,17 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from imagegate import shipped
+from imagegate.cli.app import app
+from imagegate.cli.audit.reports import REPORTS
 
 COMMAND = [sys.executable, "-m", "imagegate"]
 SERVERS = {"starlette", "uvicorn", "httpx", "httpx2", "websockets"}
@@ -96,6 +101,32 @@ def test_help_names_the_commands_and_the_exit_codes() -> None:
     assert done.returncode == 0
     for word in ("check", "show", "catalogue", "Exit codes: 0 fine"):
         assert word in done.stdout
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Return all there are, with the words that they are called by."""
+    waiting: list[tuple[str, Any]] = [("imagegate", get_command(app))]
+    while waiting:
+        words, command = waiting.pop()
+        yield words, command
+        if isinstance(command, TyperGroup):
+            waiting += [(f"{words} {n}", each) for n, each in command.commands.items()]
+
+
+def test_each_command_is_said_whole_in_the_list_and_explains_its_options() -> None:
+    for words, command in commands():
+        if " " in words:
+            assert not command.get_short_help_str(limit=66).endswith("..."), words
+        for option in command.params:
+            if option.name != "help" and option.param_type_name == "option":
+                assert getattr(option, "help", None), (words, option.name)
+
+
+def test_the_reports_there_are_are_named() -> None:
+    told = start("audit", "query", "--help").stdout.replace("\n", " ")
+
+    for name in REPORTS:
+        assert f" {name}," in told
 
 
 @pytest.mark.parametrize(

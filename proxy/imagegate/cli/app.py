@@ -15,9 +15,21 @@ import typer
 from imagegate.cli.audit.app import app as audit_app
 from imagegate.cli.exits import Exit
 from imagegate.cli.keys.app import app as keys_app
+from imagegate.cli.options import (
+    AsFormat,
+    Config,
+    Credential,
+    Enforced,
+    Format,
+    JudgedBy,
+    Policy,
+    Trail,
+    Upstreams,
+)
 
 _HELP = """\
 One policy for AI image generation, enforced on the wire and proved on paper.
+Begin with `imagegate demo`.
 
 A POLICY is a file, a folder with a policy.yaml, or the name of one that ships.
 """
@@ -39,21 +51,11 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(keys_app, name="keys")
 
 
-class Format(enum.StrEnum):
-    """How a command answers."""
-
-    text = "text"
-    json = "json"
-
-
 class Provider(enum.StrEnum):
     """Whose interface is meant."""
 
     openai = "openai"
     azure = "azure"
-
-
-AsFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
@@ -81,8 +83,157 @@ def _root(
 
 
 @app.command()
+def demo(
+    policy: Policy = "standard",
+    *,
+    audit: Annotated[
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Keep the records in chained files."),
+    ] = None,
+) -> None:
+    """Show the gateway at work, with no key and no network."""
+    from imagegate.cli import demo as command  # noqa: PLC0415 - lazy by design
+
+    raise typer.Exit(command.run(policy, trail=audit))
+
+
+@app.command()
+def serve(  # noqa: PLR0913 - one option each
+    *,
+    config: Config = "",
+    policy: Enforced = None,
+    candidate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POLICY", help="Decided and recorded beside it; never acts."
+        ),
+    ] = None,
+    upstream: Upstreams = None,
+    credential: Credential = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where to listen. [127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="On which port. [8080]")
+    ] = None,
+    keys: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Ask clients for one of these keys."),
+    ] = None,
+    unauthenticated: Annotated[
+        bool,
+        typer.Option(
+            "--unauthenticated",
+            help="Listen beyond loopback although nobody is asked who they are.",
+        ),
+    ] = False,
+    tls_certificate: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Speak TLS with this, a PEM file."),
+    ] = None,
+    tls_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Its key, another PEM file.")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Processes to serve with. [1]")
+    ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS", help="How long open streams may take to end. [30]"
+        ),
+    ] = None,
+    audit: Trail = None,
+    audit_mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="`blocking` or `blocking-strict` (synced) before a request goes on, "
+            "or `batch`. [blocking]",
+        ),
+    ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The HTTP client: `fast` or `httpx2`. [auto]"
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Serve Prometheus metrics there."),
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config", help="Print every setting and its origin, and end."
+        ),
+    ] = False,
+) -> None:
+    """Serve the reverse proxy: it needs a policy and a provider.
+
+    imagegate serve -p standard --upstream https://api.openai.com
+
+    Each option has a variable, such as IMAGEGATE_LISTEN_PORT, and a place in the
+    configuration file, which IMAGEGATE_CONFIG names as well. Options come before
+    variables, variables before the file. --print-config shows all there is to set.
+    A key is never an option: name the variable or the file that holds it.
+    """
+    from imagegate.cli import serve as command  # noqa: PLC0415 - lazy by design
+
+    said: dict[str, str | list[str] | None] = {
+        "policy": policy,
+        "candidate": candidate,
+        "upstreams": upstream,
+        "credential": credential,
+        "identity.keys.file": keys,
+        "listen.host": host,
+        "listen.port": port,
+        "listen.unauthenticated": "true" if unauthenticated else None,
+        "listen.tls_certificate": tls_certificate,
+        "listen.tls_key": tls_key,
+        "listen.workers": workers,
+        "listen.grace": grace,
+        "audit.directory": audit,
+        "audit.mode": audit_mode,
+        "pool.client": client,
+        "metrics.port": metrics_port,
+    }
+    options = {path: value for path, value in said.items() if value}
+    raise typer.Exit(command.run(options, config=config, only_print=print_config))
+
+
+@app.command()
+def doctor(  # noqa: PLR0913 - one option each
+    *,
+    config: Config = "",
+    policy: Enforced = None,
+    upstream: Upstreams = None,
+    credential: Credential = None,
+    audit: Trail = None,
+    format: AsFormat = Format.text,  # noqa: A002 - the option's name
+) -> None:
+    """Look at settings, policy, machine, records and providers.
+
+    What is wrong stands first: broken (it will not serve, or not enforce), danger
+    (it may fail or leak), open (left open by somebody's decision), advice. It serves
+    nobody and changes nothing; each provider is asked for its list of models. The exit
+    code is 1 when something is broken or in danger.
+    """
+    from imagegate.cli import doctor as command  # noqa: PLC0415 - lazy by design
+
+    given: dict[str, str | list[str] | None] = {
+        "policy": policy,
+        "upstreams": upstream,
+        "credential": credential,
+        "audit.directory": audit,
+    }
+    options = {path: value for path, value in given.items() if value is not None}
+    raise typer.Exit(command.run(options, config=config, as_json=format is Format.json))
+
+
+@app.command()
 def check(
-    policies: Annotated[list[str], typer.Argument(metavar="POLICY...")],
+    policies: Annotated[list[str], typer.Argument(metavar="POLICY")],
     *,
     form: AsFormat = Format.text,
     strict: Annotated[
@@ -97,7 +248,7 @@ def check(
 
 @app.command()
 def show(
-    policy: Annotated[str, typer.Argument(metavar="POLICY")],
+    policy: Policy,
     *,
     form: AsFormat = Format.text,
 ) -> None:
@@ -110,7 +261,7 @@ def show(
 @app.command()
 def doors(
     *,
-    policy: Annotated[str, typer.Option("-p", "--policy", metavar="POLICY")],
+    policy: JudgedBy,
     spec: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Hold this OpenAPI document against it."),
@@ -125,7 +276,9 @@ def doors(
 
 @app.command()
 def catalogue(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="All, if not said.")
+    ] = None,
     *,
     form: AsFormat = Format.text,
 ) -> None:
@@ -141,19 +294,25 @@ def explain(  # noqa: PLR0913 - the options of a command
         str, typer.Argument(metavar="REQUEST.json", help="A body; - is standard input.")
     ],
     *,
-    policy: Annotated[str, typer.Option("-p", "--policy", metavar="POLICY")],
+    policy: JudgedBy,
     provider: Annotated[
         Provider | None, typer.Option(help="Whose paths; openai if not said.")
     ] = None,
     door: Annotated[
-        str, typer.Option(help="The route by name; responses.create if not said.")
+        str,
+        typer.Option(
+            metavar="NAME", help="The route by name; responses.create if not said."
+        ),
     ] = "",
     path: Annotated[
-        str, typer.Option(help="The route by method and path: 'POST /v1/responses'.")
+        str,
+        typer.Option(
+            metavar="'METHOD PATH'", help="The route as asked: 'POST /v1/responses'."
+        ),
     ] = "",
     who: Annotated[
         list[str] | None,
-        typer.Option("--as", metavar="NAME=VALUE", help="Who asks: team=design."),
+        typer.Option("--as", metavar="NAME=VALUE", help="Who asks, as team=design."),
     ] = None,
     unverified: Annotated[
         bool, typer.Option("--unverified", help="Who asks has not proved it.")
@@ -164,7 +323,11 @@ def explain(  # noqa: PLR0913 - the options of a command
     ] = None,
     date: Annotated[
         datetime.datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="The day; today if not said."),
+        typer.Option(
+            metavar="DATE",
+            formats=["%Y-%m-%d"],
+            help="The day, as 2027-01-31; today if not said.",
+        ),
     ] = None,
     seen: Annotated[
         list[str] | None,
@@ -194,198 +357,22 @@ def explain(  # noqa: PLR0913 - the options of a command
 
 @app.command("test")
 def try_cases(
-    folders: Annotated[list[str], typer.Argument(metavar="DIR...")],
+    folders: Annotated[list[str], typer.Argument(metavar="DIR")],
     *,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write JUnit XML as well.")
     ] = None,
     form: AsFormat = Format.text,
 ) -> None:
-    """Try policies on their cases: requests, and what is to become of them.
+    """Try policies on the cases that lie beside them.
 
-    A DIR is the folder of a policy, with a policy.yaml and with cases in
-    cases/forward, cases/rewrite and cases/block, or a folder of such folders.
+    A case is a request, and what is to become of it. A DIR is the folder of
+    a policy, with a policy.yaml and with cases in cases/forward, cases/rewrite and
+    cases/block, or a folder of such folders.
     """
     from imagegate.cli import test as command  # noqa: PLC0415 - lazy by design
 
     raise typer.Exit(command.run(folders, as_json=form == "json", junit=junit))
-
-
-@app.command()
-def demo(
-    policy: Annotated[str, typer.Argument(metavar="POLICY")] = "standard",
-    *,
-    audit: Annotated[
-        Path | None,
-        typer.Option(metavar="DIRECTORY", help="Keep the records in chained files."),
-    ] = None,
-) -> None:
-    """Show the gateway at work, with no key and no network."""
-    from imagegate.cli import demo as command  # noqa: PLC0415 - lazy by design
-
-    raise typer.Exit(command.run(policy, trail=audit))
-
-
-@app.command()
-def doctor(  # noqa: PLR0913 - one option each
-    *,
-    config: Annotated[
-        str, typer.Option(metavar="FILE", help="The settings, as TOML.")
-    ] = "",
-    policy: Annotated[
-        str | None, typer.Option("--policy", "-p", metavar="POLICY")
-    ] = None,
-    upstream: Annotated[
-        list[str] | None, typer.Option(metavar="[/PREFIX=]URL", help="The provider.")
-    ] = None,
-    credential: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="As of `serve`.")
-    ] = None,
-    audit: Annotated[
-        str | None, typer.Option(metavar="DIRECTORY", help="As of `serve`.")
-    ] = None,
-    format: AsFormat = Format.text,  # noqa: A002 - the option's name
-) -> None:
-    """Look at settings, policy, machine, records and providers.
-
-    What is wrong stands first: broken (it will not serve, or not enforce), danger
-    (it may fail or leak), open (left open by somebody's decision), advice. It serves
-    nobody and changes nothing; each provider is asked for its list of models. The exit
-    code is 1 when something is broken or in danger.
-    """
-    from imagegate.cli import doctor as command  # noqa: PLC0415 - lazy by design
-
-    given: dict[str, str | list[str] | None] = {
-        "policy": policy,
-        "upstreams": upstream,
-        "credential": credential,
-        "audit.directory": audit,
-    }
-    options = {path: value for path, value in given.items() if value is not None}
-    raise typer.Exit(command.run(options, config=config, as_json=format is Format.json))
-
-
-@app.command()
-def serve(  # noqa: PLR0913 - one option each
-    *,
-    config: Annotated[
-        str, typer.Option(metavar="FILE", help="The settings, as TOML.")
-    ] = "",
-    policy: Annotated[
-        str | None, typer.Option("--policy", "-p", metavar="POLICY")
-    ] = None,
-    candidate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="POLICY", help="Decided and recorded beside it; never acts."
-        ),
-    ] = None,
-    upstream: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[/PREFIX=]URL", help="The provider; several by their prefixes."
-        ),
-    ] = None,
-    credential: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SOURCE",
-            help="`pass` (the client's own goes on), `authorization=env:NAME`, "
-            "`authorization=file:PATH`, the same with `api-key`, or `entra`.",
-        ),
-    ] = None,
-    host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where to listen. [127.0.0.1]")
-    ] = None,
-    port: Annotated[
-        str | None, typer.Option(metavar="NUMBER", help="Where to listen. [8080]")
-    ] = None,
-    keys: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Ask for a key that is listed there."),
-    ] = None,
-    unauthenticated: Annotated[
-        bool,
-        typer.Option(
-            "--unauthenticated",
-            help="Listen beyond loopback although nobody is asked who they are.",
-        ),
-    ] = False,
-    tls_certificate: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A PEM file, to speak TLS.")
-    ] = None,
-    tls_key: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Its key, another PEM file.")
-    ] = None,
-    workers: Annotated[
-        str | None, typer.Option(metavar="NUMBER", help="Processes to serve with. [1]")
-    ] = None,
-    grace: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECONDS", help="What open streams get when stopped. [30]"
-        ),
-    ] = None,
-    audit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIRECTORY",
-            help="Keep records in chained files; else they go to standard output.",
-        ),
-    ] = None,
-    audit_mode: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODE",
-            help="`blocking`, `blocking-strict` or `batch`. [blocking]",
-        ),
-    ] = None,
-    client: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="What asks providers: `fast` or `httpx2`. [auto]"
-        ),
-    ] = None,
-    metrics_port: Annotated[
-        str | None,
-        typer.Option(metavar="NUMBER", help="Serve metrics for Prometheus there."),
-    ] = None,
-    print_config: Annotated[
-        bool,
-        typer.Option(
-            "--print-config", help="Print every setting and its origin, and end."
-        ),
-    ] = False,
-) -> None:
-    """Serve the reverse proxy.
-
-    Each option has a variable, such as IMAGEGATE_LISTEN_PORT, and a place in the
-    configuration file, which IMAGEGATE_CONFIG names as well. Options come before
-    variables, variables before the file. --print-config shows all there is to set.
-    A key is never an option: name the variable or the file that holds it.
-    """
-    from imagegate.cli import serve as command  # noqa: PLC0415 - lazy by design
-
-    said: dict[str, str | list[str] | None] = {
-        "policy": policy,
-        "candidate": candidate,
-        "upstreams": upstream,
-        "credential": credential,
-        "identity.keys.file": keys,
-        "listen.host": host,
-        "listen.port": port,
-        "listen.unauthenticated": "true" if unauthenticated else None,
-        "listen.tls_certificate": tls_certificate,
-        "listen.tls_key": tls_key,
-        "listen.workers": workers,
-        "listen.grace": grace,
-        "audit.directory": audit,
-        "audit.mode": audit_mode,
-        "pool.client": client,
-        "metrics.port": metrics_port,
-    }
-    options = {path: value for path, value in said.items() if value}
-    raise typer.Exit(command.run(options, config=config, only_print=print_config))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -19,8 +19,15 @@ app = typer.Typer(
 
 _DAYS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Files, or their folder.")
+    list[Path], typer.Argument(metavar="FILE", help="Files, or their folder.")
 ]
+
+
+Team = Annotated[str | None, typer.Option(metavar="TEAM", help="Of this team only.")]
+_REPORTS = (
+    "images, refusals, rewrites, observed, candidate, cost, ends, or sql for a "
+    "statement of your own."
+)
 
 
 class Format(enum.StrEnum):
@@ -37,10 +44,13 @@ def verify(
     *,
     checkpoints: Annotated[
         list[Path] | None,
-        typer.Option(metavar="LOG", help="Where checkpoints were taken, as on stdout."),
+        typer.Option(
+            metavar="LOG",
+            help="A log of standard output: its checkpoints vouch for the ends.",
+        ),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Some files were left out knowingly.")
+        bool, typer.Option("--partial", help="Some files were left out on purpose.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -62,21 +72,29 @@ def tail(  # noqa: PLR0913 - the options of a command
     files: Files,
     *,
     number: Annotated[
-        int, typer.Option("-n", "--lines", min=0, help="How many to begin with.")
+        int,
+        typer.Option(
+            "-n", "--lines", metavar="NUMBER", min=0, help="How many to begin with."
+        ),
     ] = 20,
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on with those to come.")
     ] = False,
     event: Annotated[
-        str | None, typer.Option(help="A part of the event's name: blocked.")
+        str | None,
+        typer.Option(metavar="WORD", help="A part of the event's name: blocked."),
     ] = None,
-    team: Annotated[str | None, typer.Option(help="Of whose team.")] = None,
-    principal: Annotated[str | None, typer.Option(help="Whose.")] = None,
+    team: Team = None,
+    principal: Annotated[
+        str | None, typer.Option(metavar="ID", help="What this principal asked.")
+    ] = None,
     decision: Annotated[
-        str | None, typer.Option(metavar="ID", help="One exchange; the id may be cut.")
+        str | None,
+        typer.Option(metavar="ID", help="One exchange; the id's beginning will do."),
     ] = None,
     outcome: Annotated[
-        str | None, typer.Option(help="Exchanges that ended so: client_left.")
+        str | None,
+        typer.Option(metavar="WORD", help="Exchanges that ended so: client_left."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the records as they are.")
@@ -95,29 +113,34 @@ def tail(  # noqa: PLR0913 - the options of a command
 
 @app.command()
 def query(  # noqa: PLR0913 - the options of a command
-    report: Annotated[
-        str, typer.Argument(metavar="REPORT", help="images, refusals, …, or sql.")
-    ],
+    report: Annotated[str, typer.Argument(metavar="REPORT", help=_REPORTS)],
     files: Files,
     *,
     by: Annotated[
-        str, typer.Option(metavar="A,B", help="By what to group: day,team,model.")
+        str, typer.Option(metavar="A,B", help="What to group by: day,team,model.")
     ] = "",
     since: Annotated[
-        datetime.datetime | None, typer.Option(formats=_DAYS, help="From here on, UTC.")
+        datetime.datetime | None,
+        typer.Option(
+            metavar="TIME", formats=_DAYS, help="From this day or time (UTC) on."
+        ),
     ] = None,
     until: Annotated[
-        datetime.datetime | None, typer.Option(formats=_DAYS, help="Before this, UTC.")
+        datetime.datetime | None,
+        typer.Option(metavar="TIME", formats=_DAYS, help="Before this day or time."),
     ] = None,
-    team: Annotated[str | None, typer.Option(help="Of whose team.")] = None,
+    team: Team = None,
     sql: Annotated[
-        str, typer.Option(help="With `sql`: a statement on the table `records`.")
+        str,
+        typer.Option(
+            metavar="STATEMENT", help="With `sql`: what to ask the table `records`."
+        ),
     ] = "",
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = (
         Format.table
     ),
 ) -> None:
-    """Tell from the trail: images, refusals, rewrites, ends, cost and others.
+    """Answer from the records: images, refusals, rewrites, cost.
 
     Needs DuckDB (the extra `query`). Any number of files, plain and compressed.
     """

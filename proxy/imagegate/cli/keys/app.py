@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from imagegate.cli.options import AsFormat, Format
+
 app = typer.Typer(
-    help="Give out, list, exchange and revoke the keys that clients of a gateway show.",
+    help="Give out, list, rotate and revoke clients' keys.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -24,18 +25,13 @@ File = Annotated[
         help="The file of keys; `identity.keys.file` of the gateway's settings.",
     ),
 ]
-Which = Annotated[str, typer.Argument(metavar="NAME|ID")]
+Which = Annotated[
+    str, typer.Argument(metavar="NAME|ID", help="All keys of a name, or one by its id.")
+]
 Expires = Annotated[
     str | None,
     typer.Option(metavar="SPAN|DATE", help="When it ends: 90d, or 2027-01-31."),
 ]
-
-
-class Format(enum.StrEnum):
-    """How keys are listed."""
-
-    text = "text"
-    json = "json"
 
 
 @app.command()
@@ -46,11 +42,11 @@ def add(
         str, typer.Option(metavar="NAME", help="Who gets it; it names the principal.")
     ],
     team: Annotated[
-        list[str] | None, typer.Option(metavar="TEAM", help="For policies.")
+        list[str] | None, typer.Option(metavar="TEAM", help="For policies to match on.")
     ] = None,
     attribute: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="What else policies match on."),
+        typer.Option(metavar="NAME=VALUE", help="Whatever else policies match on."),
     ] = None,
     expires: Expires = None,
 ) -> None:
@@ -67,11 +63,9 @@ def add(
 def list_keys(
     *,
     file: File,
-    form: Annotated[
-        Format, typer.Option("--format", help="How to print.")
-    ] = Format.text,
+    form: AsFormat = Format.text,
 ) -> None:
-    """List the keys: whose they are, and how they end; none can be read from it."""
+    """List the keys, without their secrets."""
     from imagegate.cli.keys import listing as command  # noqa: PLC0415 - lazy by design
 
     raise typer.Exit(command.run(file, as_json=form == "json"))
@@ -95,7 +89,7 @@ def rotate(
     ] = "24h",
     expires: Expires = None,
 ) -> None:
-    """Give out the next key of a name; the old one ends when both had their time.
+    """Give out the next key of a name; the old one holds for a while.
 
     Without --expires the new key lives as long as the old one was meant to.
     """
