@@ -62,18 +62,7 @@ class Httpx2Client:
         authorities: Path | None = None,
         proxy: Proxy | None = None,
     ) -> None:
-        """Make a client.
-
-        Args:
-            connections: How many exchanges there can be at once with one provider.
-            connect_seconds: How long connecting may take, encryption included.
-            pool_seconds: How long a request waits for a free connection.
-            write_seconds: How long a provider may take no byte of a request.
-            idle_seconds: How long a connection is kept that nobody uses.
-            authorities: A file of certificates that are trusted besides the
-                system's. The environment (`SSL_CERT_FILE`) has no say.
-            proxy: Through which providers are reached; never the environment's.
-        """
+        """Make a client; `FastClient` says what each choice is."""
         self._connections = connections
         self._idle_seconds = idle_seconds
         self._proxy = proxy
