@@ -10,7 +10,7 @@ from typing import Any
 import jiter
 import orjson
 import pytest
-from bodies import BODIES, compact, read, refusal, sent
+from bodies import BODIES, carried, compact, read, refusal, sent
 from hypothesis import example, given
 from hypothesis import strategies as st
 from narrow import Pairs
@@ -466,3 +466,32 @@ def test_nothing_outside_an_edit_moves(document: Any, spaced: bool, data: Any) -
 
     after = bytes(body.rewritten(edits))
     assert compact(json.loads(after)) == compact(expected)
+
+
+def test_a_body_that_came_before_is_read_the_same() -> None:
+    """Only its tools are left closed until somebody looks."""
+    text = b'{"input":[{"role":"user","content":"x"}],%b}' % BAD
+    one, other = read_body_now(text), read_body_now(text)
+    edits: list[Edit] = [("/tools/0/quality", b'"low"')]
+
+    assert [*one.inner] == [*other.inner] == ["input", "tools"]
+    assert one.case == other.case
+    assert bytes(one.rewritten(edits)) == bytes(other.rewritten(edits))
+    assert bytes(other.rewritten()) == text
+    assert carried(one) == carried(other) == [("/tools", "tools", ["image_generation"])]
+    assert one.case == other.case
+
+
+def test_tools_in_other_places_are_no_case() -> None:
+    """Nor are those in two."""
+    tools = [{"type": "custom", "name": "c"}]
+    item = {"type": "additional_tools", "tools": tools}
+
+    def case(**members: Any) -> object:
+        return read_body_now(compact(members)).case
+
+    assert case(input="x") == ()
+    assert case(tools=tools) == ("/tools", "custom")
+    assert case(input=[item]) is None
+    assert case(input=[item], tools=tools) is None
+    assert case(input=[item], tools=tools) is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from narrow import narrow
 
 from imagegate.engine import conversation
-from imagegate.engine.conversation import MAX_ITEMS, Conversation
+from imagegate.engine.conversation import MAX_ITEMS, Conversation, keep_turns
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.items import MAX_SPECIAL, Item, Items
 from imagegate.engine.outline import Budget
@@ -380,3 +380,22 @@ def test_parts_hide_no_fault(
             else:
                 outcomes.append((end, tighten(written(found)), found.notable))
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (b'[{"role":"user","content":"x"}]', True),
+        (b'[{"role":"user","content":[{"type":"input_text","text":"x"}]}]', True),
+        (b'[{"role":"user","content":"x"},{"type":"x","tools":[]}]', False),
+        (b'[{"role":"user", "content":"x"}]', False),
+        (b'[{"role":"user","role":"user","content":"x"}]', False),
+        (b"[]", False),
+    ],
+)
+def test_a_short_array_of_messages_is_taken_at_once(text: bytes, *, kept: bool) -> None:
+    """As it is read otherwise; what is no such array is left for that."""
+    found = Items(parent=Value(b"{"), key="input")
+
+    assert keep_turns(text, found) is kept
+    assert not kept or (written(found), found.notable) == (written(read(text)), [])

@@ -330,3 +330,18 @@ def test_windows_hide_no_fault(text: str, data: Any, near: int) -> None:
         found = read(mutant)
 
     assert (found is None) == (whole is None)
+
+
+def test_a_body_is_read_like_the_one_before() -> None:
+    """Its tools are known then, and counted with the others."""
+    tool = {"type": "custom", "name": "c"}
+    message = {"role": "user", "content": "x"}
+    items = [{"type": "additional_tools", "tools": [tool] * 998}]
+    for given_, counts in [([message], [2]), (items, [2, 998])] * 2:
+        body = read_body_now(compact({"input": given_, "tools": [tool] * 2}))
+
+        assert [len(carrier.tools) for carrier in body.carriers] == counts
+    for _ in range(2):
+        text = compact({"input": items, "tools": [tool] * 3})
+
+        assert refusal(text) == ("too_many_nodes", "/input/0/tools")

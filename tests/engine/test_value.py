@@ -286,3 +286,44 @@ def test_pointers_are_spelled_as_the_api_spells_places() -> None:
     assert pointer_to_param("/input/3/tools/0/model") == "input[3].tools[0].model"
     assert pointer_to_param("/tool_choice") == "tool_choice"
     assert pointer_to_param("") == ""
+
+
+def test_members_are_told_without_being_opened() -> None:
+    """What can be opened, what has been, and where each stands."""
+    top = Value(b'{"a":[1],"b":{"c":2},"d":3}')
+
+    assert [*top.inner] == ["a", "b"]
+    assert [*top.closed()] == ["a", "b"]
+    assert top.asked("a") is None
+    assert len(top.member("a").elements()) == 1
+    assert top.asked("a") is top.member("a")
+    assert top.closed() == {"b": top.raw_at("b")}
+    assert top.place_of("b") == (b'{"c":2}', 0)
+
+
+def test_a_member_of_a_long_text_stands_there() -> None:
+    """No copy is made of it."""
+    text = b'{"a":[1]}'
+    row = Walked(text)
+    row["a"], row.starts["a"] = Raw(b"[1]"), 5
+    top = Value(b"{")
+    top.adopt(row)
+
+    assert top.place_of("a") == (text, 5)
+    assert top.place_of("a")[0] is text
+
+
+@pytest.mark.parametrize("size", [1, 1 << 16])
+def test_long_members_are_written_like_short_ones(size: int) -> None:
+    """Changed, made, left out or left alone."""
+    long = b'"%b"' % (b"x" * size)
+    text = b'{"a":%b,"b\\"":{"c":%b},"d":[%b],"e":1}' % (long, long, long)
+    edits: list[Edit] = [("/a", DELETE), ("/d/0", b"3"), ("/f/g", long)]
+    edits.append(('/b"/c', b"2"))
+
+    assert written(text, *edits) == (
+        b'{"b\\"":{"c":2},"d":[3],"e":1,"f":{"g":%b}}' % long
+    )
+    assert written(text, ("/e", DELETE)) == text.replace(b',"e":1', b"")
+    gone: list[Edit] = [(f"/{key}", DELETE) for key in ("a", 'b"', "d", "e")]
+    assert written(text, *gone) == b"{}"

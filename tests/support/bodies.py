@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from imagegate.engine.body import RESPONSES, Body, read_body_now
 from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.familiar import MEMORY, Memory
 
 
 def compact(value: Any) -> bytes:
@@ -44,6 +46,17 @@ def read(data: bytes, places: Sequence[str] = RESPONSES) -> Body | None:
         return read_body_now(data, places=places)
     except MalformedRequest:
         return None
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Let no array of tools have come before, for a while."""
+    before, new = vars(MEMORY).copy(), vars(Memory())
+    vars(MEMORY).update(new)
+    try:
+        yield
+    finally:
+        vars(MEMORY).update(before)
 
 
 _keys = st.sampled_from(

@@ -16,6 +16,7 @@ from typing import Final
 
 from imagegate.engine.encoding import check_encoding
 from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.familiar import MEMORY, Familiar, case_of_tools, read_again
 from imagegate.engine.items import Item
 from imagegate.engine.reading import Reading, Way
 from imagegate.engine.tools import CHOICE_KEYS, IMAGE_TOOL, TOOL_KEYS, Carrier, Tool
@@ -57,18 +58,61 @@ class Body:
     """A body as it was judged, and how to send it.
 
     Attributes:
-        carriers: Every place with tool definitions, in no promised order.
         items: The items that are more than plain messages.
+        familiar: What is remembered of the tools at the top, if they came before.
     """
 
-    __slots__ = ("_top", "carriers", "items")
+    __slots__ = ("_carriers", "_top", "_unread", "familiar", "items")
 
     def __init__(
-        self, top: Value, carriers: Sequence[Carrier], items: Sequence[Item]
+        self,
+        top: Value,
+        carriers: Sequence[Carrier],
+        items: Sequence[Item],
+        familiar: Familiar | None = None,
+        *,
+        unread: bool = False,
     ) -> None:
+        """Gather what was read.
+
+        Args:
+            top: The top level.
+            carriers: The places with tools that were read.
+            items: The items that are more than plain messages.
+            familiar: What is remembered of the tools at the top.
+            unread: Whether those are still to be read.
+        """
         self._top = top
-        self.carriers = tuple(carriers)
+        self._carriers = tuple(carriers)
+        self._unread = unread
         self.items = tuple(items)
+        self.familiar = familiar
+
+    @property
+    def carriers(self) -> tuple[Carrier, ...]:
+        """Every place with tool definitions, in no promised order."""
+        self._open_tools()
+        return self._carriers
+
+    def _open_tools(self) -> None:
+        """Read the tools that came before, as somebody looks into them."""
+        if self._unread:
+            self._unread = False
+            found = read_again(self._top.member("tools"))
+            self._carriers = (found, *self._carriers)
+
+    @property
+    def case(self) -> tuple[str | bytes, ...] | None:
+        """What a decision can depend on of its tools; None when they are no case.
+
+        It begins with where they stand, if there are any.
+        """
+        if self._unread and not self._carriers and self.familiar is not None:
+            return self.familiar.case
+        if len(self.carriers) != 1:
+            return None if self.carriers else ()
+        carrier = self.carriers[0]
+        return case_of_tools(carrier) if carrier.pointer == "/tools" else None
 
     @property
     def members(self) -> Mapping[str, Value]:
@@ -83,6 +127,11 @@ class Body:
     def get(self, key: str) -> Value | None:
         """One top-level member; None when it is not there. `null` is a value."""
         return self._top.get(key)
+
+    @property
+    def inner(self) -> Sequence[str]:
+        """The names of the top-level objects and arrays."""
+        return self._top.inner
 
     def spelled(self, keys: Iterable[str]) -> tuple[bytes, ...]:
         """The bytes in which top-level members came; none for what is not there."""
@@ -107,8 +156,19 @@ class Body:
             LookupError: For an edit of an element that is not there or not open.
         """
         out: list[Piece] = []
-        self._top.write(out, Changes.of(edits) if edits else None)
+        self._top.write(out, self._changes(tuple(edits)))
         return Pieces(out)
+
+    def _changes(self, edits: tuple[Edit, ...]) -> Changes | None:
+        """Gather edits; tools that came before are written as they were then."""
+        known = self.familiar
+        if known is None:
+            return Changes.of(edits) if edits else None
+        changes = known.written(edits)
+        if changes is None:
+            self._open_tools()
+            changes = MEMORY.write(known, edits, self._top.member("tools"))
+        return changes
 
 
 def read_body_now(
@@ -157,7 +217,9 @@ def read_body(
         yield from reading.search()
     except RecursionError:
         raise MalformedRequest("too_deep", "nested too deep") from None
-    return Body(reading.top, tuple(reading.toolbox.carriers.values()), reading.items)
+    carriers = tuple(reading.toolbox.carriers.values())
+    familiar, unread = reading.familiar, reading.unread
+    return Body(reading.top, carriers, reading.items, familiar, unread=unread)
 
 
 @lru_cache(100)

@@ -73,6 +73,14 @@ _ROW: Final = msgspec.json.Decoder(Row)
 _MESSAGE: Final = Raw(b'"message"')
 
 
+def keep_turns(text: bytes, items: Items) -> bool:
+    """Take a short array of ordinary messages, and of nothing else, at once."""
+    if count_turns(text) is None:
+        return False
+    items.keep(text, 1, len(text) - 1)
+    return True
+
+
 class Conversation:
     """Reads the items of one array, and keeps them as they are to be kept."""
 

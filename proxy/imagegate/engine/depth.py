@@ -37,7 +37,7 @@ def check_depth(text: bytes, start: int, stop: int, *, pointer: str) -> Iterator
         MalformedRequest: When it is.
     """
     at, depth, inside = start, 0, False
-    if stop - start <= WINDOW and _has_few(text, start, stop):
+    if stop - start <= WINDOW and has_few(text, start, stop):
         return
     while at < stop:
         at = _skipped(text, at, stop) if inside else at
@@ -56,8 +56,8 @@ def check_depth(text: bytes, start: int, stop: int, *, pointer: str) -> Iterator
         yield
 
 
-def _has_few(text: bytes, start: int, stop: int) -> bool:
-    """Whether a value has fewer brackets than it takes, those in its strings too."""
+def has_few(text: bytes, start: int = 0, stop: int | None = None) -> bool:
+    """Whether text has fewer brackets than it takes, those in its strings too."""
     brackets = text.count(b"{", start, stop) + text.count(b"[", start, stop)
     return brackets <= MAX_NESTED
 

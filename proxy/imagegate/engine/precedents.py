@@ -15,23 +15,20 @@ import re
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from imagegate.engine.body import Body
+from imagegate.engine.familiar import MAX_CASE
 from imagegate.engine.interface import choosing
 from imagegate.engine.quota import NOWHERE
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import Page
 from imagegate.engine.state import REFERRING
-from imagegate.engine.value import Piece
 
 MAX_PRECEDENTS: Final = 512
 """How many are remembered."""
-MAX_CASE: Final = 2_048
-"""Bytes of a case; a longer one has a mask in it, and does not come twice."""
 
-_SCALARS: Final = ("background", "max_tool_calls", "model", "stream", "type")
-"""With the choice of a tool, all that is looked at besides tools and references."""
-_CHOICE: Final = ("tool_choice",)
-_OPENED: Final = re.compile(rb"[{[]")
-_PLAIN_QUERY: Final = re.compile(r"(?:api-version=[\w.-]{1,40})?")
+_SCALARS: Final = frozenset({"background", "max_tool_calls", "model", "stream", "type"})
+_LOOKED_AT: Final = (*sorted(_SCALARS), "tool_choice")
+"""All that is looked at besides tools and references."""
+_PLAIN_QUERY: Final = re.compile(r"api-version=[\w.-]{1,40}")
 """A query that chooses no more than a version; any other may hold a credential."""
 
 Case: TypeAlias = tuple[object, ...]
@@ -68,18 +65,17 @@ def case_of(page: Page, request: Request) -> Case | None:
     if body is None or match.door.reading != "responses" or request.is_message:
         return None
     counted = request.standing is not NOWHERE
-    if counted or match.params or not _PLAIN_QUERY.fullmatch(query):
+    if counted or match.params or (query and not _PLAIN_QUERY.fullmatch(query)):
         return None
-    members, tools = _members(body), _tools(body)
+    members, tools = _members(body), body.case
     if members is None or tools is None:
         return None
     headers = choosing(request.headers)
-    size = sum(map(len, (*members, *tools, *(value for _, value in headers))))
-    if size > MAX_CASE:
+    size = sum(map(len, members)) + sum(map(len, tools))
+    if size + sum([len(value) for _, value in headers]) > MAX_CASE:
         return None
-    carriers = len(body.carriers)
     door, family = match.door.name, match.family.name
-    return page, door, family, query, headers, members, carriers, tools
+    return page, door, family, query, headers, members, tools
 
 
 def _members(body: Body) -> tuple[bytes, ...] | None:
@@ -88,27 +84,6 @@ def _members(body: Body) -> tuple[bytes, ...] | None:
     A member that nothing could be in stays as it came, whether it is looked at or
     not. Of the others the choice of a tool alone has been taken apart by now.
     """
-    if not REFERRING.isdisjoint(body.names) or body.items:
+    if body.items or not REFERRING.isdisjoint(body.names):
         return None
-    spelled = body.spelled(_SCALARS)
-    if any(map(_OPENED.match, spelled)):
-        return None
-    return spelled + body.spelled(_CHOICE)
-
-
-def _tools(body: Body) -> tuple[str | bytes, ...] | None:
-    """Spell the image tools, and name the others, whose type is all that counts."""
-    if not body.carriers:
-        return ()
-    carrier, *others = body.carriers
-    if others or carrier.pointer != "/tools":
-        return None
-    spelled: list[str | bytes] = []
-    for tool in carrier.tools:
-        pieces: list[Piece] = []
-        if tool.is_image:
-            tool.value.write(pieces)
-            if sum(map(len, pieces)) > MAX_CASE:
-                return None  # before a mask of megabytes is copied
-        spelled.append(b"".join(pieces) if pieces else tool.type)
-    return tuple(spelled)
+    return body.spelled(_LOOKED_AT) if _SCALARS.isdisjoint(body.inner) else None

@@ -10,9 +10,11 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
-from imagegate.engine.conversation import Conversation
+from imagegate.engine.conversation import Conversation, keep_turns
+from imagegate.engine.depth import has_few
 from imagegate.engine.encoding import empty_body
-from imagegate.engine.hidden import may_hide_tools
+from imagegate.engine.familiar import MEMORY, Familiar
+from imagegate.engine.hidden import may_hide_tools, some_may_hide_tools
 from imagegate.engine.items import Item, Items
 from imagegate.engine.opening import Opener
 from imagegate.engine.outline import Budget
@@ -36,6 +38,7 @@ _PLAIN: Final = (None, "null", "string")
 # A special item costs as much time as some opened values.
 _ITEM: Final = 5
 _ARRAY: Final = (None, "null", "array")
+_NOTHING: Final = (None, "null")
 _NO_OBJECT: Final = frozenset(b'["tfn-0123456789')
 # Up to this size a second look at the items costs less than a first at each member.
 _SHORT: Final = 1 << 13
@@ -74,6 +77,8 @@ class Reading:
     Attributes:
         top: The body.
         toolbox: The tools.
+        familiar: What is remembered of those at the top, if they came before.
+        unread: Whether they were left closed for that.
     """
 
     __slots__ = (
@@ -81,8 +86,10 @@ class Reading:
         "_innocent",
         "_items",
         "_opener",
+        "familiar",
         "toolbox",
         "top",
+        "unread",
     )
 
     def __init__(
@@ -94,6 +101,8 @@ class Reading:
         self.toolbox = Toolbox(self._opener)
         self._innocent = innocent
         self._holders = {"": self.top}
+        self.familiar: Familiar | None = None
+        self.unread = False
 
     @property
     def items(self) -> list[Item]:
@@ -143,23 +152,49 @@ class Reading:
                 if holder.kind_at(key) not in _PLAIN:
                     yield from self._read_items(holder, key)
                 continue
-            tools = holder.get(key)
-            if tools is not None and not tools.is_null:
-                yield from self.toolbox.read(tools, "tools")
+            if holder.kind_at(key) not in _NOTHING:
+                yield from self._read_tools(holder, key)
             if holder.kind_at("tool_choice") not in _PLAIN:
                 yield from self._read_choice(holder)
+
+    def _read_tools(self, holder: Value, key: str) -> Iterator[None]:
+        """Read an array of tools, if it is not one that came before."""
+        raw = holder.raw_at(key)
+        first = not self.toolbox.carriers
+        ordinary = first and holder is self.top and key == "tools"
+        known = MEMORY.recall(raw) if ordinary else None
+        if known is not None:
+            self.familiar, self.unread = known, True
+            self.toolbox.admit(known.count, "/tools")
+            return
+        tools = holder.member(key)
+        yield from self.toolbox.read(tools, "tools")
+        if ordinary:
+            self.familiar = MEMORY.keep(raw, self.toolbox.carriers[tools.pointer])
 
     def search(self) -> Iterator[None]:
         """Look for tools where no place is known to have them."""
         for holder in self._holders.values():
             if holder.kind_at("tools") not in _ARRAY:
-                raise wrong_shape("an array", holder.members()["tools"].pointer)
-            for value in holder.containers():
-                if value.opened:
-                    continue
+                raise wrong_shape("an array", holder.member("tools").pointer)
+            for value in self._doubtful(holder):
                 yield from check_nested(value)
                 if value.key not in self._innocent:
                     yield from self._search(value)
+
+    def _doubtful(self, holder: Value) -> list[Value]:
+        """What nobody has opened; nothing when a look at the bytes is enough."""
+        closed = holder.closed()
+        if holder is self.top and self.unread:
+            del closed["tools"]
+        if "tools" not in closed and sum(map(len, closed.values())) <= _SHORT:
+            innocent = self._innocent
+            strange = [raw for key, raw in closed.items() if key not in innocent]
+            if has_few(b",".join(closed.values())) and not (
+                strange and some_may_hide_tools(strange)
+            ):
+                return []
+        return [holder.member(key) for key in closed]
 
     def _holder(self, path: Sequence[str]) -> Generator[None, None, Value | None]:
         """Go down named objects; None when the way ends before."""
@@ -184,20 +219,20 @@ class Reading:
             yield from self.toolbox.search(value)
 
     def _read_items(self, holder: Value, key: str) -> Iterator[None]:
-        value = holder.members()[key]
-        if value.kind != "array":
-            raise wrong_shape("a string or an array of objects", value.pointer)
-        if not isinstance(value, Items):
-            text, at = value.where or (value.spelling, 0)
-            items = Items(parent=holder, key=key)
-            walk = Walk(text, self._opener.budget)
-            yield from Conversation(walk, items).read(at)
-            items.raw = value.raw
+        if holder.kind_at(key) != "array":
+            place = holder.member(key).pointer
+            raise wrong_shape("a string or an array of objects", place)
+        items = holder.asked(key)
+        if not isinstance(items, Items):
+            raw, items = holder.raw_at(key), Items(parent=holder, key=key)
+            text, at = holder.place_of(key)
+            if len(raw) > _SHORT or not keep_turns(text[at : at + len(raw)], items):
+                walk = Walk(text, self._opener.budget)
+                yield from Conversation(walk, items).read(at)
+            items.raw = raw
             holder.put(key, items)
-        elif value in self._items:  # the same place once more
+        elif items in self._items:  # the same place once more
             return
-        else:
-            items = value
         self._items.append(items)
         for item in items.special.values():
             yield from self._read_item(item)
@@ -218,7 +253,7 @@ class Reading:
         yield from self._opener.pause(_ITEM)
 
     def _read_choice(self, holder: Value) -> Iterator[None]:
-        choice = holder.members()["tool_choice"]
+        choice = holder.member("tool_choice")
         if choice.kind != "object":
             raise wrong_shape("a string or an object", choice.pointer)
         yield from self.toolbox.read_choice(choice)

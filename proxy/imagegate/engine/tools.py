@@ -159,10 +159,18 @@ class Toolbox:
             yield
         return elements
 
-    def _carry(self, pointer: str, kind: CarrierKind, tools: Sequence[Tool]) -> None:
-        self._count += len(tools)
+    def admit(self, count: int, pointer: str) -> None:
+        """Count tools.
+
+        Raises:
+            MalformedRequest: When there are too many.
+        """
+        self._count += count
         if self._count > MAX_TOOLS:
             raise too_many(pointer)
+
+    def _carry(self, pointer: str, kind: CarrierKind, tools: Sequence[Tool]) -> None:
+        self.admit(len(tools), pointer)
         self.carriers[pointer] = Carrier(pointer=pointer, kind=kind, tools=tuple(tools))
 
     def _read_in(self, tool: Tool) -> Iterator[None]:

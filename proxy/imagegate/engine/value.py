@@ -73,6 +73,10 @@ _STRING: Final = msgspec.json.Decoder(str)
 _SCALAR: Final = msgspec.json.Decoder(bool | str | None)
 # What is copied to be written sooner.
 _SHORT: Final = 1 << 18
+# What is copied anyway to be sent; see `edits.Pieces`.
+_NEAR: Final = 1 << 16
+_EMPTY: Final = Raw(b"")
+_encode: Final = msgspec.json.Encoder().encode
 _NO_KEYS: Final[frozenset[str]] = frozenset()
 
 
@@ -220,10 +224,8 @@ class Value:
     def get(self, key: str) -> Value | None:
         """One member of the object; None when it has none of that name."""
         value = self._asked.get(key)
-        if value is None:
-            raw = self._open().get(key)
-            if raw is not None:
-                value = self._asked[key] = self._member(key, raw)
+        if value is None and key in self._open():
+            value = self.member(key)
         return value
 
     def text_at(self, key: str) -> str | None:
@@ -284,6 +286,43 @@ class Value:
             element.adopt(row)
             elements.append(element)
         return elements
+
+    @property
+    def inner(self) -> Sequence[str]:
+        """Open the object: the keys of the objects and arrays in it."""
+        self._open()
+        return self._inner
+
+    def closed(self) -> Row:
+        """Open the object: the objects and arrays in it that nobody has opened."""
+        row, asked = self._open(), self._asked
+        return {
+            key: row[key]
+            for key in self._inner
+            if key not in asked or not asked[key].opened
+        }
+
+    def raw_at(self, key: str) -> Raw:
+        """The bytes of a member that is there."""
+        return self._open()[key]
+
+    def place_of(self, key: str) -> tuple[bytes, int]:
+        """A text in which a member stands that is there, and where it begins."""
+        row = self._open()
+        if isinstance(row, Walked):
+            return row.text, row.starts[key]
+        return bytes(row[key]), 0
+
+    def member(self, key: str) -> Value:
+        """One member of the object, that is there."""
+        value = self._asked.get(key)
+        if value is None:
+            value = self._asked[key] = self._member(key, self._open()[key])
+        return value
+
+    def asked(self, key: str) -> Value | None:
+        """The member of the object, if somebody asked for it before."""
+        return self._asked.get(key)
 
     @property
     def nests(self) -> bool:
@@ -366,33 +405,30 @@ class Value:
 
     def _write_members(self, out: list[Piece], changes: Changes) -> None:
         row, below = self._open(), changes.below
-        begins = len(out)
-        apart = {
-            key
-            for key, value in self._asked.items()
-            if value.opened or value.raw is not row[key]
-        }
-        apart.update(below)
-        for key, raw in row.items():
-            if key not in apart:
-                out += (spell_key(key), raw)
-                continue
-            change = below.get(key)
-            here = None if change is None else change.here
-            if isinstance(here, bytes):
-                out += (spell_key(key), here)
-            elif here is not DELETE:
-                out.append(spell_key(key))
-                self._member(key, raw).write(out, change)
+        members, long = {**row}, dict[str, list[Piece]]()
+        for key, value in self._asked.items():
+            if key not in below and (value.opened or value.raw is not row[key]):
+                pieces: list[Piece] = []
+                value.write(pieces)
+                _replace(members, long, key, pieces)
         for key, change in below.items():
-            made = None if key in row else change.created()
-            if made is not None:
-                out += (spell_key(key), made)
-        if len(out) == begins:
-            out.append(b"{}")
+            _replace(members, long, key, self._changed(key, change))
+        if long or sum(map(len, members.values())) > _NEAR:
+            _write_long(members, long, out)
         else:
-            out[begins] = b"{" + bytes(out[begins])[1:]
-            out.append(b"}")
+            out.append(_encode(members))
+
+    def _changed(self, key: str, change: Changes) -> list[Piece]:
+        """What stands for a member that is changed or made; nothing when it goes."""
+        here, raw = change.here, self._open().get(key)
+        if here is DELETE:
+            return []
+        if raw is None or isinstance(here, bytes):
+            made = change.created()
+            return [] if made is None else [made]
+        pieces: list[Piece] = []
+        self._member(key, raw).write(pieces, change)
+        return pieces
 
 
 _NOTHING: Final[list[str]] = []
@@ -403,6 +439,29 @@ _UNCHANGED: Final = Changes()
 def spell_path(path: Path) -> str:
     """Write a chain of tokens as a JSON pointer."""
     return join(spell_path(path[0]), path[1]) if path else ""
+
+
+def _replace(
+    members: Row, long: dict[str, list[Piece]], key: str, pieces: list[Piece]
+) -> None:
+    """Let pieces stand for a member; a long one is not copied."""
+    if not pieces:
+        members.pop(key, None)
+    elif sum(map(len, pieces)) > _NEAR:
+        members[key], long[key] = _EMPTY, pieces
+    else:
+        members[key] = Raw(b"".join(pieces))
+
+
+def _write_long(
+    members: Row, long: Mapping[str, list[Piece]], out: list[Piece]
+) -> None:
+    begins = len(out)
+    for key, raw in members.items():
+        out.append(spell_key(key))
+        out += long.get(key) or (raw,)
+    out[begins] = b"{" + bytes(out[begins])[1:]
+    out.append(b"}")
 
 
 def _number(spelling: bytes) -> int | Number:
