@@ -19,6 +19,11 @@ _KEPT_AT_MOST: Final = 64 * 1024 * 1024
 """What may lie free at the end of the heap before the kernel gets it back."""
 
 
+_YOUNG: Final = 5_000
+"""How many more objects there may be than at the last collection. By default it is 700:
+with some dozens of requests under way each would pay for a look at all the others."""
+
+
 def keep_blocks() -> bool:
     """Let freed blocks be used again; tell whether this is a libc that can."""
     try:
@@ -34,3 +39,4 @@ def settle() -> None:
     """Take what exists now for what will always exist."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_YOUNG)
