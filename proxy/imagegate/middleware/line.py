@@ -58,6 +58,29 @@ class Line:
             hear of the end, if it comes now.
     """
 
+    __slots__ = (
+        "_body",
+        "_cancelled",
+        "_closed",
+        "_departure",
+        "_grace",
+        "_listener",
+        "_loop",
+        "_over",
+        "_patient",
+        "_receive",
+        "_task",
+        "_timer",
+        "_told",
+        "_whole",
+        "_word",
+        "answered",
+        "gone",
+        "left",
+        "telling",
+        "views",
+    )
+
     def __init__(
         self,
         receive: Receive,
@@ -77,7 +100,8 @@ class Line:
         self._grace = grace
         self._body = None if body is None else deque(body)
         self._whole = body is not None  # the server has no more of it
-        self._over = asyncio.Event()
+        self._over = False
+        self._word: asyncio.Event | None = None  # for calls that wait for the end
         self._patient = True
         self._closed = False
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -92,13 +116,15 @@ class Line:
         """Give what comes next: the body, and then word that the client left."""
         if self._body is not None:
             return self._given(self._body)
-        if self._over.is_set():
+        if self._over:
             return {"type": "http.disconnect"}
         self.telling += 1
         try:
             if not self._whole or self._closed:
                 return self._noted(await self._receive())
-            await self._over.wait()
+            if self._word is None:
+                self._word = asyncio.Event()
+            await self._word.wait()
         finally:
             self.telling -= 1
         return {"type": "http.disconnect"}
@@ -153,7 +179,7 @@ class Line:
         Never at once where it is being told: a task that cancels itself finds out
         at its next wait, which may be behind the application.
         """
-        self._over.set()
+        self._end()
         if self.telling or self._told is not None:
             self._timer = self._loop.call_later(self._grace, self._cancel)
         else:
@@ -162,8 +188,8 @@ class Line:
     def client_left(self) -> None:
         """Take word that the client has left, from whoever of the application heard."""
         if self.answered or self._closed:
-            self._over.set()
-        elif not self._over.is_set():
+            self._end()
+        elif not self._over:
             self.left = True
             self.hang_up()
 
@@ -184,6 +210,11 @@ class Line:
                 await asyncio.sleep(0)  # however fast they come, others run
                 message = await self._receive()
         self._departed()
+
+    def _end(self) -> None:
+        self._over = True
+        if self._word is not None:
+            self._word.set()
 
     def _departed(self) -> None:
         """Take word from outside the application's task, which may be told of it."""
