@@ -46,6 +46,7 @@ FINE: Mapping[str, Mapping[str, list[Any]]] = {
         "size": ["1024x1024", "1536x1024"],
         "moderation": ["auto"],
         "partial_images": [0, 1],
+        "output_format": ["png", "jpeg", "webp"],
     },
 }
 REPAIRED: Mapping[str, tuple[Any, Any]] = {
