@@ -10,7 +10,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from imagegate.upstream.client import UpstreamError
-from imagegate.upstream.deadlines import ClientLeft, ClientStalled, Deadlines, Watchdog
+from imagegate.upstream.deadlines import (
+    ClientLeft,
+    ClientStalled,
+    Deadlines,
+    Round,
+    Wait,
+    Watchdog,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +28,7 @@ async def watched(
     deadlines: Deadlines, exchange: Callable[[Watchdog], Awaitable[None]]
 ) -> None:
     """Do something under a watchdog, and wait when it is done."""
-    with Watchdog(deadlines) as watchdog:
+    with Watchdog(Round(deadlines)) as watchdog:
         await exchange(watchdog)
         await asyncio.sleep(FOREVER)
 
@@ -36,7 +43,7 @@ async def test_the_wait_that_lasts_too_long_ends() -> None:
 
 
 async def test_a_wait_that_is_over_in_time_does_not() -> None:
-    with Watchdog(Deadlines(idle=0.4, stall=0.4)) as watchdog:
+    with Watchdog(Round(Deadlines(idle=0.4, stall=0.4))) as watchdog:
         for _ in range(3):
             watchdog.expect("idle")
             await asyncio.sleep(0.15)
@@ -85,7 +92,7 @@ async def test_the_first_reason_counts() -> None:
 
 
 async def test_nothing_of_an_exchange_is_kept_until_its_deadline() -> None:
-    watchdog = Watchdog(Deadlines())
+    watchdog = Watchdog(Round(Deadlines()))
     kept = weakref.ref(watchdog)
     with watchdog:
         watchdog.expect("idle")
@@ -118,7 +125,7 @@ async def test_another_error_in_the_same_moment_is_not_hidden() -> None:
 
 
 async def test_an_exchange_that_has_ended_cannot_be_ended() -> None:
-    with Watchdog(Deadlines()) as watchdog:
+    with Watchdog(Round(Deadlines())) as watchdog:
         pass
 
     watchdog.end(ClientLeft())
@@ -127,7 +134,7 @@ async def test_an_exchange_that_has_ended_cannot_be_ended() -> None:
 
 async def test_a_cancellation_from_outside_is_not_swallowed() -> None:
     async def exchange() -> None:
-        with Watchdog(Deadlines()) as watchdog:
+        with Watchdog(Round(Deadlines())) as watchdog:
             watchdog.expect("head")
             asyncio.get_running_loop().call_soon(watchdog.end, ClientLeft())
             asyncio.get_running_loop().call_soon(task.cancel)
@@ -145,7 +152,7 @@ def test_without_a_task_there_is_nothing_to_watch() -> None:
 
         def enter() -> None:
             try:
-                Watchdog(Deadlines()).__enter__()
+                Watchdog(Round(Deadlines())).__enter__()
             except RuntimeError as error:
                 told.set_result(error)
 
@@ -153,3 +160,41 @@ def test_without_a_task_there_is_nothing_to_watch() -> None:
         return await told
 
     assert "task" in str(asyncio.run(outside()))
+
+
+def test_each_event_loop_has_its_own_look_and_leaves_nothing() -> None:
+    """One forwarder may be used by several loops, one after the other too."""
+    round_ = Round(Deadlines(idle=0.05))
+
+    async def exchange() -> None:
+        with Watchdog(round_) as watchdog:
+            watchdog.expect("idle")
+            await asyncio.sleep(FOREVER)
+
+    for _ in range(3):
+        with pytest.raises(UpstreamError):
+            asyncio.run(exchange())
+
+    assert len(round_._watched) <= 1
+
+
+async def test_many_exchanges_end_each_in_its_own_time() -> None:
+    round_ = Round(Deadlines(idle=0.1, head=0.3))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def exchange(wait: Wait) -> tuple[str, float]:
+        with pytest.raises(UpstreamError) as caught, Watchdog(round_) as watchdog:
+            watchdog.expect(wait)
+            await asyncio.sleep(FOREVER)
+        return caught.value.code, loop.time() - began
+
+    waits: list[Wait] = ["idle", "head"] * 50
+    ended = await asyncio.gather(*map(exchange, waits))
+
+    assert [code for code, _ in ended] == [f"{wait}_timeout" for wait in waits]
+    for wait, (_, took) in zip(waits, ended, strict=True):
+        assert took >= round_.seconds[wait]
+    async with asyncio.timeout(5):
+        while round_._watched:
+            await asyncio.sleep(0.01)

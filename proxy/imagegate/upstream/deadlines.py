@@ -19,6 +19,8 @@ _PATIENCE: Final = 0.005
 """Seconds after which listening costs little beside the request itself."""
 DEPARTURE: Final = "imagegate.departure"
 """The extension in which one can have somebody called when the client leaves."""
+_PAUSE: Final = 0.25
+"""Seconds between two looks at all that is under way."""
 Wait: TypeAlias = Literal["body", "head", "idle", "stall"]
 
 
@@ -49,47 +51,103 @@ class ClientStalled(ClientLeft):
     """The client is there, and reads nothing any more."""
 
 
+class Round:
+    """Looks after the exchanges of one forwarder, by one timer for each event loop.
+
+    A timer for each exchange would cost more than its deadlines are worth: what may
+    take a minute may take a quarter of a second longer.
+    """
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.seconds: dict[Wait, float] = {
+            "body": deadlines.body,
+            "head": deadlines.head,
+            "idle": deadlines.idle,
+            "stall": deadlines.stall,
+        }
+        self.total = deadlines.total
+        shortest = min(self.total, *self.seconds.values())
+        self._pause = min(_PAUSE, shortest / 10)
+        self._watched: dict[asyncio.AbstractEventLoop, set[Watchdog]] = {}
+
+    def join(self, watchdog: Watchdog, loop: asyncio.AbstractEventLoop) -> None:
+        """Look after one more."""
+        watched = self._watched.get(loop)
+        if watched is None:
+            watched = self._begin(loop)
+        watched.add(watchdog)
+
+    def leave(self, watchdog: Watchdog, loop: asyncio.AbstractEventLoop) -> None:
+        """Look after one less."""
+        self._watched[loop].discard(watchdog)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> set[Watchdog]:
+        for other in [each for each in self._watched if each.is_closed()]:
+            del self._watched[other]
+        watched = self._watched[loop] = set()
+        loop.call_later(self._pause, self._look, loop)
+        return watched
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        watched = self._watched[loop]
+        if not watched:
+            del self._watched[loop]
+            return
+        now = loop.time()
+        for watchdog in [*watched]:
+            watchdog.look(now)
+        loop.call_later(self._pause, self._look, loop)
+
+
 class Watchdog:
     """Cancels the task that enters it, and raises the reason where it leaves.
 
-    One timer for all waits: it is set anew only when it has rung, or when the next
-    wait must end before it would. A timeout object per piece of an answer would cost
-    more than relaying the piece.
+    Args:
+        round_: Looks after it.
 
     Attributes:
         answering: The head of the answer was sent, or is being sent.
     """
 
-    def __init__(self, deadlines: Deadlines) -> None:
-        self._deadlines = deadlines
-        self._wait: Wait | None = None
+    __slots__ = (
+        "__weakref__",
+        "_cancelled_before",
+        "_due",
+        "_end",
+        "_loop",
+        "_reason",
+        "_round",
+        "_task",
+        "_time",
+        "_wait",
+        "_watching",
+        "answering",
+    )
+
+    def __init__(self, round_: Round) -> None:
+        self._round = round_
+        self._wait: Wait = "body"
         self._reason: Exception | None = None
         self._watching = False
         self.answering = False
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a watchdog needs a task to watch")
         self._task = task
         self._cancelled_before = task.cancelling()
-        now, limits = self._loop.time(), self._deadlines
-        self._end = self._due = now + limits.total
-        # It rings no later than the first wait may end, and finds out which it is.
-        soonest = min(limits.body, limits.head, limits.idle, limits.stall, limits.total)
-        self._timer = self._loop.call_at(now + soonest, self._ring)
+        self._end = self._due = self._time() + self._round.total
+        self._round.join(self, self._loop)
         self._watching = True
         return self
 
     def expect(self, wait: Wait) -> None:
         """Say what is waited for from now on."""
         self._wait = wait
-        seconds: float = getattr(self._deadlines, wait)
-        self._due = self._loop.time() + seconds
-        if self._due < self._timer.when():
-            self._timer.cancel()
-            self._timer = self._loop.call_at(self._due, self._ring)
+        self._due = self._time() + self._round.seconds[wait]
 
     def end(self, reason: Exception) -> None:
         """End the exchange now, unless it has ended."""
@@ -97,14 +155,12 @@ class Watchdog:
             self._reason = reason
             self._task.cancel()
 
-    def _ring(self) -> None:
-        now = self._loop.time()
+    def look(self, now: float) -> None:
+        """End the exchange if it is time."""
         if now >= self._end:
             self.end(UpstreamError("total_timeout", status=504))
         elif now >= self._due:
             self.end(self._expired())
-        else:
-            self._timer = self._loop.call_at(min(self._due, self._end), self._ring)
 
     def _expired(self) -> Exception:
         if self._wait == "stall":
@@ -119,7 +175,7 @@ class Watchdog:
         traceback: TracebackType | None,
     ) -> None:
         self._watching = False
-        self._timer.cancel()
+        self._round.leave(self, self._loop)
         if self._reason is None:
             return
         ours_alone = self._task.uncancel() <= self._cancelled_before

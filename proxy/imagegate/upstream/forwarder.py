@@ -24,6 +24,7 @@ from imagegate.upstream.deadlines import (
     ClientStalled,
     Deadlines,
     Leaving,
+    Round,
     Watchdog,
 )
 from imagegate.upstream.headers import check_answer, to_client, to_upstream
@@ -40,7 +41,7 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class Forwarder:
-    """Forwards; never written to after it is made."""
+    """Forwards; what it was made of does not change."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Forwarder:
         self.upstream = upstream
         self.deadlines = deadlines or Deadlines()
         self.body_limit = body_limit
+        self._round = Round(self.deadlines)
         self._origin = upstream.origin
         self._host = b"host", self._origin.authority
         self._path = upstream.path
@@ -84,7 +86,7 @@ class Forwarder:
             return
         if scope["type"] != "http":
             raise ValueError(f"cannot forward a scope of type {scope['type']!r}")
-        watchdog = Watchdog(self.deadlines)
+        watchdog = Watchdog(self._round)
         try:
             with watchdog:
                 await self._forward(scope, receive, send, watchdog)
