@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imagegate.upstream.client import Origin, UpstreamError, UpstreamRequest
+from imagegate.upstream.fast import writing
 from imagegate.upstream.fast.reading import LARGE, MOST_FRAMING, MOST_HEAD, Reading
 from imagegate.upstream.fast.writing import TOGETHER, head_of, portions
 
@@ -304,3 +305,43 @@ def test_what_is_small_is_joined_and_what_is_large_is_not_copied(
         assert any(large is each for each in taken)
     for one, two in itertools.pairwise(taken):
         assert len(one) + len(two) >= LARGE
+
+
+@given(
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    b"host",
+                    b"content-length",
+                    b"transfer-encoding",
+                    b"x",
+                    b"X",
+                    b"",
+                    b" ",
+                ]
+            ),
+            st.sampled_from([b"2", b"y", b"y" * 5_000]),
+        ),
+        max_size=4,
+    )
+)
+def test_names_that_came_before_are_judged_as_the_first_time(
+    headers: list[tuple[bytes, bytes]],
+) -> None:
+    def written() -> bytes | None:
+        try:
+            return head_of(request(headers=headers), 2)
+        except UpstreamError:
+            return None
+
+    writing.remembered.cache_clear()
+    first, again = written(), written()
+    names = [name for name, _ in headers]
+
+    assert first == again
+    assert (first is not None) == (
+        {*names} <= {b"host", b"content-length", b"x"}
+        and names.count(b"host") == 1
+        and [value for name, value in headers if name == b"content-length"] == [b"2"]
+    )

@@ -8,9 +8,10 @@ its request to be taken, for the head of the answer, or for the next piece.
 from __future__ import annotations
 
 import asyncio
-import selectors
+import select
 import ssl
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol, cast
 
 from imagegate.upstream.client import UpstreamError
@@ -21,7 +22,6 @@ READ: Final = 128 * 1024
 _HELD: Final = 64 * 1024
 """How much may wait to be taken before no more is read."""
 _REFUSAL: Final = 400
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Keeper(Protocol):
@@ -87,7 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         self._full = False
         self._written = True
-        self._poll: Callable[[int], Sequence[object]] | None = None
+        self._poll: Callable[[], Sequence[object]] | None = None
 
     # -- what the event loop says -----------------------------------------------
 
@@ -169,7 +169,7 @@ class Connection(asyncio.BufferedProtocol):
             return False
         if self._poll is None:
             self._poll = _poll_of(self._transport)
-        return not self._poll(0)
+        return not self._poll()
 
     def begin(self, reading: Reading) -> None:
         """Begin an exchange."""
@@ -275,8 +275,11 @@ def _is_refused(reading: Reading) -> bool:
     return reading.over or (reading.begun and reading.status >= _REFUSAL)
 
 
-def _poll_of(transport: asyncio.Transport) -> Callable[[int], Sequence[object]]:
+def _poll_of(transport: asyncio.Transport) -> Callable[[], Sequence[object]]:
     """Return what tells whether the kernel has something to read, at little cost."""
-    selector = _Selector()
-    selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
-    return selector.select
+    sock = transport.get_extra_info("socket")
+    if not hasattr(select, "poll"):  # pragma: no cover - on Windows
+        return lambda: select.select([sock], [], [], 0)[0]
+    asked = select.poll()
+    asked.register(sock, select.POLLIN)
+    return partial(asked.poll, 0)

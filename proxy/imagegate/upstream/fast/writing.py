@@ -8,12 +8,17 @@ checks delete what may be there and look at what is left, at the speed of C.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
-from imagegate.upstream.client import Headers, UpstreamError, UpstreamRequest
+from imagegate.upstream.client import UpstreamError, UpstreamRequest
 
 TOGETHER: Final = 64 * 1024
 """Up to here a head and pieces of a body are copied into one write."""
+_HEADS: Final = 128
+"""How many lists of names are remembered."""
+_SHORT: Final = 4 * 1024
+"""Bytes of a head whose names are."""
 _AT_ONCE: Final = 256 * 1024
 """A body of 10 MB is neither copied nor encrypted whole."""
 
@@ -34,31 +39,44 @@ def head_of(request: UpstreamRequest, size: int) -> bytes:
         UpstreamError: For what cannot be written, or could be read in two ways. It
             does not say what: that may be a key.
     """
-    names = [name for name, _ in request.headers]
-    target, lines = request.target, b"\r\n".join(map(b": ".join, request.headers))
-    method = request.method.encode()
+    headers, target = request.headers, request.target
+    method, lines = request.method.encode(), b"\r\n".join(map(b": ".join, headers))
     head = b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (method, target, lines)
+    length_in = remembered if len(head) <= _SHORT else _length_in
+    length = length_in(tuple([name for name, _ in headers]))
     if (
-        head.translate(None, _VALUE) != b"\r\n" * (len(names) + 2)
-        or b"".join(names).translate(None, _NAME)
-        or b"" in names
-        or method.translate(None, _TOKEN)
+        head.translate(None, _VALUE) != b"\r\n" * (len(headers) + 2)
         or target.translate(None, _VISIBLE)
-        or not (method and target and _framed(names, request.headers, size))
+        or method.translate(None, _TOKEN)
+        or not (method and target)
+        or length is None
+        or (size if length < 0 else headers[length][1] != b"%d" % size)
     ):
         # Not even a chain of errors may hold what is refused.
         raise UpstreamError("request_malformed", status=400) from None
     return head
 
 
-def _framed(names: list[bytes], headers: Headers, size: int) -> bool:
-    """Whether the headers name one host, and the length that the body has."""
-    if names.count(b"host") != 1 or b"transfer-encoding" in names:
-        return False
-    said = names.count(b"content-length")
-    if not said:
-        return not size
-    return said == 1 and headers[names.index(b"content-length")][1] == b"%d" % size
+def _length_in(names: tuple[bytes, ...]) -> int | None:
+    """Say which of the headers tells the body's length.
+
+    Returns:
+        -1 where none does; None for names that cannot be sent, or that do not name
+        one host and at most one length.
+    """
+    if (
+        names.count(b"host") != 1
+        or names.count(b"content-length") > 1
+        or b"transfer-encoding" in names
+        or b"" in names
+        or b"".join(names).translate(None, _NAME)
+    ):
+        return None
+    return names.index(b"content-length") if b"content-length" in names else -1
+
+
+remembered: Final = lru_cache(_HEADS)(_length_in)
+"""The same; applications send the same names all day."""
 
 
 def portions(
