@@ -162,12 +162,20 @@ def test_a_token_does_not_go_to_a_provider_either() -> None:
         {"algorithms": "none"},
         {"jwks_url": "http://login.example/keys"},
         {"jwks_url": "https://login.example/keys", "jwks_file": "/dev/null"},
-        {"jwks_file": "/dev/null"},
         {"attributes": "team=roles"},
     ],
 )
 def test_tokens_that_could_not_be_verified_are_refused(said: dict[str, str]) -> None:
     assert found(read(tokens(**said))) == [("bad-issuer", "identity.jwt.issuer")]
+
+
+def test_a_file_that_holds_no_key_set_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.touch()
+
+    wrong = found(read(tokens(jwks_file=str(file))))
+
+    assert wrong == [("bad-issuer", "identity.jwt.issuer")]
 
 
 def test_keys_in_a_file_are_read_before_anything_starts(tmp_path: Path) -> None:
