@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from imagegate.named_file import read_lasting
+
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
@@ -67,7 +69,7 @@ def read_password(file: Path) -> str:
         OSError: When it cannot be read.
         ValueError: When there is none.
     """
-    found = file.read_text().strip()
+    found = read_lasting(file).decode().strip()
     if not found:
         raise ValueError("it is empty")
     return found

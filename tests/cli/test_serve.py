@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,6 +21,7 @@ import openai
 import pytest
 from running import Gateway, gateways, gone, run, until
 
+from imagegate import shipped
 from imagegate.simulator import Simulator
 
 IMAGE: Any = {"type": "image_generation"}
@@ -583,6 +585,37 @@ def test_a_file_that_is_something_else_is_one_line(tmp_path: Path) -> None:
         assert ran.returncode == 4
         assert f"state: {file}: " in ran.stderr
         assert "Traceback" not in ran.stderr
+
+
+def test_policy_and_settings_may_come_out_of_pipes(
+    provider: str, tmp_path: Path
+) -> None:
+    said = {
+        tmp_path / "policy": shipped.find_policy("standard").read_bytes(),
+        tmp_path / "settings": b"listen.workers = 2\nlisten.grace = 1\n",
+    }
+    for pipe in said:
+        os.mkfifo(pipe)
+    writers = [
+        threading.Thread(target=p.write_bytes, args=(d,)) for p, d in said.items()
+    ]
+    for writer in writers:
+        writer.start()
+    policy, settings = said
+    words = ("--policy", policy, "--config", settings, "--upstream", provider)
+    file = tmp_path / "candidate.yaml"
+    file.write_bytes(said[policy])
+
+    with gateways(tmp_path) as begin:
+        gateway = begin(*words, "--candidate", file)
+        for writer in writers:
+            writer.join()
+        gateway.process.send_signal(signal.SIGHUP)
+        until(lambda: bool(gateway.said("unchanged")))  # it looked at the files
+
+        assert ask(gateway).output[0].type == "image_generation_call"
+        assert gateway.said("reload_failed") == []
+        assert gateway.end() == 0
 
 
 def test_what_never_ends_in_place_of_the_keys_is_refused_at_once() -> None:

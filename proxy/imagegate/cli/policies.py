@@ -13,6 +13,7 @@ from imagegate.cli.exits import Exit
 from imagegate.cli.screen import complain, print_text
 from imagegate.engine.errors import Problem
 from imagegate.engine.policy import Policy
+from imagegate.named_file import read_named
 from imagegate.policyfile import MAX_BYTES, Checked, check_policy
 
 
@@ -28,8 +29,7 @@ def read_policy(name: str) -> Read | None:
     """Read a policy by path or name; None, with a complaint, where there is none."""
     try:
         path = shipped.find_policy(name)
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_named(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else None
         known = ", ".join(shipped.policies())

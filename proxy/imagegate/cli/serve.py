@@ -20,6 +20,7 @@ from imagegate.gateway import (
     Reread,
     serve,
 )
+from imagegate.named_file import read_lasting
 from imagegate.server.listener import CannotListenError
 from imagegate.settings import Settings, SettingsProblem, read_settings, show
 from imagegate.settings.sources import CONFIG
@@ -67,18 +68,17 @@ def plan_of(settings: Settings) -> Plan | Exit:
         texts[role] = read.data
     others = {"prices": settings.audit.prices, "keys": settings.identity.keys.file}
     for role, file in others.items():
-        # What is no file, a device say, may have no end; the settings' checks say so.
-        if file is not None and file.is_file():
-            with contextlib.suppress(OSError):
-                texts[role] = file.read_bytes()
+        if file is not None:
+            with contextlib.suppress(OSError):  # the settings' checks say so
+                texts[role] = read_lasting(file)
     return found or Plan(settings=settings, news=News(texts=texts))
 
 
 def _reread(options: Mapping[str, str | Sequence[str]], config: str) -> Reread | None:
     """Return what reads the settings once more, if there is a file of them."""
     file = config or os.environ.get(CONFIG, "")
-    if not file:
-        return None
+    if not Path(file).is_file():
+        return None  # none is named, or a pipe, which is read once
     environ = dict(os.environ)
     return Reread(Path(file), lambda: read_settings(options, environ, config=file))
 

@@ -13,6 +13,7 @@ from imagegate.gates.checking import policy_source
 from imagegate.gates.holder import Gates
 from imagegate.gates.reading import read_gate
 from imagegate.gates.watch import News, Watch
+from imagegate.named_file import read_lasting
 from imagegate.policyfile import MAX_BYTES
 
 
@@ -53,7 +54,10 @@ class Followed(Gates):
         self._hash_key = hash_key
         self._prices = prices
         self._every = every
-        self._texts = {name: _text(file) for name, file in self._files.items()}
+        self._texts = {
+            name: read_lasting(file, MAX_BYTES + 1)
+            for name, file in self._files.items()
+        }
         self._watch: Watch | None = None
         acting, beside = self._laid_out()
         super().__init__(acting, candidate=beside)
@@ -97,8 +101,3 @@ class Followed(Gates):
             for name, text in self._texts.items()
         }
         return made["policy"], made.get("candidate")
-
-
-def _text(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return opened.read(MAX_BYTES + 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from imagegate import shipped
 from imagegate.engine.gate import Gate
 from imagegate.engine.prices import Prices
+from imagegate.named_file import read_named
 from imagegate.policyfile import MAX_BYTES, load_policy
 
 
@@ -19,8 +20,7 @@ def load_gate(policy: str | Path) -> Gate:
         PolicyError: When it cannot be used, with everything that is wrong with it.
     """
     file = shipped.find_policy(str(policy))
-    with file.open("rb") as opened:
-        return read_gate(opened.read(MAX_BYTES + 1), file=str(file))
+    return read_gate(read_named(file, MAX_BYTES + 1), file=str(file))
 
 
 def read_gate(

@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from imagegate import log
+from imagegate.named_file import open_at_once
 from imagegate.policyfile import MAX_BYTES
 
 SETTLE = 0.25
@@ -147,7 +148,7 @@ class Watched:
 
     def _text_of(self, began: _Signature) -> bytes | None:
         """Read the file; None when it moved meanwhile."""
-        with open(self.source.file, "rb", opener=_open_at_once) as opened:
+        with open(self.source.file, "rb", opener=open_at_once) as opened:
             problem = self.source.admit(os.fstat(opened.fileno()))
             if problem is not None:
                 raise UnusableError(problem)
@@ -201,11 +202,6 @@ class Watched:
 _Signature: TypeAlias = tuple[int, int, int, int, int] | None
 """By what a change is noticed; None when there is no file."""
 _NEVER: Final[_Signature] = (-1, -1, -1, -1, -1)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; not even a pipe that nobody writes into is waited for."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _signature(file: Path) -> _Signature:

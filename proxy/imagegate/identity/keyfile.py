@@ -20,6 +20,7 @@ from typing import Final
 
 from imagegate.identity.apikey import Keys, KeysError, dump_keys, load_keys
 from imagegate.identity.secret import mint_hash_key
+from imagegate.named_file import open_at_once
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 _LOCK_SECONDS: Final = 10.0
@@ -37,7 +38,7 @@ def read_keys(file: Path) -> Keys:
         OSError: When it cannot be read.
         KeysError: When others could have written it, or it holds something else.
     """
-    with file.open("rb") as opened:
+    with open(file, "rb", opener=open_at_once) as opened:
         found = os.fstat(opened.fileno())
         problem = why_open(file, found)
         if problem is not None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from imagegate import shipped
 from imagegate.engine.errors import PricesError
 from imagegate.engine.prices import read_prices
+from imagegate.named_file import read_lasting
 from imagegate.quotas.options import QuotaOptions
 from imagegate.server.listener import check_tls, is_loopback
 from imagegate.settings.credential import (
@@ -96,6 +97,7 @@ def _check_tls(settings: Settings) -> Found:
     yield from found
     try:
         if not found:
+            read_lasting(certificate, 1)
             check_tls(certificate, key)
     except OSError as error:
         why = "cannot be read" if error.filename or error.strerror else ""
@@ -114,6 +116,7 @@ def _check_authorities(settings: Settings) -> Found:
     file = settings.pool.authorities
     try:
         if file is not None:
+            read_lasting(file, 1)
             ssl.create_default_context().load_verify_locations(file)
     except OSError as error:
         message = f"expected a PEM file of certificates: {file} ({_plain(error)})"
@@ -168,7 +171,7 @@ def read_hash_key(file: Path) -> bytes:
         OSError: When it cannot be read.
         ValueError: When it is too short to keep anything.
     """
-    key = file.read_bytes().strip()
+    key = read_lasting(file).strip()
     if len(key) < SHORTEST_KEY:
         raise ValueError(f"{file} holds no key of at least {SHORTEST_KEY} bytes")
     return key
@@ -187,7 +190,7 @@ def _check_records(settings: Settings) -> Found:
     table = settings.audit.prices
     try:
         if table is not None:
-            read_prices(table.read_bytes(), catalogue=shipped.catalogue())
+            read_prices(read_lasting(table), catalogue=shipped.catalogue())
     except OSError as error:
         message = f"{table} cannot be read: {error.strerror}"
         yield "unreadable-file", "audit.prices", message
@@ -293,8 +296,7 @@ def _check_key_file(file: Path, path: str) -> Found:
 def _check_secret(file: Path, path: str) -> Found:
     """Check that a file can be read, and not by everybody."""
     try:
-        with file.open("rb") as opened:
-            opened.read(1)
+        read_lasting(file, 1)
         mode = file.stat().st_mode
     except OSError as error:
         yield "unreadable-file", path, f"{file} cannot be read: {error.strerror}"

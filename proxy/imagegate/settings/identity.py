@@ -9,6 +9,7 @@ from imagegate.identity import KeysError
 from imagegate.identity.issuer import MissingExtraError
 from imagegate.identity.keyfile import read_keys
 from imagegate.identity.options import TokenOptions, front_of, issuer_of
+from imagegate.named_file import read_lasting
 from imagegate.settings.credential import Pass
 from imagegate.settings.model import Settings
 
@@ -76,7 +77,7 @@ def _read_jwks(file: Path, algorithms: Sequence[str]) -> None:
     )
 
     try:
-        read_jwks(file.read_bytes(), algorithms)
+        read_jwks(read_lasting(file), algorithms)
     except JwksError as error:
         raise ValueError(f"{file}: {error}") from None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from imagegate.named_file import read_named
 from imagegate.settings.keys import OPTIONS, PREFIX, SHORT, keys
 from imagegate.settings.problems import SettingsProblem, did_you_mean
 
@@ -83,8 +84,9 @@ def from_environment(environ: Mapping[str, str]) -> Source:
 def from_file(file: Path) -> Source:
     """Read a configuration file."""
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_BYTES)
+        data = read_named(file, MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            return [], [_unreadable(file, f"is longer than {MAX_BYTES:,} bytes")]
         text = data.decode()
         document = tomllib.loads(text)
     except OSError as error:
@@ -108,6 +110,8 @@ class _Document:
 
     def __init__(self, file: Path, text: str) -> None:
         self.file = file
+        # What comes out of a pipe is nowhere: its paths are as on the command line.
+        self.base = file.absolute().parent if file.is_file() else Path.cwd()
         self.lines = lines_of(text)
         self.given: list[Given] = []
         self.problems: list[SettingsProblem] = []
@@ -163,7 +167,7 @@ class _Document:
                 path=path,
                 value=value,
                 origin=self._place(path),
-                base=self.file.absolute().parent,
+                base=self.base,
             )
         )
 

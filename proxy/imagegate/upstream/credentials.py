@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Literal, Protocol
 
+from imagegate.named_file import read_lasting
 from imagegate.upstream.client import Headers, UpstreamError
 
 Header = Literal["authorization", "api-key"]
@@ -115,8 +116,7 @@ def read_key(file: Path) -> str:
         OSError: When the file cannot be read.
         ValueError: When what it holds is no key.
     """
-    with file.open("rb") as opened:
-        data = opened.read(MAX_KEY + 1)
+    data = read_lasting(file, MAX_KEY + 1)
     if len(data) > MAX_KEY:
         raise ValueError("the file is too long for a key")
     key = data.decode("ascii", "replace").strip()

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from imagegate.named_file import read_lasting
 from imagegate.upstream.client import Origin, UpstreamError
 
 _PORTS: Final = {"http": 80, "socks5": 1080}
@@ -176,7 +177,7 @@ def read_login(file: Path) -> bytes:
         OSError: When it cannot be read.
         ValueError: When it holds something else.
     """
-    login = file.read_bytes().strip()
+    login = read_lasting(file).strip()
     user, colon, password = login.partition(b":")
     if not (user and colon) or max(len(user), len(password)) > _LONGEST:
         raise ValueError("expected a user and a password with a colon between")
