@@ -155,7 +155,7 @@ async def test_children_that_die_at_their_start_end_the_parent(
 ) -> None:
     watched = Watched(CHILD + "sys.exit(3)", tmp_path, listening)
 
-    with pytest.raises(CannotStartError):
+    with pytest.raises(CannotStartError, match="the last with code 3: what it printed"):
         await watched.end()
     assert not watched.all_serve.is_set()
 
@@ -166,9 +166,49 @@ async def test_a_program_that_is_not_there_ends_the_parent(
     watched = Watched(OBEDIENT, tmp_path, listening)
     watched.workers._command = ("/nowhere/python",)
 
-    with pytest.raises(CannotStartError):
+    with pytest.raises(CannotStartError, match="/nowhere/python: No such file"):
         await watched.end()
-    assert "FileNotFoundError" in capsys.readouterr().err
+    told = '"imagegate.worker_not_started","program":"/nowhere/python","error":"No such'
+    assert told in capsys.readouterr().err
+
+
+async def test_a_program_that_is_gone_for_a_moment_ends_nothing(
+    tmp_path: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    await watched.serve()
+    there, watched.workers._command = watched.workers._command, ("/nowhere/python",)
+
+    os.kill(min(watched.pids()), signal.SIGKILL)
+    said = ""
+    while "worker_not_started" not in said:
+        await asyncio.sleep(0.001)
+        said += capsys.readouterr().err
+    watched.workers._command = there
+    await until(lambda: len(watched.pids()) == 3)
+
+    watched.workers.stop(signal.SIGKILL)
+    await watched.end()
+
+
+async def test_children_that_the_system_kills_are_told_of(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    script = CHILD + "os.kill(os.getpid(), signal.SIGKILL)"
+
+    with pytest.raises(CannotStartError, match="SIGKILL, as the kernel does when mem"):
+        await Watched(script, tmp_path, listening).end()
+
+
+async def test_what_nobody_foresaw_ends_the_parent_and_is_in_the_log(
+    tmp_path: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = Watched(OBEDIENT, tmp_path, listening)
+    watched.workers._command = ("embedded\0null",)
+
+    with pytest.raises(CannotStartError, match="the log says where"):
+        await watched.end()
+    assert '"exception":"ValueError"' in capsys.readouterr().err
 
 
 async def test_a_child_that_never_serves_is_not_waited_for_for_ever(
@@ -177,7 +217,7 @@ async def test_a_child_that_never_serves_is_not_waited_for_for_ever(
     monkeypatch.setattr(module, "START_SECONDS", 0.3)
     watched = Watched(CHILD + "time.sleep(60)", tmp_path, listening, count=1)
 
-    with pytest.raises(CannotStartError):
+    with pytest.raises(CannotStartError, match=r"did not serve within 0\.3 seconds"):
         await watched.end()
 
 

@@ -220,10 +220,8 @@ async def _serve_in_workers(
     watched.__enter__()
     try:
         ended_well = await workers.run()
-    except CannotStartError:
-        raise CannotServeError(
-            "the workers end before they serve; what they logged says why"
-        ) from None
+    except CannotStartError as error:
+        raise CannotServeError(str(error)) from None
     finally:
         beating.cancel()
         # It may wait for this loop.

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, cast
 
 from imagegate import log
+from imagegate.server.lives import Life, lived, never_lived
 
 SERVES: Final = b"1"
 TAKEN: Final = b"+"
@@ -42,7 +43,7 @@ LAST_SECONDS = 5.0
 
 
 class CannotStartError(Exception):
-    """Children die before they serve."""
+    """Children die before they serve; one line says how the last one did."""
 
 
 class Workers:
@@ -106,10 +107,13 @@ class Workers:
                 kept = [tasks.create_task(self._keep()) for _ in range(self._count)]
         except ExceptionGroup as group:
             await self._end_all()
+            said = "the workers could not be kept running; the log says where it failed"
             for error in group.exceptions:
-                if not isinstance(error, CannotStartError):
+                if isinstance(error, CannotStartError):
+                    said = str(error)
+                else:
                     log.error("imagegate.unexpected", **log.place_of(error))
-            raise CannotStartError from None
+            raise CannotStartError(said) from None
         return all(task.result() for task in kept)
 
     def stop(self, number: int) -> None:
@@ -159,34 +163,41 @@ class Workers:
         failures, pause, first = 0, self._pause, True
         while True:
             began = time.monotonic()
-            with _pipe() as (reading, writing):
-                child = await self._start(reading, writing)
-                try:
-                    ready = await self._serves(child)
-                    if ready and first:
-                        first = False
-                        self._one_serves()
-                    code = await self._watch(child)
-                finally:
-                    child.forget()
-            self._children.discard(child)
-            self._note()
-            self._on_ended(child.process.pid)
+            life = await self._live(first=first)
+            first = first and not life.served
             if self._stopping.is_set():
                 # One that did not serve yet has nobody to see off.
-                return code == 0 or not ready
-            failures = 0 if ready else failures + 1
+                return life.well or not life.served
+            failures = 0 if life.served else failures + 1
             if failures == ATTEMPTS:
-                raise CannotStartError
+                raise CannotStartError(f"{ATTEMPTS} workers in a row {life.said}")
             if time.monotonic() - began > STABLE_SECONDS:
                 pause = self._pause
-            how, rest = _how(code), pause
+            rest = pause
             pause = min(2 * pause, LONGEST_PAUSE)
-            log.error(
-                "imagegate.worker_died", pid=child.process.pid, **how, again_in=rest
-            )
+            log.error(life.event, **life.told, again_in=rest)
             if await self._stopped_within(rest):
                 return True
+
+    async def _live(self, *, first: bool) -> Life:
+        """Start a child and wait for its end."""
+        with _pipe() as (reading, writing):
+            try:
+                child = await self._start(reading, writing)
+            except OSError as error:
+                return never_lived(self._command[0], error)
+            try:
+                served = await self._serves(child)
+                if served and first:
+                    self._one_serves()
+                code = await self._watch(child)
+            finally:
+                child.forget()
+        self._children.discard(child)
+        self._note()
+        self._on_ended(child.process.pid)
+        slow = START_SECONDS if child.late else None
+        return lived(child.process.pid, code, served=served, slow=slow)
 
     def _one_serves(self) -> None:
         """Count those that never served yet; with the last of them all serve."""
@@ -245,6 +256,7 @@ class Workers:
                 while not (child.serves or child.silent):
                     await self._moved.wait()
         except TimeoutError:
+            child.late = True
             child.signal(signal.SIGKILL)
         return child.serves
 
@@ -273,6 +285,7 @@ class _Child:
     Attributes:
         process: The process.
         serves: It has said so.
+        late: It had not within its time, and was killed for that.
         silent: It will say nothing more.
         given: The versions that it was given, and has not answered.
         newest: The last of all that it was given.
@@ -289,7 +302,7 @@ class _Child:
         note: Callable[[], None],
     ) -> None:
         self.process = process
-        self.serves = self.silent = False
+        self.serves = self.late = self.silent = False
         self.given: deque[int] = deque()
         self.newest = self.version = -1
         self._reading = reading
@@ -331,7 +344,3 @@ def _pipe() -> Iterator[tuple[int, int]]:
         yield reading, writing
     finally:
         os.close(reading)
-
-
-def _how(code: int) -> dict[str, object]:
-    return {"signal": signal.Signals(-code).name} if code < 0 else {"exit_code": code}
