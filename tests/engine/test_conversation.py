@@ -389,6 +389,7 @@ def test_parts_hide_no_fault(
         (b'[{"role":"user","content":[{"type":"input_text","text":"x"}]}]', True),
         (b'[{"role":"user","content":"x"},{"type":"x","tools":[]}]', False),
         (b'[{"role":"user", "content":"x"}]', False),
+        (b'[ {"role": "user", "content": "x"} ]', True),
         (b'[{"role":"user","role":"user","content":"x"}]', False),
         (b"[]", False),
     ],

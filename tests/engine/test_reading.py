@@ -63,7 +63,7 @@ def test_the_way_to_a_place_is_read_strictly() -> None:
     )
 
 
-PAD = b"x" * 20_000
+PAD = b"x" * 140_000
 LONG = b'{"role":"user","content":"%b"}' % PAD
 
 
@@ -187,7 +187,7 @@ def test_length_changes_nothing(values: list[str], space: str, data: Any) -> Non
         inner = inner[:at] + wrong + inner[at:]
     text = '{"model":"","input":[%s%s%s],"user":"%s"}'
     short = read((text % (space, inner, space, "")).encode())
-    long = read((text % (space, inner, space, "x" * 20_000)).encode())
+    long = read((text % (space, inner, space, "x" * 140_000)).encode())
 
     assert (short is None) == (long is None)
     if short is not None and long is not None:
@@ -201,14 +201,14 @@ def test_length_changes_nothing(values: list[str], space: str, data: Any) -> Non
     ("text", "code", "place"),
     [
         (b" " * 20_000, "empty_body", ""),
-        (b" " * 100_000, "empty_body", ""),
+        (b" " * 140_000, "empty_body", ""),
         (b"%b[]", "not_an_object", ""),
         (b'%b"x"', "not_an_object", ""),
         (b"%b1", "not_an_object", ""),
         (b"%bnull", "not_an_object", ""),
-        (b"%b@", "invalid_json", "byte 100000"),
-        (b"%b{}@", "trailing_data", "byte 100002"),
-        (b"%b{} \n{}", "trailing_data", "byte 100004"),
+        (b"%b@", "invalid_json", "byte 140000"),
+        (b"%b{}@", "trailing_data", "byte 140002"),
+        (b"%b{} \n{}", "trailing_data", "byte 140004"),
         (b'%b{"Tools":[]}', "look_alike_key", "/Tools"),
         (b'%b{"input":{"a":[]}}', "wrong_shape", "/input"),
         (b'%b{"input":[1]}', "wrong_shape", "/input/0"),
@@ -221,13 +221,13 @@ def test_length_changes_nothing(values: list[str], space: str, data: Any) -> Non
 )
 def test_long_bodies_are_objects(text: bytes, code: str, place: str) -> None:
     """With nothing before them but white space, and nothing behind."""
-    assert refusal(text.replace(b"%b", b" " * 100_000)) == (code, place)
+    assert refusal(text.replace(b"%b", b" " * 140_000)) == (code, place)
 
 
 @pytest.mark.parametrize("unit", [b'"%b"', b'["%b"]', b'{"a":[1,{"b":"%b"}]}'])
 def test_long_members_of_any_kind_stay_as_they_are(unit: bytes) -> None:
     """Known and unknown ones."""
-    value = unit % (b"x" * 100_000)
+    value = unit % (b"x" * 140_000)
     text = b'{"a":%b,"model":"m","metadata":%b,"input":"%b"}' % (value, value, PAD)
 
     assert sent(text) == text

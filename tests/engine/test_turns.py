@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagegate.engine.turns import count_turns
+from imagegate.engine.turns import count_turns, leave_out_long
 
 
 def compact(value: Any) -> bytes:
@@ -19,20 +19,28 @@ def compact(value: Any) -> bytes:
 
 TEXT = {"type": "input_text", "text": 'a "b" é'}
 LISTED = {"type": "message", "role": "user", "content": [TEXT, TEXT]}
+IMAGE = {"type": "input_image", "image_url": "data:", "detail": "auto"}
 TOLD = {"role": "assistant", "content": "x"}
 
 
 @pytest.mark.parametrize(
     ("items", "expected"),
     [
-        ([LISTED], (1, 2)),
-        ([LISTED, {"content": [TEXT], "role": "user"}], (2, 3)),
-        ([TOLD, {**TOLD, "type": "message"}], (2, 0)),
+        ([LISTED], (1, 4 + 2 * 3)),
+        ([LISTED, {"content": [TEXT], "role": "user"}], (2, 8 + 3 * 3)),
+        ([TOLD, {**TOLD, "type": "message"}], (2, 8)),
+        ([TOLD, LISTED], (2, 8 + 2 * 16)),
+        ([{**LISTED, "content": []}], (1, 4)),
+        ([{"role": "user", "content": [TEXT, IMAGE]}, TOLD], (2, 8 + 2 * 16)),
     ],
 )
 def test_plain_messages_are_counted(items: Any, expected: tuple[int, int]) -> None:
     """With or without a type, of one text or of several, in any order of members."""
-    assert count_turns(compact(items)) == expected
+    text = compact(items)
+    found = count_turns(text)
+
+    assert found == expected
+    assert found[1] >= sum(map(text.count, (b",", b"[", b"{"))) - 1
 
 
 @pytest.mark.parametrize(
@@ -41,9 +49,12 @@ def test_plain_messages_are_counted(items: Any, expected: tuple[int, int]) -> No
         b"[]",
         b"[ ]",
         b"[",
-        compact([LISTED, TOLD]),
+        compact([TOLD, {**LISTED, "content": [{**IMAGE, "tools": []}]}]),
+        compact([TOLD, {**LISTED, "content": [{**IMAGE, "image_url": {"tools": 1}}]}]),
+        compact([TOLD, {**LISTED, "content": [[]]}]),
+        compact([{**TOLD, "content": None}]),
+        compact([{**TOLD, "content": [IMAGE]}])[:-1] + b" ]",
         compact([LISTED])[:-1] + b" ]",
-        compact([{**LISTED, "content": []}]),
         compact([{**LISTED, "type": None}]),
         compact([{**LISTED, "id": "msg_1"}]),
         compact([{**LISTED, "role": "tool"}]),
@@ -91,5 +102,65 @@ def test_what_is_recognised_is_compact_and_complete(
     comma = data.draw(st.sampled_from([", ", " ,"]))
     spaced = json.dumps(items, separators=(comma, ":")).encode()
 
-    assert count_turns(text) == (len(items), sum(len(parts) for _, parts in turns))
+    count = sum(len(parts) for _, parts in turns)
+    assert count_turns(text) == (len(items), 4 * len(items) + 3 * count)
     assert count_turns(spaced) is None
+
+
+LONG = "x" * 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b'{"a":"%b","b":"y"}', b'{"a":"","b":"y"}'),
+        (b'["%b", {"a":"b\\n"},"%b"]', b'["", {"a":"b\\n"},""]'),
+        (b'{"%b":1}', b'{"":1}'),
+        (b'["\\"","%b"]', None),
+        (b'["%b\\\\"]', None),
+        (b"[1,%b]", None),
+        (b'["a",' * 300 + b'"%b"', None),
+    ],
+)
+def test_long_strings_are_left_out(text: bytes, expected: bytes | None) -> None:
+    """Where it is plain how long they are; and nothing outside them."""
+    whole = text.replace(b"%b", LONG.encode())
+
+    assert leave_out_long(whole) == (whole if expected is None else expected)
+
+
+_long = st.sampled_from(["", "x", "y" * 9_000, '"' * 9_000, "\\" * 9_000, "[{" * 9_000])
+
+
+@given(
+    st.lists(st.dictionaries(_long, _long, max_size=3), min_size=1, max_size=4),
+    st.booleans(),
+)
+def test_nothing_else_is_left_out(value: Any, spaced: bool) -> None:  # noqa: FBT001 - drawn
+    """The same JSON but for what is in strings, down to the white space."""
+    text = json.dumps(value, indent=1 if spaced else None).encode()
+    short = leave_out_long(text)
+
+    def emptied(found: Any) -> Any:
+        if isinstance(found, list):
+            return [*map(emptied, found)]
+        if isinstance(found, tuple):
+            return tuple((emptied(key), emptied(entry)) for key, entry in found)
+        return found if len(found) < 1_000 else ""
+
+    def loaded(data: bytes) -> Any:
+        return json.loads(data, object_pairs_hook=tuple)
+
+    if short != text:
+        assert emptied(loaded(text)) == loaded(short)
+        assert len(text) - len(short) == _content(text) - _content(short)
+
+
+def _content(text: bytes) -> int:
+    """Count what stands in strings."""
+    return sum(
+        len(json.dumps(each)) - 2
+        for pairs in json.loads(text, object_pairs_hook=tuple)
+        for pair in pairs
+        for each in pair
+    )

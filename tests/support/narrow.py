@@ -39,6 +39,7 @@ def narrow(near: int = 24) -> Iterator[None]:
         patch.setattr(opening, "MAX_PASSES", 1_000)
         patch.setattr(conversation, "_SPAN", 3 * near)
         patch.setattr(reading, "_SHORT", 0)
+        patch.setattr(reading, "_GLANCE", 0)
         patch.setattr(hidden, "_WINDOW", 2 * near)
         patch.setattr(hidden, "_PAUSE", 4 * near)
         yield

@@ -39,7 +39,7 @@ from imagegate.engine.strict import (
     too_many,
     wrong_shape,
 )
-from imagegate.engine.turns import count_turns
+from imagegate.engine.turns import count_turns, leave_out_long
 from imagegate.engine.walk import Walk
 
 # Ten megabytes of the shortest messages anybody has a use for.
@@ -74,10 +74,18 @@ _MESSAGE: Final = Raw(b'"message"')
 
 
 def keep_turns(text: bytes, items: Items) -> bool:
-    """Take a short array of ordinary messages, and of nothing else, at once."""
-    if count_turns(text) is None:
+    """Take an array of ordinary messages, and of nothing else, at once.
+
+    It is known to be JSON, and short enough to have no more structure than it may.
+    """
+    spaced = _COMPACT.match(text, 1) is None
+    tight = tighten(text) if spaced else text
+    if count_turns(leave_out_long(tight)) is None:
         return False
-    items.keep(text, 1, len(text) - 1)
+    if len(tight) == len(text):
+        items.keep(text, 1, len(text) - 1)
+    else:
+        items.copy(tight[1:-1])
     return True
 
 
@@ -197,9 +205,9 @@ class Conversation:
         else:
             yield from self._absorb(rows, run if compact else None)
 
-    def _absorb_turns(self, turns: int, parts: int, run: Run) -> Iterator[None]:
+    def _absorb_turns(self, turns: int, spent: int, run: Run) -> Iterator[None]:
         self._admit(turns)
-        yield from self._walk.budget.spend(4 * turns + 3 * parts)
+        yield from self._walk.budget.spend(spent)
         self._keep(run)
         self._count += turns
 

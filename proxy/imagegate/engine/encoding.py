@@ -13,13 +13,15 @@ from imagegate.engine.errors import MalformedRequest
 
 # Decoding this much needs no fresh memory, which would take longer than the text.
 _PIECE = 1 << 16
+# Longer white space is gone through in pieces.
+_SHORT = 1 << 17
 # About a millisecond of pieces.
 _PIECES = 16
 
 
 def check_encoding(data: bytes) -> Iterator[None]:
     """Refuse whatever is not UTF-8 without a byte order mark, piece by piece."""
-    if not data or (len(data) <= _PIECE and data.isspace()):
+    if not data or (len(data) <= _SHORT and data.isspace()):
         raise empty_body()
     if data.startswith(b"\xef\xbb\xbf"):
         raise MalformedRequest(

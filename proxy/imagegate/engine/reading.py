@@ -40,8 +40,11 @@ _ITEM: Final = 5
 _ARRAY: Final = (None, "null", "array")
 _NOTHING: Final = (None, "null")
 _NO_OBJECT: Final = frozenset(b'["tfn-0123456789')
-# Up to this size a second look at the items costs less than a first at each member.
-_SHORT: Final = 1 << 13
+# Up to this size a body is decoded at once, which takes a millisecond or two at worst,
+# and a second look at the items costs less than a first at each member.
+_SHORT: Final = 1 << 17
+# Values that together are longer are looked into one by one.
+_GLANCE: Final = 1 << 13
 
 
 class Way(NamedTuple):
@@ -113,6 +116,8 @@ class Reading:
         """Read the top level, and of a long body the conversation with it."""
         if len(data) <= _SHORT:
             self.top.adopt(read_whole(data, known=self.top.known))
+            if len(data) > _GLANCE:
+                yield
         else:
             yield from self._begin(data, ways)
 
@@ -187,7 +192,7 @@ class Reading:
         closed = holder.closed()
         if holder is self.top and self.unread:
             del closed["tools"]
-        if "tools" not in closed and sum(map(len, closed.values())) <= _SHORT:
+        if "tools" not in closed and sum(map(len, closed.values())) <= _GLANCE:
             innocent = self._innocent
             strange = [raw for key, raw in closed.items() if key not in innocent]
             if has_few(b",".join(closed.values())) and not (
