@@ -71,6 +71,7 @@ def answer(
     *tools: dict[str, Any],
     path: str = "/v1/responses",
     replay: bool = False,
+    streams: bool = True,
     **more: Any,
 ) -> Answer:
     """Decide on a request with these tools, and await its answer."""
@@ -89,7 +90,9 @@ def answer(
     gate = Gate(checked.policy, CATALOGUE)
     acting, watched = gate.yardsticks(context, door, decision.tools)
     base = msgspec.structs.replace(BASE, replay=replay)
-    return Answer(base, acting, watched, **{"streams": True, **more})
+    made = Answer(base, streams=streams)
+    made.expect(acting, watched, **more)
+    return made
 
 
 def response(turn: str = "created", **changes: Any) -> ResponseEvent:
@@ -264,7 +267,7 @@ def test_what_images_cost_is_estimated_where_it_is_known(
 
 def test_where_nothing_is_inspected_no_cost_is_known() -> None:
     """Nobody knows what was asked."""
-    unseen = Answer(BASE, prices=PRICES)
+    unseen = Answer(BASE)
     told(unseen, item(quality="low", size="1024x1024"))
 
     assert totals(unseen).cost_amount is None

@@ -520,3 +520,23 @@ def test_an_image_may_be_what_auto_became() -> None:
     measure = yardstick(text, {**SENT, "quality": "auto"})
 
     assert mismatches(measure, quality="high") == []
+
+
+@pytest.mark.parametrize(
+    ("tools", "drawing"),
+    [
+        ((), None),
+        ((SENT,), "gpt-image-1-mini"),
+        ((SENT, SENT | {"quality": "low"}), "gpt-image-1-mini"),
+        ((SENT, SENT | {"model": "gpt-image-2"}), None),
+    ],
+)
+def test_the_model_that_was_sent_is_known_where_one_alone_was(
+    tools: tuple[dict[str, Any], ...], drawing: str | None
+) -> None:
+    """By the catalogue, or it may be anything."""
+    measure = yardstick(RULES + "limits: { tools: 2 }\n", *tools)
+
+    assert measure.drawing == drawing
+    assert measure.only({"gpt-image-99"}) is None
+    assert measure.only({None}) is None

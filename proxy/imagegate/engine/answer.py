@@ -12,6 +12,7 @@ policy, and is never stopped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -103,34 +104,24 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     stop: Stop | None = None
 
 
+_NOTHING: Final = Taken()
+
+
 class Answer:
     """What an answer said so far.
 
     Args:
         base: What all records share; its `replay` says that this was made before.
-        acting: What enforces; None at a door that is not inspected.
-        watched: The same with observed rules; None where there are none.
-        response_id: Of a response that is read again.
         streams: It comes event by event, and can be ended between two of them.
-        prices: What images cost; without them no cost is estimated.
     """
 
-    def __init__(  # noqa: PLR0913 - what an answer is held against
-        self,
-        base: Record,
-        acting: Yardstick | None = None,
-        watched: Yardstick | None = None,
-        *,
-        response_id: str | None = None,
-        streams: bool = False,
-        prices: Prices | None = None,
-    ) -> None:
+    def __init__(self, base: Record, *, streams: bool = False) -> None:
         self.base = base
-        self.acting = acting
-        self.watched = watched
-        self.response_id = response_id
         self.streams = streams
-        self.prices = prices
+        self.acting: Yardstick | None = None
+        self.watched: Yardstick | None = None
+        self.response_id: str | None = None
+        self.prices: Prices | None = None
         self.outcome: Outcome | None = None  # by the answer's own word
         self.undecodable = 0
         self._unobservable = 0
@@ -149,6 +140,27 @@ class Answer:
         self._echoed: tuple[EchoedTool, ...] | None = None
         self._echo: Findings | None = None
         self._contradictions: list[Mismatch] = []
+
+    def expect(
+        self,
+        acting: Yardstick,
+        watched: Yardstick | None = None,
+        *,
+        response_id: str | None = None,
+        prices: Prices | None = None,
+    ) -> None:
+        """Hold the answer of a request that was inspected against the rules.
+
+        Args:
+            acting: What enforces.
+            watched: The same with observed rules; None where there are none.
+            response_id: Of a response that is read again.
+            prices: What images cost; without them no cost is estimated.
+        """
+        self.acting = acting
+        self.watched = watched
+        self.response_id = response_id
+        self.prices = prices
 
     def take(self, event: Event, response_id: str | None = None) -> Taken:
         """Take one event.
@@ -182,7 +194,7 @@ class Answer:
                 self.undecodable += 1
             case _:
                 self._unobservable += 1
-        return Taken()
+        return _NOTHING
 
     def completion(self, outcome: Outcome, **rest: Any) -> CompletionRecord:  # noqa: ANN401 - fields of the record
         """Sum up; the shell of the exchange knows the rest."""
@@ -205,9 +217,9 @@ class Answer:
             image_model=drawing,
             **self._cost(drawing),
             echo=self._verdict(),
-            echo_verified=tuple(sorted(echo.verified)[:MAX_ENTRIES]),
-            echo_unverified=tuple(sorted(echo.unverified)[:MAX_ENTRIES]),
-            echo_differs=tuple(sorted(echo.differs)[:MAX_ENTRIES]),
+            echo_verified=_listed(echo.verified),
+            echo_unverified=_listed(echo.unverified),
+            echo_differs=_listed(echo.differs),
             undecodable=self.undecodable,
             unobservable=self._unobservable,
             **rest,
@@ -250,25 +262,30 @@ class Answer:
         measure = self.acting
         if measure is None:
             return [], "unknown"
-        echo = self._echoed or ()
-        # More tools than were sent: some came along from earlier turns.
-        if measure.sent and len(echo) <= len(measure.sent):
+        if self._sent_alone(measure):
             return [tool.enforced for tool in measure.sent], "request"
-        echoed = [_shown(measure, tool) for tool in echo]
+        echoed = [_shown(measure, tool) for tool in self._echoed or ()]
         return echoed, "echo" if echoed else "unknown"
+
+    def _sent_alone(self, measure: Yardstick) -> bool:
+        """Whether only tools that were sent are at work.
+
+        More tools than were sent: some came along from earlier turns.
+        """
+        return bool(measure.sent) and len(self._echoed or ()) <= len(measure.sent)
 
     def _image_model(self) -> str | None:
         """Name the model that draws, where only one can."""
         if self.acting is None:
             return None
+        if self.acting.drawing is not None and self._sent_alone(self.acting):
+            return self.acting.drawing
         settings, _ = self._in_force()
         names = {self.acting.model(each.get("model")) for each in settings}
         if names == {None}:
             echoed = [tool.settings.get("model") for tool in self._echoed or ()]
             names = {self.acting.model(name) for name in echoed}
-        name = names.pop() if len(names) == 1 else None
-        known = isinstance(name, str) and row_of(self.acting.scene, name) is not None
-        return name if known and isinstance(name, str) else None
+        return self.acting.only(names)
 
     def _cost(self, model: str | None) -> dict[str, Any]:
         """Estimate what was spent on images, where that is known."""
@@ -339,6 +356,8 @@ class Answer:
             self._echoed = event.tools
             found += self._measure(event.tools)
         found += self._measure(event.output_tools, added=True)
+        if not found:
+            return _NOTHING
         place = {"type": event.type, "sequence_number": event.sequence_number}
         opening = event.type in _OPENING
         pending = event.type == "response" and event.status in _PENDING
@@ -380,7 +399,7 @@ class Answer:
         self, found: Sequence[Mismatch], place: dict[str, Any], *, may_stop: bool
     ) -> Taken:
         if not found:
-            return Taken()
+            return _NOTHING
         stop = None
         acting = [item for item in found if not _is_observed(item)]
         if acting and may_stop and not self._begun and not self.base.replay:
@@ -413,7 +432,7 @@ class Answer:
 
 def _joined(one: Findings | None, other: Findings) -> Findings:
     """Join what two echoes said; later ones often leave out what earlier ones had."""
-    if one is None:
+    if one is None or one is other:
         return other
     verified = one.verified | other.verified
     differs = one.differs | other.differs
@@ -423,6 +442,12 @@ def _joined(one: Findings | None, other: Findings) -> Findings:
         unverified=(one.unverified | other.unverified) - verified - differs,
         differs=differs,
     )
+
+
+@lru_cache(256)
+def _listed(names: frozenset[str]) -> tuple[str, ...]:
+    """List names of settings, which are the same for every answer."""
+    return tuple(sorted(names)[:MAX_ENTRIES])
 
 
 def _is_observed(item: Mismatch) -> bool:

@@ -27,6 +27,7 @@ that the decision was made by, and are asked by the same code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any, Final
 
@@ -142,6 +143,17 @@ class Yardstick:
         """The members that are only ever echoed; they leave nothing in doubt."""
         fields = self.scene.provider.fields.items()
         return frozenset(name for name, field in fields if field.server_only)
+
+    @cached_property
+    def drawing(self) -> str | None:
+        """The image model that was sent, where one alone was."""
+        return self.only({self.model(tool.enforced.get("model")) for tool in self.sent})
+
+    def only(self, names: AbstractSet[object]) -> str | None:
+        """Return the one image model among names; None where nobody knows it."""
+        name = next(iter(names)) if len(names) == 1 else None
+        known = isinstance(name, str) and row_of(self.scene, name) is not None
+        return name if known and isinstance(name, str) else None
 
     def model(self, name: object) -> object:
         """Return the model behind a deployment, or the name itself."""

@@ -116,6 +116,7 @@ class Exchange:
         self._request_id: str | None = None
         self._unobserved: Literal["content_encoding", "content_type"] | None = None
         self._relayed = 0
+        self._read = False  # to the end of what was fed
         self._cut = False
         self._closed = False
 
@@ -209,14 +210,13 @@ class Exchange:
             acting, watched = self._gate.yardsticks(
                 self._context, match, sent, by_header=by_header
             )
-            self._answer = Answer(
-                self._answer.base,
+            self._answer.expect(
                 acting,
                 watched,
                 response_id=match.params.get("response_id"),
-                streams=self._streams,
                 prices=self._gate.prices,
             )
+            self._answer.streams = self._streams
 
     # -- the answer -------------------------------------------------------------
 
@@ -300,16 +300,13 @@ class Exchange:
         self._relayed += len(chunk)
         if self._scanner is None:
             return Fed(relay=chunk)
+        self._read = last
         events = self._scanner.feed(chunk)
         if last:
             events += self._scanner.close()
         if not events:
             return Fed(relay=chunk)
-        fed, end = self._take(events)
-        if fed.cut is None:
-            return msgspec.structs.replace(fed, relay=chunk)
-        self._relayed = max(end, before)
-        return msgspec.structs.replace(fed, relay=chunk[: self._relayed - before])
+        return self._take(events, chunk, before=before)
 
     def message(self, data: bytes, events: Sequence[Event] | None = None) -> Fed:
         """Take one message of a WebSocket; it goes on whole.
@@ -321,8 +318,7 @@ class Exchange:
         if self._cut or self._closed:
             return Fed()
         self._relayed += len(data)
-        fed, _ = self._take(read_message(data) if events is None else events)
-        return msgspec.structs.replace(fed, relay=data)
+        return self._take(read_message(data) if events is None else events, data)
 
     def answered(self, outcome: Outcome) -> None:
         """Take word of the end that came by another way than the answer's own."""
@@ -334,15 +330,25 @@ class Exchange:
             return Fed()
         self._closed = True
         fed = Fed()
-        if self._scanner is not None and not self._cut:
-            fed, _ = self._take(self._scanner.close())
-        record = self._completion(how)
-        return msgspec.structs.replace(fed, records=(*fed.records, record))
+        if self._scanner is not None and not (self._read or self._cut):
+            fed = self._take(self._scanner.close())
+        records = (*fed.records, self._completion(how))
+        return Fed(records=records, cut=fed.cut, cancel=fed.cancel)
 
-    def _take(self, events: Sequence[Event]) -> tuple[Fed, int]:
-        """Take events up to the one at which the answer has to end."""
+    def _take(
+        self, events: Sequence[Event], relay: bytes = b"", *, before: int | None = None
+    ) -> Fed:
+        """Take events up to the one at which the answer has to end.
+
+        Args:
+            events: The events.
+            relay: What is to be sent; it ends with the event that ends the answer.
+            before: How much was sent before; None for what goes on whole.
+        """
+        # Of one text all its events have one end, and the last names the response.
         ids = {e.end: e.response_id for e in events if isinstance(e, ResponseEvent)}
         records: list[AnswerRecord] = []
+        cut: Cut | None = None
         cancel: str | None = None
         for event in events:
             taken = self._answer.take(event, ids.get(event.end))
@@ -351,10 +357,12 @@ class Exchange:
                 continue
             cancel = taken.stop.cancel
             if taken.stop.cut:
-                self._cut = True
-                cut = self._end_with(taken.stop)
-                return Fed(records=tuple(records), cut=cut, cancel=cancel), event.end
-        return Fed(records=tuple(records), cancel=cancel), 0
+                self._cut, cut = True, self._end_with(taken.stop)
+                if before is not None:
+                    self._relayed = max(event.end, before)
+                    relay = relay[: self._relayed - before]
+                break
+        return Fed(records=tuple(records), relay=relay, cut=cut, cancel=cancel)
 
     def _end_with(self, stop: Stop) -> Cut:
         because = stop.because
