@@ -24,7 +24,7 @@ from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import CandidateRecord, Record
 from imagegate.engine.surface import find_door
 from imagegate.metrics import Counted, Metrics, Reloads, serve
-from imagegate.metrics.names import MOST_CHILDREN
+from imagegate.metrics.lumps import MOST_CHILDREN
 from imagegate.metrics.port import DIRECTORY, forget, shared
 
 HOLDS = {"policy": "p", "digest": "d", "mode": "enforce"}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from imagegate.engine.records import Record
-from imagegate.metrics.names import Metrics, begins, ends
+from imagegate.metrics.lumps import SHARED
+from imagegate.metrics.names import Metrics
+
+_LATE: Final = 1.0  # seconds at most, where another process reads the metrics
 
 
 class Sink(Protocol):
@@ -39,6 +44,8 @@ class Counted:
         self._metrics = metrics
         self._lost = 0
         self._queued: int | None = None
+        self._paid_at = 0.0
+        metrics.asks(self._look)
 
     async def write(self, records: Iterable[Record]) -> None:
         """Pass records on and count them.
@@ -46,27 +53,25 @@ class Counted:
         An exchange that ends is no longer open, whether that could be written or not.
         """
         batch = tuple(records)
-        ended = sum(map(ends, batch))
-        if ended:
-            self._metrics.open.dec(ended)
         try:
             await self.inner.write(batch)
-        except Exception:
-            self._metrics.audit_failed.inc()
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._metrics.audit_failed.inc()
+            self._metrics.refused(batch)
             raise
+        else:
+            self._metrics.taken(batch)
         finally:
-            self._look()
-        begun = sum(map(begins, batch))
-        if begun:
-            self._metrics.open.inc(begun)
-        self._metrics.audit_written.inc(len(batch))
-        for record in batch:
-            self._metrics.count(record)
+            if SHARED:
+                self._pay_soon()
 
     async def close(self) -> None:
         """Close the audit inside."""
-        await self.inner.close()
-        self._look()
+        try:
+            await self.inner.close()
+        finally:
+            self._metrics.pay()
 
     @property
     def problem(self) -> str | None:
@@ -93,3 +98,16 @@ class Counted:
         if queued != self._queued:
             self._metrics.audit_queued.set(queued)
             self._queued = queued
+
+    def _pay_soon(self) -> None:
+        """Have what was counted just now paid within a second."""
+        now = time.monotonic()
+        if now < self._paid_at:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # somebody else's kind of loop
+            self._metrics.pay()
+            return
+        self._paid_at = now + _LATE
+        loop.call_later(_LATE, self._metrics.pay)

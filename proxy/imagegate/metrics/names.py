@@ -6,11 +6,13 @@ a client or a provider can have a say, a label takes so many values and then `ot
 
 from __future__ import annotations
 
+import atexit
+import threading
 import time
-from collections.abc import Iterable
-from typing import Final, Generic, Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from imagegate.engine.records import (
     CandidateRecord,
@@ -19,39 +21,23 @@ from imagegate.engine.records import (
     EchoRecord,
     GeneratingRecord,
     ImageRecord,
-    Record,
 )
-
-MOST_CHILDREN: Final = 500
-"""Of one metric; what comes later is counted under `other`."""
+from imagegate.metrics.lumps import (
+    SHARED,
+    Children,
+    Count,
+    CountMetric,
+    LevelMetric,
+    Pays,
+    TimeMetric,
+    Times,
+)
 
 _ADDED: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 _WAITED: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _MILLI: Final = 1000
+_REQUEST: Final = "imagegate.request_"
 _QUOTAS: Final = "quotas."
-
-_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
-
-
-class _Children(Generic[_Metric]):
-    """A metric with its children at hand: `labels()` takes a lock each time."""
-
-    def __init__(self, metric: _Metric) -> None:
-        self._metric: _Metric = metric
-        self._found: dict[tuple[str | None, ...], _Metric] = {}
-
-    def __call__(self, *values: str | None) -> _Metric:
-        child = self._found.get(values)
-        return child if child is not None else self._make(values)
-
-    def _make(self, values: tuple[str | None, ...]) -> _Metric:
-        if len(self._found) >= MOST_CHILDREN:
-            values = ("other",) * len(values)
-        child = self._metric
-        if values:
-            child = self._metric.labels(*(value or "" for value in values))
-        self._found[values] = child
-        return child
 
 
 class Metrics:
@@ -64,23 +50,38 @@ class Metrics:
             registry: Where they are collected. With several processes they also
                 go to files, and the registry of the parent reads those.
         """
+        self._lock = threading.Lock()
+        self._owing: list[Mapping[Any, Pays]] = []
+        self._asked: list[Callable[[], None]] = []
 
-        def counter(name: str, text: str, *labels: str) -> _Children[Counter]:
-            metric = Counter(f"imagegate_{name}", text, labels, registry=registry)
-            return _Children(metric)
+        def total(name: str, text: str, *labels: str) -> CountMetric:
+            metric = CountMetric(f"imagegate_{name}", text, labels, registry=registry)
+            metric.settle = self.pay
+            return metric
+
+        def counter(name: str, text: str, *labels: str) -> Children[CountMetric, Count]:
+            children = Children(total(name, text, *labels), Count)
+            self._owing.append(children)
+            return children
 
         def timer(
-            name: str, text: str, buckets: Iterable[float], *labels: str
-        ) -> _Children[Histogram]:
+            name: str, text: str, buckets: Sequence[float], *labels: str
+        ) -> Children[TimeMetric, Times]:
             name = f"imagegate_{name}_seconds"
-            return _Children(
-                Histogram(name, text, labels, registry=registry, buckets=tuple(buckets))
-            )
+            metric = TimeMetric(name, text, labels, registry=registry, buckets=buckets)
+            metric.settle = self.pay
+            children = Children(metric, Times)
+            self._owing.append(children)
+            return children
 
-        def gauge(name: str, text: str, mode: Literal["livesum", "livemin"]) -> Gauge:
-            return Gauge(
+        def gauge(
+            name: str, text: str, mode: Literal["livesum", "livemin"]
+        ) -> LevelMetric:
+            metric = LevelMetric(
                 f"imagegate_{name}", text, registry=registry, multiprocess_mode=mode
             )
+            metric.settle = self.pay
+            return metric
 
         self.decisions = counter(
             "decisions",
@@ -153,13 +154,25 @@ class Metrics:
         self.deciding_beside = timer(
             "candidate", "What asking the candidate took", _ADDED
         )
-        self.audit_written = counter("audit_records", "Records taken")()
-        self.audit_failed = counter("audit_failures", "Writes that were refused")()
-        self.audit_lost = counter("audit_lost", "Records lost, whatever the reason")()
+        self.audit_written = total("audit_records", "Records taken")
+        self.audit_failed = total("audit_failures", "Writes that were refused")
+        self.audit_lost = total("audit_lost", "Records lost, whatever the reason")
         self.audit_queued = gauge("audit_queued", "Records not yet written", "livesum")
         self.policy_loaded = gauge(
             "policy_loaded_timestamp_seconds", "When the policy was read", "livemin"
         )
+
+        self._written = Count(self.audit_written)
+        self._opened = Count(self.open)
+        self._how: Final[Mapping[type, Callable[[Any], int | None]]] = {
+            DecisionRecord: self._decision,
+            GeneratingRecord: self._generating,
+            ImageRecord: self._image,
+            EchoRecord: self._echo,
+            CompletionRecord: self._completion,
+        }
+        if SHARED:
+            atexit.register(self.pay)
 
     def loaded(self) -> None:
         """Note that a policy was read just now."""
@@ -167,39 +180,74 @@ class Metrics:
 
     def counters(self, event: str) -> None:
         """Count something that went wrong with the counters of quotas."""
-        self.counting(event).inc()
+        self._at_once(self.counting, event)
 
     def guard(self, code: str) -> None:
         """Count what the server refused by itself."""
-        self.guarded(code).inc()
+        self._at_once(self.guarded, code)
+
+    def asks(self, look: Callable[[], None]) -> None:
+        """Have somebody set what he knows himself, before anything is told.
+
+        Args:
+            look: Called from any thread; it counts no records.
+        """
+        self._asked.append(look)
 
     def count(self, record: object) -> None:
         """Count one record."""
-        match record:
-            case DecisionRecord():
-                self._decision(record)
-            case GeneratingRecord():
-                self.generating(record.provider).inc()
-            case ImageRecord():
-                self._image(record)
-            case EchoRecord():
-                self.contradictions(record.action).inc()
-            case CompletionRecord():
-                self._completion(record)
-            case _:
-                pass
+        with self._lock:
+            self._count(record)
 
-    def _decision(self, record: DecisionRecord) -> None:
-        word = record.event.removeprefix("imagegate.request_")
-        self.decisions(record.provider, record.door, word).inc()
-        for found in (*record.changes, *record.violations, *record.observed):
-            self.findings(found.verdict, found.field, found.rule, found.mode).inc()
-        if any(each.used is None for each in record.quotas):
+    def taken(self, batch: Sequence[object]) -> None:
+        """Count records that were written down."""
+        with self._lock:
+            self._written.owed += len(batch)
+            for record in batch:
+                self._opened.owed += self._count(record)
+
+    def refused(self, batch: Sequence[object]) -> None:
+        """Count records that were not; what ends is no longer open all the same."""
+        with self._lock:
+            for record in batch:
+                if isinstance(record, CompletionRecord):
+                    self._opened.owed += _closes(record)
+
+    def pay(self) -> None:
+        """Pay what is owed to the metrics, so that they tell all."""
+        with self._lock:
+            for look in self._asked:
+                look()
+            for each in (self._written, self._opened):
+                each.pay()
+            for metric in self._owing:
+                for child in metric.values():
+                    child.pay()
+
+    def _at_once(self, what: Children[CountMetric, Count], value: str) -> None:
+        """Count what is no record, and perhaps followed by none."""
+        with self._lock:
+            child = what(value)
+            child.inc()
+            child.pay()
+
+    def _count(self, record: object) -> int:
+        """Count a record, and say how many more exchanges are open by it."""
+        how = self._how.get(type(record))
+        return 0 if how is None else how(record) or 0
+
+    def _decision(self, record: DecisionRecord) -> int:
+        word = record.event.removeprefix(_REQUEST)
+        self.decisions[record.provider, record.door, word].owed += 1
+        for found in record.changes + record.violations + record.observed:
+            self.findings[found.verdict, found.field, found.rule, found.mode].owed += 1
+        if record.quotas and any(each.used is None for each in record.quotas):
             self.quota_unknown(_done(record)).inc()
         if record.duration_ms is not None:
-            self.deciding().observe(record.duration_ms / _MILLI)
+            self.deciding[()].observe(record.duration_ms / _MILLI)
         if record.candidate is not None:
             self._beside(record.decision, record.candidate)
+        return int(record.decision != "block")
 
     def _beside(self, decision: str, other: CandidateRecord) -> None:
         differs = {True: "yes", False: "no", None: "unknown"}[other.differs]
@@ -208,6 +256,12 @@ class Metrics:
         if other.duration_ms is not None:
             self.deciding_beside().observe(other.duration_ms / _MILLI)
 
+    def _generating(self, record: GeneratingRecord) -> None:
+        self.generating(record.provider).inc()
+
+    def _echo(self, record: EchoRecord) -> None:
+        self.contradictions(record.action).inc()
+
     def _image(self, record: ImageRecord) -> None:
         made = "yes" if record.made else "no"
         quality = record.quality if isinstance(record.quality, str) else None
@@ -215,14 +269,15 @@ class Metrics:
         for mismatch in record.mismatches:
             self.mismatches(mismatch.field).inc()
 
-    def _completion(self, record: CompletionRecord) -> None:
-        self.exchanges(record.transport, record.outcome).inc()
+    def _completion(self, record: CompletionRecord) -> int:
+        self.exchanges[record.transport, record.outcome].owed += 1
         for kind, number in record.usage_image_gen.items():
             self.tokens(kind).inc(number)
         if record.first_byte_ms is not None:
-            self.first_byte().observe(record.first_byte_ms / _MILLI)
+            self.first_byte[()].observe(record.first_byte_ms / _MILLI)
         if record.duration_ms is not None:
-            self.whole(record.transport).observe(record.duration_ms / _MILLI)
+            self.whole[record.transport,].observe(record.duration_ms / _MILLI)
+        return _closes(record)
 
 
 def _done(record: DecisionRecord) -> str:
@@ -233,11 +288,6 @@ def _done(record: DecisionRecord) -> str:
     return "stripped" if stripped else "allowed"
 
 
-def begins(record: Record) -> bool:
-    """Tell whether a record opens an exchange that will be closed by another."""
-    return isinstance(record, DecisionRecord) and record.decision != "block"
-
-
-def ends(record: Record) -> bool:
-    """Tell whether a record closes an exchange that `begins` opened."""
-    return isinstance(record, CompletionRecord) and record.outcome != "refused"
+def _closes(record: CompletionRecord) -> int:
+    """Say how many more exchanges are open: one less, if its decision opened it."""
+    return 0 if record.outcome == "refused" else -1
