@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -27,14 +27,14 @@ from imagegate.audit.events import FORMAT, Written
 _BILLION = 1_000_000_000
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Where a chain goes on: the number of the next line and the hash before it."""
 
     seq: int
     hash: str
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True):
     """A record on its way into a line, encoded once."""
 
     time: str
@@ -108,7 +108,7 @@ def entry_of(record: Written, at: str | None = None) -> Entry:
 def entries_of(records: Iterable[Written]) -> list[Entry]:
     """Encode records that come at the same time."""
     now = stamp()
-    return [entry_of(record, now) for record in records]
+    return [Entry(now, encode(record), record) for record in records]
 
 
 def _repaired(value: Any) -> Any:  # noqa: ANN401 - JSON
@@ -127,12 +127,14 @@ def link(
 ) -> tuple[list[bytes], list[Head]]:
     """Make lines that go on from `head`, and say where the chain is after each."""
     lines, heads = [], []
-    seq, prev = head
-    for at, body, _ in entries:
+    seq, prev = head.seq, head.hash
+    for entry in entries:
+        before = (
+            f'{{"time":"{entry.time}","instance":"{instance}",'
+            f'"seq":{seq},"prev":"{prev}",'
+        )
         # Each body is an object with at least `schema`, so a comma fits behind ours.
-        line = (
-            f'{{"time":"{at}","instance":"{instance}","seq":{seq},"prev":"{prev}",'
-        ).encode() + body[1:]
+        line = before.encode() + entry.body[1:]
         seq, prev = seq + 1, sha256(line).hexdigest()
         lines.append(line + b"\n")
         heads.append(Head(seq, prev))

@@ -16,6 +16,7 @@ from imagegate.audit.flusher import Flusher
 from imagegate.audit.keeper import Keeper
 from imagegate.audit.ledger import Ledger, Witness
 from imagegate.audit.options import Mode, Options
+from imagegate.audit.passes import Passes
 from imagegate.audit.recovery import recover, tidy
 from imagegate.audit.sink import AuditUnavailableError
 
@@ -39,6 +40,7 @@ class Journal:
         self._mode = mode
         self._ledger = ledger
         self._closed = False
+        self._passes = Passes(self._append)
         self._queue = _Queue(options)
         strict = mode == "blocking-strict"
         self._flusher = Flusher(
@@ -89,19 +91,20 @@ class Journal:
             AuditUnavailableError: When one of them could not be written. In `batch`
                 never: what is lost is counted.
         """
-        entries = entries_of(records)
-        if not entries:
+        batch = tuple(records)
+        if not batch:
             return
-        if self._mode == "batch":
-            if refused := self._queue.put(entries):
+        if self._mode == "blocking":
+            waiting = self._passes.write(batch)
+            if waiting is not None:
+                await waiting
+        elif self._mode == "batch":
+            if refused := self._queue.put(entries_of(batch)):
                 why = "the journal is closed" if self._closed else "the queue is full"
                 self._ledger.miss(refused, why)
             self._flusher.wake()
-            return
-        self._ledger.append(entries)
-        if self._mode == "blocking":
-            self._flusher.wake()
         else:
+            self._ledger.append(entries_of(batch))
             await self._flusher.done()
 
     @property
@@ -154,10 +157,16 @@ class Journal:
             return
         self._closed = True
         self._queue.shut()
+        self._passes.finish()
         self._flusher.stop()
         self._ledger.miss(self._queue.clear(), self._ledger.problem or "closed")
         self._ledger.close()
         self._keeper.stop()
+
+    def _append(self, entries: list[Entry], *, keep: bool = False) -> None:
+        """Write entries, and have them synced soon."""
+        self._ledger.append(entries, keep=keep)
+        self._flusher.wake()
 
     def _tick(self) -> None:
         if len(self._queue):

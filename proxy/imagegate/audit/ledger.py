@@ -60,6 +60,7 @@ _PATIENT: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EAGAIN, errno.EINTR}
 )
 """What passes without another file. A new file would not fare better."""
+_ENDS: Final = (CompletionRecord, UnknownCompletion)
 _HELD: Final = 10_000
 _LOOK: Final = 1.0  # seconds between two looks at the file's name
 
@@ -129,16 +130,17 @@ class Ledger:
             AuditUnavailableError: When not all of them could be written.
         """
         with self._lock:
+            now = time.monotonic()
             try:
                 self._check_usable()
-                self._write(entries)
+                self._put(self._ready(now), entries)
             except OSError as error:
                 self._fail(entries, error, keep=keep)
                 raise AuditUnavailableError(self.problem) from error
             self.problem = None
             if not self._unreported:
                 self._since = None
-            self._checkpoint_if_due()
+            self._checkpoint_if_due(now)
 
     def miss(self, count: int, why: str) -> None:
         """Count records that never came this far."""
@@ -195,9 +197,6 @@ class Ledger:
         if os.getpid() != self._pid:
             raise OSError(errno.EBADF, "the journal was opened in another process")
 
-    def _write(self, entries: list[Entry]) -> None:
-        self._put(self._ready(), entries)
-
     def _put(self, file: LogFile, entries: list[Entry]) -> None:
         """Write to a file, or to another one if this one turns out to be broken."""
         try:
@@ -209,7 +208,8 @@ class Ledger:
             self._put_once(self._ready(), entries)
 
     def _put_once(self, file: LogFile, entries: list[Entry]) -> None:
-        file.mend()
+        if file.torn.size:
+            file.mend()
         due = self._due(file)
         everything = [*due, *entries] if due else entries
         lines, heads = link(self._head, self.instance, everything)
@@ -225,14 +225,15 @@ class Ledger:
 
     def _due(self, file: LogFile) -> list[Entry]:
         """Return what has to be written before anything else."""
+        owes = self._unreported or self._held or file.torn.size
+        owes = owes or self.problem is not None
+        if file.size and not owes:
+            return []
         due: list[SinkRecord] = []
         if not file.size:
             due.append(self._opening(file))
-        owes = self._unreported or self._held or file.torn.size
-        if owes or self.problem is not None:
+        if owes:
             due.append(self._gap(file))
-        if not due:
-            return []
         return [*entries_of(due), *self._held.values()]
 
     def _opening(self, file: LogFile) -> OpenedRecord:
@@ -267,18 +268,21 @@ class Ledger:
         self._head = heads[len(entries) - 1]
         self._lines += len(entries)
         self._dirty.add(file)
-        for _, _, record in entries:
+        served = 0
+        for entry in entries:
+            record = entry.record
             if isinstance(record, Record):
-                self._served += 1
-                self._unchecked += 1
+                served += 1
             if isinstance(record, DecisionRecord):
                 self._open[record.decision_id] = record
-            elif isinstance(record, CompletionRecord | UnknownCompletion):
+            elif isinstance(record, _ENDS):
                 self._open.pop(record.decision_id, None)
                 self._held.pop(record.decision_id, None)
             elif isinstance(record, GapRecord):
                 self._unreported -= record.lost
                 self._since = self.problem = None
+        self._served += served
+        self._unchecked += served
         if first:
             self._bear_witness()
 
@@ -317,9 +321,9 @@ class Ledger:
 
     # -- files ------------------------------------------------------------------
 
-    def _ready(self) -> LogFile:
+    def _ready(self, now: float | None = None) -> LogFile:
         """Return a file that can be written to: this one, or the next."""
-        now = time.monotonic()
+        now = time.monotonic() if now is None else now
         file = self._file
         if file is not None:
             state = file.state()
@@ -402,9 +406,9 @@ class Ledger:
 
     # -- checkpoints ------------------------------------------------------------
 
-    def _checkpoint_if_due(self) -> None:
+    def _checkpoint_if_due(self, now: float) -> None:
         limits = self._options
-        late = time.monotonic() - self._checked_at >= limits.checkpoint_seconds
+        late = now - self._checked_at >= limits.checkpoint_seconds
         if self._unchecked >= limits.checkpoint_records or (late and self._unchecked):
             # What fails here fails the next record too, and is told there.
             with contextlib.suppress(OSError):

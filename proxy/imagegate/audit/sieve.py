@@ -15,11 +15,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from imagegate.audit.chain import stamp
-from imagegate.audit.events import RefusalsCounted, Written
+from imagegate.audit.events import COMPLETION, RefusalsCounted, Written
 from imagegate.audit.sink import AuditUnavailableError, Sink
 from imagegate.engine.policy import ANONYMOUS
 from imagegate.engine.records import CompletionRecord, DecisionRecord
 
+_MALFORMED: Final = "imagegate.request_malformed"
+_SIFTED: Final = frozenset({_MALFORMED, COMPLETION})
 _REMEMBERED: Final = 10_000
 
 
@@ -49,7 +51,11 @@ class Sieve:
         Raises:
             AuditUnavailableError: When one that goes through could not be written.
         """
-        through = [record for record in records if not self._swallow(record)]
+        through = [
+            record
+            for record in records
+            if record.event not in _SIFTED or not self._swallow(record)
+        ]
         if through:
             await self._inner.write(through)
 
@@ -123,7 +129,7 @@ class Sieve:
 def _junk(record: DecisionRecord) -> str | None:
     """Return the code, if nobody known was refused, and nothing was judged."""
     if (
-        record.event == "imagegate.request_malformed"
+        record.event == _MALFORMED
         and record.principal_source == ANONYMOUS.source
         and record.violations
     ):
