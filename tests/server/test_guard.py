@@ -712,6 +712,16 @@ def test_a_reader_that_never_reads_stops_the_application(app: App, port: int) ->
 # -- answers -----------------------------------------------------------------------
 
 
+def test_a_small_answer_comes_whole(port: int) -> None:
+    """One call of the kernel, one packet, and one client that wakes up once."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
+        wire.sendall(GET + b"\r\n")
+        first = wire.recv(65_536)
+
+    assert first.startswith(b"HTTP/1.1 200")
+    assert first.endswith(b"}")
+
+
 def with_headers(*headers: tuple[str, str]) -> bytes:
     query = json.dumps(headers).encode().hex()
     return f"GET /headers?{query} HTTP/1.1\r\nHost: x\r\n".encode() + CLOSE + b"\r\n"

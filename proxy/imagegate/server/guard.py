@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from imagegate.server.cork import Cork
 from imagegate.server.polite import Polite
 from imagegate.server.seats import Seats
 from imagegate.server.socket import is_handshake, is_too_long
@@ -81,12 +82,14 @@ class GuardedProtocol(HttpToolsProtocol):
     _linger_timer: asyncio.TimerHandle | None = None
     _end_timer: asyncio.TimerHandle | None = None
     _open: tuple[Polite, ...] = ()
+    _cork: Cork
 
     # -- the connection ---------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it too
         """Begin, with a deadline even for a client that says nothing."""
         super().connection_made(transport)
+        self._cork = Cork(transport, self.loop)
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         _send_at_once(transport)
         full = self.seats.take(transport)
@@ -158,7 +161,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._quiet_bytes > 2 * self.limits.size:
             # A single endless line would be kept by the parser, unseen by us.
             self._refuse(431, "head_too_large")
-        elif self._head_timer is None and self._idle():
+        elif self._head_timer is None and (self._reading_head or self._idle()):
             # A blank line before a request begins none, and must not win time.
             self._start_timer()
 
@@ -208,8 +211,6 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._reading_head = True
         self._head_bytes = 0
-        if self._head_timer is None:
-            self._start_timer()
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
@@ -221,16 +222,20 @@ class GuardedProtocol(HttpToolsProtocol):
         """Take a header; what comes after the body is a trailer, and is not one."""
         if not self._reading_head:
             return
-        super().on_header(name, value)
-        self._head_bytes += len(name) + len(value) + len(b": \r\n")
-        if self._head_bytes > self.limits.size or len(self.headers) > self.limits.count:
+        name, limits = name.lower(), self.limits
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        self._head_bytes += len(name) + len(value) + 4  # with `: ` and the line's end
+        if self._head_bytes > limits.size or len(self.headers) > limits.count:
             self._refuse(431, "head_too_large")
 
     def on_headers_complete(self) -> None:
         """Judge the head as a whole, and start the application on it."""
         self._reading_head = False
         self._quiet_bytes = 0
-        self._stop_timer()
+        if self._head_timer is not None:
+            self._stop_timer()
         if self._refused:
             return
         fault = self._fault()
@@ -244,44 +249,47 @@ class GuardedProtocol(HttpToolsProtocol):
     def _begin(self) -> None:
         """Start the application, with something beside it that sees how it ends."""
         app = cast("ASGIApp", self.config.loaded_app)
-        polite = Polite(app, self._linger, self._ended)
+        polite = Polite(app, self._cork, self._linger, self._ended)
         self.app = polite
         super().on_headers_complete()
         polite.cycle = self.cycle
+        self.cycle.transport = cast("asyncio.Transport", self._cork)
         others = [each for each in self._open if not each.cycle.response_complete]
         self._open = (*others, polite)
         if len(self.pipeline) == 1:
             # One that waits its turn must not keep us from seeing that all have left.
             self.flow.resume_reading()
 
-    def _ended(self) -> None:
+    def _ended(self, cycle: RequestResponseCycle) -> None:
         """See a client out whose answer was the last, or broke off: at once, later."""
-        self.loop.call_soon(self.see_out)
+        if not (cycle.response_complete and cycle.keep_alive):
+            self.loop.call_soon(self.see_out)
 
     def _fault(self) -> str | None:
         """Say what makes a head ambiguous or foreign; None for an ordinary one."""
-        named = [name for name, _ in self.headers]
-        codings = [
-            value for name, value in self.headers if name == b"transfer-encoding"
-        ]
-        version = self.parser.get_http_version()
-        checks = {
+        version, url = self.parser.get_http_version(), self.url
+        names = [name for name, _ in self.headers]
+        hosts, lengths = names.count(b"host"), names.count(b"content-length")
+        fault: str | None = None
+        if self.parser.get_method() == b"CONNECT":
             # The parser takes it for an upgrade, whatever else is said.
-            "method": self.parser.get_method() == b"CONNECT",
-            "http_version": version not in ("1.0", "1.1"),
+            fault = "bad_method"
+        elif version not in {"1.1", "1.0"}:
+            fault = "bad_http_version"
+        elif hosts > 1 or (not hosts and version == "1.1"):
             # HTTP/1.0 may leave it out; two are two stories in any version.
-            "host": named.count(b"host") > 1
-            or (version == "1.1" and b"host" not in named),
-            "transfer_encoding": any(each.lower() != b"chunked" for each in codings)
-            or len(codings) > 1
-            or (bool(codings) and version == "1.0"),
-            "content_length": named.count(b"content-length") > 1
-            or (bool(codings) and b"content-length" in named),
-            "target": not self.url.startswith(b"/")
-            or self.url.startswith(b"//")
-            or b"#" in self.url,
-        }
-        return next((f"bad_{name}" for name, bad in checks.items() if bad), None)
+            fault = "bad_host"
+        elif b"transfer-encoding" in names and self._is_badly_coded(version):
+            fault = "bad_transfer_encoding"
+        elif lengths > 1 or (lengths and b"transfer-encoding" in names):
+            fault = "bad_content_length"
+        elif url[:1] != b"/" or url[:2] == b"//" or b"#" in url:
+            fault = "bad_target"
+        return fault
+
+    def _is_badly_coded(self, version: str) -> bool:
+        said = [value for name, value in self.headers if name == b"transfer-encoding"]
+        return version == "1.0" or len(said) > 1 or said[0].lower() != b"chunked"
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -385,7 +393,7 @@ class GuardedProtocol(HttpToolsProtocol):
             b"x-should-retry: %b\r\n"
             b"connection: close\r\n\r\n" % (len(body), retry)
         )
-        self.transport.write(STATUS_LINE[status] + head + body)
+        self._cork.writelines((STATUS_LINE[status] + head + body,))
         self._linger()
 
 

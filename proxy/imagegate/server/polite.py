@@ -9,6 +9,8 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from imagegate.server.cork import Cork
+
 _LARGE: Final = 32 * 1024
 """From here on a chunk is written in three parts: a copy of it would cost more."""
 DEPARTURE: Final = "imagegate.departure"
@@ -29,10 +31,12 @@ class Polite:
     def __init__(
         self,
         app: ASGIApp,
+        cork: Cork,
         linger: Callable[[], None],
-        ended: Callable[[], None] = lambda: None,
+        ended: Callable[[RequestResponseCycle], None],
     ) -> None:
         self._app = app
+        self._cork = cork
         self._linger = linger
         self._ended = ended
         self._left = False
@@ -52,13 +56,15 @@ class Polite:
                 self.cycle.keep_alive |= early
                 return
             await (self._send_chunk if self._is_large(message) else send)(message)
-            if early and self.cycle.response_complete:
-                self._linger()
+            if self.cycle.response_complete:
+                self._cork.flush()
+                if early:
+                    self._linger()
 
         try:
             await self._app(scope, receive, sending)
         finally:
-            self._ended()
+            self._ended(self.cycle)
 
     def leave(self) -> None:
         """Take word that the client has left."""
@@ -89,7 +95,7 @@ class Polite:
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
         if not cycle.disconnected:
-            cycle.transport.writelines((b"%x\r\n" % len(body), body, b"\r\n"))
+            self._cork.writelines((b"%x\r\n" % len(body), body, b"\r\n"))
 
 
 def _framed(message: Message, *, closing: bool) -> Message:
@@ -102,7 +108,9 @@ def _framed(message: Message, *, closing: bool) -> Message:
     names = [name.lower() for name, _ in given]
     if names.count(b"content-length") > 1:
         raise ValueError("an answer has one content-length")
-    ours = {b"transfer-encoding", b"connection"} if closing else {b"transfer-encoding"}
-    kept = [item for item in given if item[0].lower() not in ours]
-    end = [(b"connection", b"close")] if closing else []
-    return {**message, "headers": [*kept, *end]}
+    if closing or b"transfer-encoding" in names:
+        ours = (b"transfer-encoding", b"connection" if closing else b"")
+        given = [item for item in given if item[0].lower() not in ours]
+    if closing:
+        given.append((b"connection", b"close"))
+    return {**message, "headers": given}
