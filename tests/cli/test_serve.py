@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from running import Gateway, gateways, gone, run, until
+from running import Gateway, command, environment, gateways, gone, run, until
 
 from imagegate import shipped
 from imagegate.simulator import Simulator
@@ -585,6 +585,25 @@ def test_a_file_that_is_something_else_is_one_line(tmp_path: Path) -> None:
         assert ran.returncode == 4
         assert f"state: {file}: " in ran.stderr
         assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_gateway_that_has_not_begun_ends_well_and_at_once(
+    tmp_path: Path, number: int
+) -> None:
+    pipe = tmp_path / "policy"
+    os.mkfifo(pipe)
+    words = ("--policy", pipe, "--upstream", "https://api.openai.com")
+    with (
+        subprocess.Popen(
+            command(*words), env=environment({}), stderr=subprocess.PIPE
+        ) as gateway,
+        pipe.open("wb"),
+    ):  # which waits until it is read
+        gateway.send_signal(number)
+        _, said = gateway.communicate(timeout=20)
+
+    assert (gateway.returncode, said) == (0, b"")
 
 
 def test_policy_and_settings_may_come_out_of_pipes(

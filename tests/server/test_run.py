@@ -18,6 +18,7 @@ from imagegate.server.listener import (
     url_of,
 )
 from imagegate.server.run import server_for
+from imagegate.server.signals import ENDS, held_back, leaving_at_once
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,6 +109,32 @@ def test_a_server_says_when_it_serves_and_returns_when_it_is_told_to_end() -> No
 
     assert server.started
     assert server.should_exit
+
+
+@pytest.mark.usefixtures("as_it_was")
+@pytest.mark.parametrize("number", ENDS)
+def test_a_server_that_was_told_before_it_served_ends_well(number: int) -> None:
+    server = server_for(app, Listener(grace=1))
+
+    with held_back(), bind(Listener(port=0)) as listening:
+        signal.raise_signal(number)  # of which the process would have ended
+        server.run_until_told(listening)
+
+    assert server.started
+    assert server.should_exit
+
+
+@pytest.mark.usefixtures("as_it_was")
+def test_what_leaves_at_once_lets_go_of_the_signals() -> None:
+    before = [signal.getsignal(number) for number in ENDS]
+
+    with leaving_at_once():
+        assert [signal.getsignal(number) for number in ENDS] != before
+    assert [signal.getsignal(number) for number in ENDS] == before
+
+    with leaving_at_once():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as somebody sees to it now
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
 
 
 def test_an_idle_connection_outlasts_the_patience_of_clients() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagegate.server import workers as module
+from imagegate.server.signals import held_back
 from imagegate.server.workers import CannotStartError, Workers
 
 pytestmark = pytest.mark.anyio
@@ -243,6 +244,28 @@ async def test_who_is_told_to_stop_while_children_start_stops(
     watched.workers.stop(signal.SIGTERM)
 
     assert await watched.end() is True
+
+
+async def test_who_was_told_to_stop_before_there_were_children_stops(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    with held_back():
+        signal.raise_signal(signal.SIGTERM)
+        watched = Watched(CHILD + "time.sleep(60)", tmp_path, listening)
+
+        assert await watched.end() is True
+
+
+async def test_a_child_that_only_starts_is_spared_an_interrupt(
+    tmp_path: Path, listening: socket.socket, capfd: pytest.CaptureFixture[str]
+) -> None:
+    watched = Watched(CHILD + "note(); time.sleep(60)", tmp_path, listening)
+    await until(lambda: len(watched.pids()) == 2)
+
+    watched.workers.stop(signal.SIGINT)
+
+    assert await watched.end() is True
+    assert "KeyboardInterrupt" not in capfd.readouterr().err
 
 
 async def test_who_is_told_to_stop_between_two_children_stops(

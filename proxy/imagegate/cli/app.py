@@ -178,7 +178,9 @@ def serve(  # noqa: PLR0913 - one option each
     variables, variables before the file. --print-config shows all there is to set.
     A key is never an option: name the variable or the file that holds it.
     """
-    from imagegate.cli import serve as command  # noqa: PLC0415 - lazy by design
+    from imagegate.server.signals import (  # noqa: PLC0415 - lazy by design
+        leaving_at_once,
+    )
 
     said: dict[str, str | list[str] | None] = {
         "policy": policy,
@@ -199,7 +201,11 @@ def serve(  # noqa: PLR0913 - one option each
         "metrics.port": metrics_port,
     }
     options = {path: value for path, value in said.items() if value}
-    raise typer.Exit(command.run(options, config=config, only_print=print_config))
+    with leaving_at_once():
+        from imagegate.cli import serve as command  # noqa: PLC0415 - lazy by design
+
+        ended = command.run(options, config=config, only_print=print_config)
+    raise typer.Exit(ended)
 
 
 @app.command()

@@ -32,6 +32,7 @@ from imagegate.quotas import QuotasLost
 from imagegate.seen import SightLost
 from imagegate.server.listener import bind, url_of
 from imagegate.server.notify import Notify
+from imagegate.server.signals import held_back
 from imagegate.server.workers import CannotStartError, Workers
 from imagegate.settings import Settings
 
@@ -57,7 +58,7 @@ def serve(plan: Plan, reread: Reread | None = None) -> None:
         CannotMeasureError: When the port of the metrics cannot be had.
     """
     listen = plan.settings.listen
-    with bind(listen) as listening, hang_ups() as bell:
+    with held_back(), bind(listen) as listening, hang_ups() as bell:
         listening.set_inheritable(False)
         front = Front(plan, listening, bell, reread)
         if listen.workers == 1:

@@ -16,6 +16,7 @@ from imagegate.server.guard import HeadLimits, guarded
 from imagegate.server.listener import Listener
 from imagegate.server.memory import keep_blocks, settle
 from imagegate.server.seats import Seats
+from imagegate.server.signals import ENDS, let_through
 from imagegate.server.socket import SocketLimits, seated
 
 __all__ = ["Listener", "Server", "server_for"]
@@ -66,8 +67,9 @@ class Server(uvicorn.Server):
         log.take_over()
         keep_blocks()
         self._alone = True
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDS:
             signal.signal(number, self.handle_exit)
+        let_through()
         self.run([listening])
 
 

@@ -23,6 +23,7 @@ from typing import Final, cast
 
 from imagegate import log
 from imagegate.server.lives import Life, lived, never_lived
+from imagegate.server.signals import ENDS, let_through
 
 SERVES: Final = b"1"
 TAKEN: Final = b"+"
@@ -100,8 +101,9 @@ class Workers:
             CannotStartError: When a child dies at its start, again and again.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDS:
             loop.add_signal_handler(number, self.stop, number)
+        let_through()
         try:
             async with asyncio.TaskGroup() as tasks:
                 kept = [tasks.create_task(self._keep()) for _ in range(self._count)]
@@ -123,7 +125,8 @@ class Workers:
         self._stopping.set()
         self._note()
         for child in self._children:
-            child.signal(number)
+            # One that only begins would answer SIGINT with a traceback.
+            child.signal(number if child.serves else signal.SIGTERM)
 
     async def tell(self, news: bytes) -> bool:
         """Give every child news, and those that come later.
