@@ -29,6 +29,8 @@ from imagegate.engine.rulebook import Book
 
 AGENT = "POST /api/projects/p/agents/a/endpoint/protocols/openai/responses"
 BOOK = Book(policy("teams: { a: { match: { team: design }, tool: block } }"))
+CALL = {"type": "function_call", "id": "fc_1", "arguments": "sk-CANARY"}
+REFERENCE = {"type": "item_reference", "id": "msg_1"}
 FUNCTION = {"type": "function", "name": "f", "description": "sk-CANARY"}
 
 
@@ -47,6 +49,7 @@ ORDINARY = request(tool(quality="high"))
     "other",
     [
         request(tool(quality="high"), input="sk-CANARY", instructions="draw a cat"),
+        request(tool(quality="high"), input=[CALL, {"role": "user", "content": "x"}]),
         request(tool(quality="high"), user="u", metadata={"a": "b"}, temperature=1.0),
         b'{"tools": [ {"type":"image_generation","quality" :"high"}],"model":"gpt-5"}',
     ],
@@ -119,7 +122,10 @@ def test_nothing_of_another_tool_is_kept_but_its_type() -> None:
         None,
         request(tool(), conversation="conv_1"),
         request(tool(), prompt=None),
-        request(tool(), input=[{"type": "item_reference", "id": "msg_1"}]),
+        request(tool(), input=[CALL, REFERENCE]),
+        request(tool(), input=[{"id": "msg_1"}]),
+        request(tool(), input=[CALL, {"type": "compaction", "encrypted_content": "x"}]),
+        request(tool(), input=[CALL] * 1_001),
         request({"type": "namespace", "name": "n", "tools": [{"type": "custom"}]}),
         carried("additional_tools", tool()),
         request(tool(), max_tool_calls={"a": 1}),

@@ -619,6 +619,17 @@ def exchanged(gate: Gate, data: bytes, who: str, image: JSON) -> list[object]:
     ["nobody"] * 4,
     {"quality": True},
 )
+@example(
+    reading(settings={"quality": {"max": "low", "default": "low"}}),
+    {"tools": [{"type": "image_generation"}], "input": "x"},
+    [
+        {"input": [{"type": "function_call", "id": "fc_1", "arguments": "{}"}]},
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+        {"input": [{"type": "compaction", "encrypted_content": "x"}]},
+    ],
+    ["nobody"] * 4,
+    {"quality": "low"},
+)
 def test_what_was_decided_before_changes_nothing(
     pair: tuple[JSON, Policy],
     value: JSON,

@@ -20,10 +20,13 @@ from imagegate.engine.interface import choosing
 from imagegate.engine.quota import NOWHERE
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import Page
-from imagegate.engine.state import REFERRING
+from imagegate.engine.state import REFERRING, refers
 
 MAX_PRECEDENTS: Final = 512
 """How many are remembered."""
+
+MAX_ITEMS: Final = 1_000
+"""Items that are looked at; what has more of them takes longer to read anyway."""
 
 _SCALARS: Final = frozenset({"background", "max_tool_calls", "model", "stream", "type"})
 _LOOKED_AT: Final = (*sorted(_SCALARS), "tool_choice")
@@ -84,6 +87,8 @@ def _members(body: Body) -> tuple[bytes, ...] | None:
     A member that nothing could be in stays as it came, whether it is looked at or
     not. Of the others the choice of a tool alone has been taken apart by now.
     """
-    if body.items or not REFERRING.isdisjoint(body.names):
+    if not REFERRING.isdisjoint(body.names):
+        return None
+    if len(body.items) > MAX_ITEMS or any(map(refers, body.items)):
         return None
     return body.spelled(_LOOKED_AT) if _SCALARS.isdisjoint(body.inner) else None

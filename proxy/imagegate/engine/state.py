@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from imagegate.engine.body import Body
 from imagegate.engine.decision import Violation
+from imagegate.engine.items import Item
 from imagegate.engine.request import Request
 from imagegate.engine.scene import Scene, reason_of
 from imagegate.engine.value import Value
@@ -52,8 +53,13 @@ def references(request: Request, body: Body) -> Iterator[tuple[str, str, str]]:
     for item in body.items:
         if item.id is not None:
             yield item.pointer, "state.item_reference", item.id
-        elif (item.type or "").startswith("compaction"):
+        elif refers(item):
             yield item.pointer, "state.compaction", ""
+
+
+def refers(item: Item) -> bool:
+    """Tell whether an item brings in what is not in it."""
+    return item.id is not None or (item.type or "").startswith("compaction")
 
 
 def _members(body: Body) -> Iterator[tuple[str, str, str]]:
