@@ -101,7 +101,7 @@ def test_layers_are_those_of_the_principal() -> None:
     anna = Context(decision_id="d", door=door(), date=TODAY, principal=ANNA)
     somebody = Context(decision_id="d", door=door(), date=TODAY)
 
-    told = [gate.decide(each.asks(door())).told["layers"] for each in (anna, somebody)]
+    told = [gate.decide(each.asks(door())).pattern.layers for each in (anna, somebody)]
 
     assert told == [("teams.design",), ()]
 
@@ -227,9 +227,9 @@ def test_the_account_of_a_request_that_was_read_tells_more() -> None:
     body = read_body_now(b'{"input":"x","stream":true}')
     lost = Context(decision_id="d", door=find_door("POST", "/x"), date=TODAY)
 
-    told = gate.decide(context.asks(door(), body)).told
+    told = gate.decide(context.asks(door(), body)).pattern
 
-    assert (told["stream"], told["route"]) == (True, "/v1/responses")
+    assert (told.stream, told.route) == (True, "/v1/responses")
     assert gate.account(lost) == {"api_version": None, "principal_matched": {}}
 
 

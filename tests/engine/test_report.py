@@ -33,12 +33,14 @@ from imagegate.engine.records import (
 from imagegate.engine.report import (
     candidate_record,
     common,
+    decision_again,
     decision_record,
     decision_told,
     echo_record,
     generating_record,
     image_record,
     mismatch_records,
+    pattern_of,
     unjudged_record,
     usage,
 )
@@ -127,6 +129,34 @@ def decided(decision: Decision, **more: Any) -> DecisionRecord:
     layers = more.pop("layers", ())
     told = decision_told(decision, names=NAMES, layers=layers)
     return decision_record(BASE, {**told, **more})
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        Forward(tools=(TOOL,), inspected=False),
+        Rewrite(tools=(TOOL,), changes=(CHANGE,), observed=(VIOLATION,)),
+        Block(violations=(VIOLATION,)),
+    ],
+    ids=["forward", "rewrite", "block"],
+)
+def test_what_is_written_again_is_what_is_written_anew(decision: Decision) -> None:
+    """With nothing of whoever asked before."""
+    told = decision_told(decision, names=NAMES, layers=("baseline",))
+    told |= {"route": "/v1/responses", "stream": True}
+    other = msgspec.structs.replace(
+        BASE, decision_id="d-0", principal_id="jo", trace_id="0a", door=None
+    )
+    mine = {"principal_matched": {"team": ("a",)}, "prompt_hmac": "aa", "bytes_in": 9}
+    theirs = {"principal_matched": {}, "user_hmac": "bb", "principal_proof": "k"}
+    asked: list[tuple[Record, dict[str, Any]]]
+    asked = [(other, theirs), (BASE, mine), (other, theirs)]
+
+    pattern = pattern_of(told)
+
+    for base, more in asked:
+        again = decision_again(pattern, base, more)
+        assert again == decision_record(base, {**told, **more})
 
 
 def test_a_rewritten_request() -> None:

@@ -40,7 +40,7 @@ from imagegate.engine.records import (
     ident,
 )
 from imagegate.engine.refusal import Refusal, refuse, refuse_answer
-from imagegate.engine.report import decision_record, unjudged_record
+from imagegate.engine.report import decision_again, unjudged_record
 from imagegate.engine.scanner import JsonScanner, Scanner, read_message, scanner_for
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Lost, Match
 
@@ -164,10 +164,10 @@ class Exchange:
         asked = context.asks(context.door, body, headers, seen, standing)
         decided = self._gate.decide(asked)
         decision = decided.decision
-        record = decision_record(
+        record = decision_again(
+            decided.pattern,
             self._answer.base,
             {
-                **decided.told,
                 **self._gate.who(context),
                 "prompt_hmac": fingerprints.prompt,
                 "user_hmac": fingerprints.user,

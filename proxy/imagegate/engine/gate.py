@@ -6,7 +6,7 @@ Everything here is made once for a policy and shared by all its exchanges.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any, Final
 
 import msgspec
@@ -26,12 +26,13 @@ from imagegate.engine.prices import Prices
 from imagegate.engine.quota import NOWHERE, Standing
 from imagegate.engine.records import (
     MAX_ENTRIES,
+    DecisionRecord,
     Record,
     Transport,
     ident,
     label,
 )
-from imagegate.engine.report import decision_told
+from imagegate.engine.report import decision_told, pattern_of
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import Page, Rulebook
 from imagegate.engine.scene import api_names
@@ -93,10 +94,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision, and what its record tells of it and of the request."""
+    """A decision, and its record but for who asks: what it tells of the request."""
 
     decision: Decision
-    told: Mapping[str, Any]
+    pattern: DecisionRecord
 
 
 class Gate:
@@ -119,6 +120,7 @@ class Gate:
             prices: For the estimates of what images cost; without, there are none.
         """
         self.policy = policy
+        self._name = label(policy.name)
         self.digest = digest(policy)
         self.decider = Decider(policy, catalogue, hash_key=hash_key)
         self.names = api_names(catalogue)
@@ -209,7 +211,7 @@ class Gate:
             "inherits": request.standing.inherits,
             "quotas": quota_records(scene.book, request)[:MAX_ENTRIES],
         }
-        return Decided(decision=decision, told=told)
+        return Decided(decision=decision, pattern=pattern_of(told))
 
     def _asked(self, match: Match | None, query: str) -> dict[str, Any]:
         told: dict[str, Any] = {"api_version": version_told(query, self._versions)}
@@ -224,16 +226,15 @@ class Gate:
 
     def who(self, context: Context) -> dict[str, Any]:
         """Return what the decision record tells of the principal."""
-        who = context.principal.attributes
-        told: dict[str, Any] = {
-            "principal_matched": {
-                name: tuple(map(label, who[name][:MAX_ENTRIES]))
-                for name in self._matched
-                if name in who
-            }
+        who, proof = context.principal.attributes, context.principal.proof
+        matched = {
+            name: tuple(map(label, who[name][:MAX_ENTRIES]))
+            for name in self._matched
+            if name in who
         }
-        if context.principal.proof:
-            told["principal_proof"] = label(context.principal.proof)
+        told: dict[str, Any] = {"principal_matched": matched}
+        if proof:
+            told["principal_proof"] = label(proof)
         return told
 
     def base(self, context: Context) -> Record:
@@ -241,7 +242,7 @@ class Gate:
         who, match = context.principal, context.match
         return Record(
             decision_id=ident(context.decision_id) or "",
-            policy=label(self.policy.name),
+            policy=self._name,
             policy_digest=self.digest,
             policy_mode=self.policy.mode,
             principal_id=label(who.id),

@@ -456,5 +456,6 @@ def place(pointer: str, names: Container[str]) -> str:
 
 def label(text: str) -> str:
     """Keep a name that people gave; they may write it in any script."""
-    text = text[:_PLACE]
-    return text if text.isprintable() else "".join(filter(str.isprintable, text))
+    if text.isprintable() and len(text) <= _PLACE:
+        return text  # almost always
+    return "".join(filter(str.isprintable, text[:_PLACE]))

@@ -41,6 +41,16 @@ from imagegate.engine.records import (
     word,
 )
 
+_NOBODY: Final = Record(
+    decision_id="",
+    policy="",
+    policy_digest="",
+    policy_mode="enforce",
+    principal_id="",
+    principal_source="",
+    principal_verified=False,
+    transport="http",
+)
 _BASE64: Final = (3, 4)  # bytes in so many characters
 _WORDS: Final[Mapping[type, Literal["forward", "rewrite", "block"]]] = {
     Forward: "forward",
@@ -64,6 +74,24 @@ def decision_record(base: Record, told: Mapping[str, Any]) -> DecisionRecord:
         told: What is told of the decision, and of the request.
     """
     return DecisionRecord(**{**common(base), **told})
+
+
+def pattern_of(told: Mapping[str, Any]) -> DecisionRecord:
+    """Write a decision down that nobody has asked for yet."""
+    return decision_record(_NOBODY, told)
+
+
+def decision_again(
+    pattern: DecisionRecord, base: Record, told: Mapping[str, Any]
+) -> DecisionRecord:
+    """Write a decision down that was written before.
+
+    Args:
+        pattern: As `pattern_of` gave it; of its own it has what was decided.
+        base: What all records share.
+        told: What else is told of this request, or of who asks.
+    """
+    return msgspec.structs.replace(pattern, **common(base), **told)
 
 
 def decision_told(
