@@ -15,10 +15,11 @@ import msgspec
 
 from imagegate import log
 from imagegate.audit import Audit, AuditUnavailableError
-from imagegate.engine.records import EchoRecord, Record
+from imagegate.engine.records import Record
 
 _R = TypeVar("_R", bound=Record)
 _DIGITS: Final = 3
+_UNTIMED: Final = object()
 
 
 class Journal:
@@ -77,15 +78,12 @@ class Journal:
                 await asyncio.shield(task)
 
     async def _last(self, *parts: list[Record]) -> None:
-        for records in parts:
+        for records in filter(None, parts):
             with contextlib.suppress(AuditUnavailableError):
                 await self.write(records)
 
     def _timed(self, record: _R) -> _R:
-        if isinstance(record, EchoRecord):
-            return record
-        # A record that is tried again says when it was true.
-        taken: float | None = getattr(record, "duration_ms", None)
-        if taken is not None:
+        # A record that is tried again says when it was true, and an echo never does.
+        if getattr(record, "duration_ms", _UNTIMED) is not None:
             return record
         return msgspec.structs.replace(record, duration_ms=self.elapsed())
