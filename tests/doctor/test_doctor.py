@@ -23,6 +23,7 @@ import pytest
 from stage import Certificates, certify
 
 from imagegate import shipped
+from imagegate.doctor.files import examine_files
 from imagegate.doctor.finding import WEIGHTS, Finding, in_order
 from imagegate.doctor.listening import examine_listener, lasting
 from imagegate.doctor.machine import examine_machine
@@ -30,6 +31,7 @@ from imagegate.doctor.policy import examine_policy
 from imagegate.doctor.trail import examine_trail
 from imagegate.policyfile import check_policy
 from imagegate.settings import AuditSettings, Settings, UpstreamSettings
+from imagegate.settings.credential import FromFile
 
 NOW = datetime.datetime.now(tz=datetime.UTC)
 KEY = "sk-canary-of-the-gateway"
@@ -296,6 +298,31 @@ def test_records_that_everybody_may_read(tmp_path: Path) -> None:
     found = examine_trail(AuditSettings(directory=tmp_path))
 
     assert heaviest(found).better == f"chmod o= {tmp_path}"
+
+
+def test_root_is_told_whose_the_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root reads everything, so that it was readable says nothing."""
+    closed, open_, missing = (tmp_path / name for name in ("closed", "open", "gone"))
+    closed.touch(mode=0o640)
+    open_.touch(mode=0o644)
+    audit = AuditSettings(hash_key=closed, prices=open_)
+    upstream = UpstreamSettings(
+        url="https://x.example", credential=FromFile("authorization", missing)
+    )
+    settings = Settings(policy=str(open_), upstreams={"default": upstream}, audit=audit)
+    whose = f"{closed.owner()}:{closed.group()}"
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    [told] = examine_files(settings)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    untold = [*examine_files(settings)]
+
+    assert told.weight == "advice"
+    assert told.found.endswith(f"is not known: {closed} ({whose}, mode 0640)")
+    assert "runuser" in told.better
+    assert untold == []
 
 
 def test_nobody_is_asked_beyond_loopback() -> None:

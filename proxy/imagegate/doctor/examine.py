@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final, cast
 
 from imagegate import shipped
+from imagegate.doctor.files import examine_files
 from imagegate.doctor.finding import Finding
 from imagegate.doctor.listening import examine_listener
 from imagegate.doctor.machine import examine_machine
@@ -49,6 +50,8 @@ async def examine(
         for finding in examine_policy(checked, file):
             yield finding
     for finding in examine_machine(settings, environ):
+        yield finding
+    for finding in examine_files(settings):
         yield finding
     for finding in examine_listener(settings, now):
         yield finding
