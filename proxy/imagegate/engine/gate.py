@@ -125,6 +125,7 @@ class Gate:
         self.decider = Decider(policy, catalogue, hash_key=hash_key)
         self.names = api_names(catalogue)
         self.prices = prices
+        self.hashes = bool(hash_key)
         self._hash_key = hash_key
         self._precedents: Precedents[Decided] = Precedents()
         self._yardsticks: dict[

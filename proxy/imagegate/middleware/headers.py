@@ -152,13 +152,22 @@ class Head:
         # Only this is white space in HTTP; `str.strip` takes U+0085 and U+00A0 too.
         return [self._headers[at][1].decode("latin-1").strip(" \t") for at in places]
 
+    def first(self, name: str) -> str | None:
+        """Return the first value of a header, if it is there."""
+        places = self._names.places.get(name)
+        if places is None:
+            return None
+        return self._headers[places[0]][1].decode("latin-1").strip(" \t")
+
     def tokens(self, name: CaseInsensitive) -> list[str]:
         """Return the values of a header whose case means nothing, in lower case."""
-        return [value.lower() for value in self.get(name)]
+        return [value.lower() for value in self.get(name)] if name in self else []
 
     def choosing(self) -> tuple[tuple[str, str], ...]:
         """Return those that choose something, as the engine wants them."""
         names = self._names.choosing
+        if not names:
+            return ()
         return tuple([(name, value) for name in names for value in self.get(name)])
 
     def without(
@@ -204,12 +213,12 @@ def declared_length(head: Head) -> int | None:
     Raises:
         MalformedRequest: When it is no plain number.
     """
-    said = head.get("content-length")
-    if not said:
+    said = head.first("content-length")
+    if said is None:
         return None
-    if not _LENGTH.fullmatch(said[0]):
+    if not _LENGTH.fullmatch(said):
         raise MalformedRequest("bad_content_length", "Content-Length is no number")
-    return int(said[0])
+    return int(said)
 
 
 def describing(

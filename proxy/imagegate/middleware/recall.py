@@ -57,8 +57,9 @@ class Recall:
         named = refers_to(self._gate.decider, request)
         if match.door.name in _ADDS:
             named = (match.params.get("conversation_id", ""),)
-        if named:
-            self._found = await self._find(named)
+        if not named:
+            return frozenset()
+        self._found = await self._find(named)
         return _seen(self._gate, request, self._found)
 
     async def look_for(self, gate: Gate, request: Request) -> frozenset[str]:

@@ -138,7 +138,7 @@ class Relay:
         headers: list[tuple[bytes, bytes]] = [*message.get("headers", ())]
         head = Head(headers)
         self._observer.begin(message["status"], head)
-        kind = next(iter(head.tokens("content-type")), "")
+        kind = (head.first("content-type") or "").lower()
         self._streams = self._exchange.observing and kind.startswith(_SSE)
         self._length = _length_of(head)
         ours = {b"x-imagegate-decision"}
@@ -225,5 +225,5 @@ class Relay:
 
 def _length_of(head: Head) -> int | None:
     """Return what the answer says of its length."""
-    said = next(iter(head.get("content-length")), "")
-    return int(said) if said.isascii() and said.isdecimal() else None
+    said = head.first("content-length")
+    return int(said) if said and said.isascii() and said.isdecimal() else None

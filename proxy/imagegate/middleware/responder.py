@@ -43,6 +43,7 @@ from imagegate.middleware.taking import Taking
 from imagegate.middleware.tally import Tally, tally_of
 from imagegate.middleware.trace import trace_of
 
+_UNHASHED: Final = Fingerprints()
 _BODILESS: Final = frozenset({"GET", "DELETE"})
 
 
@@ -115,8 +116,8 @@ class Responder:
         """Decide, and write the body that goes on."""
         body = None if read is None else read.body
         gate, context = self._setup.gate, self._context()
-        exchange, prints = Exchange(gate, context), Fingerprints()
-        if body is not None:
+        exchange, prints = Exchange(gate, context), _UNHASHED
+        if body is not None and gate.hashes:
             prints = await stepwise(gate.fingerprint(context, body))
         head, recall = self._asked.head.choosing(), Recall(self._setup, context)
         seen = await recall.look(body)
@@ -126,8 +127,9 @@ class Responder:
         ruling = exchange.request(
             body, head, seen=seen, fingerprints=prints, standing=standing
         )
-        beside = Candidate(self._setup, context)
-        ruling = await beside.join(ruling, recall, body, head, standing)
+        if self._setup.edition.candidate is not None:
+            beside = Candidate(self._setup, context)
+            ruling = await beside.join(ruling, recall, body, head, standing)
         self._recall = recall
         if read is not None and ruling.refusal is None:
             decision = ruling.decision

@@ -26,10 +26,15 @@ class Trace(NamedTuple):
     span_id: str | None = None
 
 
+_NONE = Trace()
+
+
 def trace_of(head: Head) -> Trace:
     """Read `traceparent`, strictly: one that is not right is as good as none."""
+    if "traceparent" not in head:
+        return _NONE
     said = head.get("traceparent")
     found = _TRACEPARENT.fullmatch(said[0]) if len(said) == 1 else None
     if found is None or (found["more"] and found["version"] == "00"):
-        return Trace()
+        return _NONE
     return Trace(found["trace"], found["span"])

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from imagegate.named_file import read_lasting
 from imagegate.upstream.client import Headers, UpstreamError
+from imagegate.upstream.headers import credentials_in
 
 Header = Literal["authorization", "api-key"]
 MAX_KEY = 16 * 1024
@@ -39,8 +40,7 @@ class PassThrough:
 
     async def headers(self, client: Headers) -> Headers:
         """Return the client's credential headers."""
-        names = (b"authorization", b"api-key")
-        return [(key.lower(), value) for key, value in client if key.lower() in names]
+        return credentials_in(client)
 
     async def close(self) -> None:
         """Do nothing."""

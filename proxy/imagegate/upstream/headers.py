@@ -124,6 +124,12 @@ def to_client(headers: Headers, *, status: int) -> list[tuple[bytes, bytes]]:
     return [(name, headers[at][1]) for at, name in _backward(names, unwanted)]
 
 
+def credentials_in(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return the headers in which a client shows its credential."""
+    places = _shown(tuple([name for name, _ in headers]))
+    return [(name, headers[at][1]) for at, name in places]
+
+
 def check_answer(status: int, headers: Headers) -> None:
     """Refuse the head of an answer that could be read in two ways, or not relayed."""
     if (
@@ -146,6 +152,12 @@ def _nominated(names: _Names, headers: Headers) -> frozenset[bytes]:
 @lru_cache(_MAX_HEADS)
 def _connection(names: _Names) -> tuple[int, ...]:
     return tuple(at for at, name in enumerate(names) if name.lower() == b"connection")
+
+
+@lru_cache(_MAX_HEADS)
+def _shown(names: _Names) -> _Places:
+    lower = enumerate(map(bytes.lower, names))
+    return tuple((at, name) for at, name in lower if name in CREDENTIALS)
 
 
 @lru_cache(_MAX_HEADS)

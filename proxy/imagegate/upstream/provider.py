@@ -34,6 +34,8 @@ _KEYS = frozenset(
     )
 )
 """Parameters in which servers take a credential."""
+_SAFE = re.compile(rb"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
+"""What needs no closer look: nothing is encoded, and no segment begins with a dot."""
 _SEGMENT_ENDS = re.compile(rb"[/\\;]")
 _PORTS = {"http": 80, "https": 443}
 
@@ -84,7 +86,7 @@ def path_of(scope: Scope) -> bytes:
     # Some servers put the query behind the raw path.
     path: bytes = quote(scope["path"]).encode() if raw is None else raw
     path = path.partition(b"?")[0].removeprefix(scope.get("root_path", "").encode())
-    if not _PATH.fullmatch(path) or _climbs(path):
+    if not _PATH.fullmatch(path) or (not _SAFE.fullmatch(path) and _climbs(path)):
         raise UpstreamError("bad_target", status=400)
     return path
 
