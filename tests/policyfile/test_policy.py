@@ -68,6 +68,31 @@ def test_a_file_with_errors_raises_all_of_its_problems() -> None:
     assert [each.id for each in raised.value.problems] == ["unknown-word", "empty-list"]
 
 
+def test_an_error_names_the_first_problems_for_whoever_sees_only_a_traceback() -> None:
+    with pytest.raises(PolicyError) as raised:
+        policy("tool: blok\nlocked: []\n")
+
+    first, *others = str(raised.value).splitlines()
+    word, empty = (each.message for each in raised.value.problems)
+    assert first == "policy.yaml cannot be used"
+    assert others == [
+        f"policy.yaml:5:7: error [unknown-word] tool: found 'blok': {word}",
+        f"policy.yaml:6:9: error [empty-list] locked: {empty}",
+    ]
+
+
+def test_an_error_is_no_longer_than_anybody_reads() -> None:
+    wrong = "".join(f"{'x' * 190}{number}: 1\n" for number in range(40))
+
+    with pytest.raises(PolicyError) as raised:
+        policy(wrong)
+
+    first, *told, last = str(raised.value).splitlines()
+    assert (first, len(told)) == ("policy.yaml cannot be used", 5)
+    assert max(map(len, told)) == 400
+    assert last == f"and {len(raised.value.problems) - 5} more"
+
+
 def test_a_file_with_warnings_gives_a_policy_and_the_warnings() -> None:
     text = HEAD + "models: { gpt-image-1: {}, default: gpt-image-1 }\n"
 

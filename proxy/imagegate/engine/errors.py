@@ -11,7 +11,7 @@ A refusal by policy is not an error: it is a `Block`, a value.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -59,9 +59,23 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     column: int = 0
     severity: Severity = "error"
 
+    def told(self, file: str) -> str:
+        """Say it on one line: where, what, and what would be right."""
+        place = f":{self.line}:{self.column}" if self.line else ""
+        quoted = f"found {self.text!r}: " if self.text else ""
+        what = f"{self.severity} [{self.id}] {self.path}".rstrip()
+        return f"{file}{place}: {what}: {quoted}{self.message}"
+
+
+_TOLD: Final = 5
+"""Problems that an exception names; its attribute has all of them."""
+_WIDEST: Final = 400
+
 
 class PolicyError(ImagegateError):
     """A policy file has at least one problem of severity `error`.
+
+    As a text it names the first errors, because a traceback may be all that is seen.
 
     Attributes:
         file: The name the problems speak of.
@@ -69,7 +83,10 @@ class PolicyError(ImagegateError):
     """
 
     def __init__(self, file: str, problems: tuple[Problem, ...]) -> None:
-        super().__init__(f"{file}: {len(problems)} problem(s) in the policy")
+        errors = [each for each in problems if each.severity == "error"]
+        lines = [each.told(file)[:_WIDEST] for each in errors[:_TOLD]]
+        more = [f"and {len(errors) - _TOLD} more"] if len(errors) > _TOLD else []
+        super().__init__("\n".join([f"{file} cannot be used", *lines, *more]))
         self.file = file
         self.problems = problems
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imagegate import shipped
-from imagegate.engine.errors import PricesError, Problem
+from imagegate.engine.errors import PricesError
 from imagegate.engine.policy import digest
 from imagegate.engine.prices import read_prices
 from imagegate.gates.watched import Source, Told, UnusableError
@@ -41,15 +41,7 @@ def policy_check(file: Path) -> Callable[[bytes], Told]:
         found = check_policy(text, catalogue=shipped.catalogue(), today=today)
         policy = found.policy
         if policy is None:
-            raise UnusableError(*(_described(file, each) for each in found.errors))
+            raise UnusableError(*(each.told(str(file)) for each in found.errors))
         return {"policy": policy.name, "mode": policy.mode, "digest": digest(policy)}
 
     return check
-
-
-def _described(file: Path, problem: Problem) -> str:
-    """Write a problem on one line: where, what, and what would be right."""
-    place = f":{problem.line}:{problem.column}" if problem.line else ""
-    quoted = f"found {problem.text!r}: " if problem.text else ""
-    said = f"{quoted}{problem.message}"
-    return f"{file}{place}: {problem.severity} [{problem.id}] {problem.path}: {said}"

@@ -75,7 +75,7 @@ class PolicyTransport(httpx2.BaseTransport):
 
         Raises:
             OSError: When there is no such policy.
-            PolicyError: When the policy cannot be used; its notes say why, and where.
+            PolicyError: When the policy cannot be used; it says why, and where.
             ValueError: When one of `own_paths` could lead to an image.
         """
         governing = Governing(policy, audit, **options)
@@ -113,7 +113,7 @@ class AsyncPolicyTransport(httpx2.AsyncBaseTransport):
 
         Raises:
             OSError: When there is no such policy.
-            PolicyError: When the policy cannot be used; its notes say why, and where.
+            PolicyError: When the policy cannot be used; it says why, and where.
             ValueError: When one of `own_paths` could lead to an image.
         """
         governing = Governing(policy, audit, **options)

@@ -18,7 +18,6 @@ from starlette.types import Scope
 
 from imagegate.audit import Audit
 from imagegate.audit.journal import Journal
-from imagegate.engine.errors import PolicyError
 from imagegate.engine.gate import Gate
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.gates import Gates, load_gate
@@ -69,11 +68,11 @@ class Governing:
 
         Raises:
             OSError: When there is no such policy.
-            PolicyError: When the policy cannot be used; its notes say why, and where.
+            PolicyError: When the policy cannot be used; it says why, and where.
             ValueError: When one of `own_paths` could lead to an image.
         """
         self.prefix = options.get("prefix", "")
-        self._gate = _gate(policy) if isinstance(policy, str | Path) else policy
+        self._gate = load_gate(policy) if isinstance(policy, str | Path) else policy
         self._audit = audit
         self._identify = _identify(options.get("principal", ANONYMOUS))
         self._limits = options.get("limits")
@@ -139,16 +138,6 @@ def _close(journal: Journal, pid: int) -> None:
     """Close a journal, unless it is another process's."""
     if pid == os.getpid():
         journal.close_now()
-
-
-def _gate(policy: str | Path) -> Gate:
-    try:
-        return load_gate(policy)
-    except PolicyError as error:
-        for each in error.problems:
-            where = f"{error.file}:{each.line}:{each.column}: {each.severity}"
-            error.add_note(f"{where} [{each.id}] {each.path}: {each.message}")
-        raise
 
 
 def _identify(principal: Principal | Identify) -> Identify:
