@@ -33,6 +33,7 @@ class App:
         self.taking = threading.Event()
         self.taking.set()
         self.flood = 0
+        self.refuses = False
         self.ended = threading.Event()
         self.stopped = threading.Event()
 
@@ -54,6 +55,13 @@ class App:
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        if self.refuses:
+            start = {"type": "websocket.http.response.start", "status": 426}
+            await send({**start, "headers": [(b"content-length", b"3")]})
+            body = {"type": "websocket.http.response.body", "body": b"n"}
+            await send({**body, "more_body": True})
+            await send({**body, "body": b"o!"})
+            return
         await send({"type": "websocket.accept"})
         watching = asyncio.create_task(self._watch(scope, send))
         try:
@@ -234,6 +242,19 @@ def test_another_handshake_is_a_request_like_any_other(
         assert client.status() in {100, 200}
 
     assert app.scopes[0]["type"] == "http"
+
+
+def test_a_handshake_that_is_refused_is_no_error_in_the_log(
+    port: int, app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.refuses = True
+
+    for _ in range(5):
+        with Raw(port, head()) as client:
+            assert client.status() == 426
+            assert client.is_over()
+
+    assert caplog.messages == []
 
 
 def test_a_post_that_offers_one_keeps_its_body(port: int, app: App) -> None:

@@ -10,7 +10,7 @@ ends every connection at once, whatever is being made on it.
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import msgspec
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
@@ -77,6 +77,12 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:  # noqa: PLR2004 - Switching Protocols
             offered = cast("dict[str, object]", self.scope["extensions"])
             offered[STOPPING] = self._stopping
+
+    async def send(self, message: Any) -> None:  # noqa: ANN401 - as uvicorn has it
+        """Send; a handshake that was refused is over, and nothing that went wrong."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True  # else uvicorn logs an error
 
     def handle_cont(self, event: Frame) -> None:
         """Take a fragment, as long as there are not too many."""
