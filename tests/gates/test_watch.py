@@ -96,6 +96,17 @@ def test_what_changed_together_is_handed_on_together(two: Two) -> None:
     assert two.news == [News(texts=texts)]
 
 
+def test_a_file_that_is_at_rest_waits_for_one_that_is_being_written(two: Two) -> None:
+    two.files["one"].write_text("second")
+    until(lambda: two.watch._watched["one"].waiting)
+    threading.Event().wait(0.1)
+    two.files["two"].write_text("second")
+    until(lambda: bool(two.news))
+
+    texts = {"one": b"second", "two": b"second", "fixed": b"as ever"}
+    assert two.news == [News(texts=texts)]
+
+
 def test_one_that_cannot_be_used_keeps_no_other_back(two: Two) -> None:
     two.files["one"].write_text("bad")
     two.files["two"].write_text("second")

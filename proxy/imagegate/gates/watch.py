@@ -1,6 +1,7 @@
 """Watching files: about once a second, and at once when somebody asks.
 
-All that changed by the time of one look is handed on together.
+All that changed together is handed on together: a file that keeps still waits for
+one that does not yet.
 """
 
 from __future__ import annotations
@@ -130,10 +131,11 @@ class Watch:
         """Look at every file; tell whether there is one that has to be waited for."""
         moved = [each for each in self._watched.values() if each.moved(self._observer)]
         self._untold |= any(each.source.live for each in moved)
-        if self._untold:
+        waiting = any(each.waiting for each in self._watched.values())
+        if self._untold and not waiting:
             self._on_news(self._news())
             self._untold = False
-        return any(each.waiting for each in self._watched.values())
+        return waiting
 
     def _news(self) -> News:
         live = {n: each for n, each in self._watched.items() if each.source.live}
