@@ -87,15 +87,12 @@ def test_our_own_frame_is_named_beside_that_of_a_library() -> None:
     assert log.place_of(error)["at"].startswith("imagegate.settings.sources:")
     assert "ours" not in log.place_of(error)
 
-    from imagegate.upstream.credentials import read_key  # noqa: PLC0415 - here only
+    from imagegate.metrics.lumps import Children  # noqa: PLC0415 - here only
 
-    class File:
-        def open(self, mode: str) -> object:
-            return json.loads(mode)
-
-    error = raised(read_key, File())
+    children: Any = Children
+    error = raised(children(CANARY, json.loads))
     assert log.place_of(error)["at"].startswith("json.decoder:")
-    assert log.place_of(error)["ours"].startswith("imagegate.upstream.credentials:")
+    assert log.place_of(error)["ours"].startswith("imagegate.metrics.lumps:")
 
 
 def test_what_was_never_raised_has_no_place() -> None:
