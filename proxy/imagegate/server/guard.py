@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from imagegate.server.cork import Cork
+from imagegate.server.flow import Flag, Flow
 from imagegate.server.polite import Polite
 from imagegate.server.seats import Seats
 from imagegate.server.socket import is_handshake, is_too_long
@@ -73,23 +74,36 @@ class GuardedProtocol(HttpToolsProtocol):
     seats: ClassVar[Seats] = Seats(sys.maxsize)
 
     _refused = False
-    _reading_head = False
-    _head_bytes = 0
-    _quiet_bytes = 0
     _unwanted_bytes = 0
     _upgrading = False
-    _head_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
     _end_timer: asyncio.TimerHandle | None = None
-    _open: tuple[Polite, ...] = ()
+
+    # What every connection has. With more than thirty names in its dictionary an
+    # object takes a kilobyte more, and uvicorn has nearly as many.
+    __slots__ = (
+        "_cork",
+        "_head_bytes",
+        "_head_timer",
+        "_open",
+        "_quiet_bytes",
+        "_reading_head",
+    )
     _cork: Cork
+    _head_bytes: int
+    _head_timer: asyncio.TimerHandle | None
+    _open: tuple[Polite, ...]
+    _quiet_bytes: int
+    _reading_head: bool
 
     # -- the connection ---------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it too
         """Begin, with a deadline even for a client that says nothing."""
         super().connection_made(transport)
-        self._cork = Cork(transport, self.loop)
+        self.flow, self._cork = Flow(transport), Cork(transport, self.loop)
+        self._reading_head, self._head_timer, self._open = False, None, ()
+        self._head_bytes = self._quiet_bytes = 0
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         _send_at_once(transport)
         full = self.seats.take(transport)
@@ -254,6 +268,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         polite.cycle = self.cycle
         self.cycle.transport = cast("asyncio.Transport", self._cork)
+        self.cycle.message_event = cast("asyncio.Event", Flag())
         others = [each for each in self._open if not each.cycle.response_complete]
         self._open = (*others, polite)
         if len(self.pipeline) == 1:
