@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +13,9 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.middleware import headers
 from imagegate.middleware.headers import Head, Names, describing
 from imagegate.middleware.setup import Limits
+
+SECONDS: Final = 2.0
+"""Many times what it takes where each line costs the same, on a busy machine."""
 
 NAMES = st.sampled_from(
     [
@@ -84,6 +90,17 @@ def test_no_value_is_remembered() -> None:
     kept = headers._remembered((b"authorization",))
     assert isinstance(kept, Names)
     assert b"secret" not in repr(vars(kept)).encode()
+
+
+def test_a_head_of_very_many_lines_holds_nobody_up() -> None:
+    """Not every server has a limit, and the one here is looked at with the head."""
+    started = time.process_time()
+    head = Head([(b"a", b"")] * 50_000)
+
+    assert time.process_time() - started < SECONDS
+    with pytest.raises(MalformedRequest) as caught:
+        head.check(Limits())
+    assert caught.value.code == "head_too_large"
 
 
 def test_a_long_head_is_not_remembered() -> None:

@@ -83,10 +83,9 @@ class Names:
         self._lower = [name.lower() for name in names]
         self._kept: dict[frozenset[bytes], tuple[int, ...]] = {}
         self.length = sum(map(len, names))
-        self.places: dict[str, tuple[int, ...]] = {}
+        self.places: dict[str, list[int]] = {}
         for at, each in enumerate(names):
-            name = each.decode("latin-1").lower()
-            self.places[name] = (*self.places.get(name, ()), at)
+            self.places.setdefault(each.decode("latin-1").lower(), []).append(at)
         self.twice = _twice(self._lower)
         named = [(name, "") for name in self.places]
         self.choosing = tuple([name for name, _ in choosing(named)])
