@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from imagegate.upstream import headers as module
 from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.headers import check_answer, to_client, to_upstream
 
@@ -58,6 +59,20 @@ def test_what_connection_names_stays_behind() -> None:
 
     assert list(to_upstream(headers)) == [(b"x-three", b"3")]
     assert list(to_client(headers, status=200)) == [(b"x-three", b"3")]
+
+
+def test_what_connection_names_is_not_remembered() -> None:
+    """It is a value, and there is no end to what it can be."""
+    memories = (module._onward, module._backward)
+    for memory in memories:
+        memory.cache_clear()
+
+    for value in (b"close", b"sk-1", b"x-one, sk-2"):
+        headers = [(b"connection", value), (b"x-one", b"1"), (b"x-two", b"2")]
+        assert (b"x-two", b"2") in to_upstream(headers)
+        assert (b"x-two", b"2") in to_client(headers, status=200)
+
+    assert [memory.cache_info().currsize for memory in memories] == [1, 1]
 
 
 def test_what_says_who_asks_stays_behind() -> None:

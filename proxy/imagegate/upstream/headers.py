@@ -109,9 +109,7 @@ def to_upstream(
         withheld: Those that are not the provider's business either.
     """
     names = tuple([name for name, _ in headers])
-    if unwanted := _nominated(names, headers):
-        withheld |= unwanted
-    return [(name, headers[at][1]) for at, name in _onward(names, withheld)]
+    return _picked(headers, _onward(names, withheld), _nominated(names, headers))
 
 
 def to_client(headers: Headers, *, status: int) -> list[tuple[bytes, bytes]]:
@@ -121,13 +119,12 @@ def to_client(headers: Headers, *, status: int) -> list[tuple[bytes, bytes]]:
     if status in _WITHOUT_BODY:
         # It counts a body that is not sent, and servers wait for it.
         unwanted |= _COUNTED
-    return [(name, headers[at][1]) for at, name in _backward(names, unwanted)]
+    return _picked(headers, _backward(names), unwanted)
 
 
 def credentials_in(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return the headers in which a client shows its credential."""
-    places = _shown(tuple([name for name, _ in headers]))
-    return [(name, headers[at][1]) for at, name in places]
+    return _picked(headers, _shown(tuple([name for name, _ in headers])))
 
 
 def check_answer(status: int, headers: Headers) -> None:
@@ -138,6 +135,12 @@ def check_answer(status: int, headers: Headers) -> None:
         or b"".join([value for _, value in headers]).translate(None, _IN_A_VALUE)
     ):
         raise UpstreamError("answer_malformed", status=502)
+
+
+def _picked(
+    headers: Headers, places: _Places, unwanted: frozenset[bytes] = _NOTHING
+) -> list[tuple[bytes, bytes]]:
+    return [(name, headers[at][1]) for at, name in places if name not in unwanted]
 
 
 def _nominated(names: _Names, headers: Headers) -> frozenset[bytes]:
@@ -173,13 +176,11 @@ def _onward(names: _Names, withheld: frozenset[bytes]) -> _Places:
 
 
 @lru_cache(_MAX_HEADS)
-def _backward(names: _Names, unwanted: frozenset[bytes]) -> _Places:
+def _backward(names: _Names) -> _Places:
     return tuple(
         (at, name)
         for at, name in enumerate(map(bytes.lower, names))
-        if name not in _NOT_THE_CLIENTS
-        and name not in unwanted
-        and not name.startswith(b"proxy-")
+        if name not in _NOT_THE_CLIENTS and not name.startswith(b"proxy-")
     )
 
 
