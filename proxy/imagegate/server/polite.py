@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from imagegate.server.cork import Cork
+from imagegate.server.head import begin
 
 _LARGE: Final = 32 * 1024
 """From here on a chunk is written in three parts: a copy of it would cost more."""
@@ -39,26 +40,23 @@ class Polite:
         self._cork = cork
         self._linger = linger
         self._ended = ended
+        self._early = False  # the answer begins before the request has ended
         self._left = False
         self._told: Callable[[], None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
-        early = False
         scope["extensions"] = {**scope.get("extensions", {}), DEPARTURE: self._tell}
 
         async def sending(message: Message) -> None:
-            nonlocal early
-            if message["type"] == "http.response.start":
-                early = self.cycle.more_body
-                await send(_framed(message, closing=early))
-                # uvicorn would close at once, in the client's face.
-                self.cycle.keep_alive |= early
+            cycle = self.cycle
+            if message["type"] == "http.response.start" and not cycle.response_started:
+                await self._begin(message)
                 return
             await (self._send_chunk if self._is_large(message) else send)(message)
-            if self.cycle.response_complete:
+            if cycle.response_complete:
                 self._cork.flush()
-                if early:
+                if self._early:
                     self._linger()
 
         try:
@@ -78,6 +76,15 @@ class Polite:
         if self._left and told is not None:
             asyncio.get_running_loop().call_soon(told)
 
+    async def _begin(self, message: Message) -> None:
+        """Send the head, as uvicorn does."""
+        cycle, self._early = self.cycle, self.cycle.more_body
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if not cycle.disconnected:
+            status, headers = message["status"], message.get("headers", ())
+            self._cork.write(begin(cycle, status, headers, closing=self._early))
+
     def _is_large(self, message: Message) -> bool:
         """Whether this is a chunk that should not be copied to be framed."""
         cycle = self.cycle
@@ -96,21 +103,3 @@ class Polite:
             await cycle.flow.drain()
         if not cycle.disconnected:
             self._cork.writelines((b"%x\r\n" % len(body), body, b"\r\n"))
-
-
-def _framed(message: Message, *, closing: bool) -> Message:
-    """Leave the framing to uvicorn: it sends whatever it is given, and its own.
-
-    Raises:
-        ValueError: For an answer that gives two lengths.
-    """
-    given = message.get("headers", ())
-    names = [name.lower() for name, _ in given]
-    if names.count(b"content-length") > 1:
-        raise ValueError("an answer has one content-length")
-    if closing or b"transfer-encoding" in names:
-        ours = (b"transfer-encoding", b"connection" if closing else b"")
-        given = [item for item in given if item[0].lower() not in ours]
-    if closing:
-        given.append((b"connection", b"close"))
-    return {**message, "headers": given}
