@@ -6,7 +6,7 @@ import asyncio
 import random
 import weakref
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from scripted import (
@@ -23,7 +23,9 @@ from scripted import (
 )
 
 from imagegate.upstream.client import UpstreamError, UpstreamRequest
-from imagegate.upstream.fast.client import FastClient
+from imagegate.upstream.fast.client import FastAnswer, FastClient
+from imagegate.upstream.fast.connection import READ, Buffer, Connection
+from imagegate.upstream.fast.reading import Reading
 
 pytestmark = pytest.mark.anyio
 
@@ -202,3 +204,98 @@ async def test_a_closed_client_asks_nobody(client: FastClient) -> None:
 
     assert {type(each) for each in ended} == {UpstreamError}
     assert len(upstream.received) == 3
+
+
+class Transport:
+    """Notes whether it is to be read from."""
+
+    reads = True
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def abort(self) -> None:
+        self.reads = False
+
+
+class Keeps:
+    """Where a connection belongs that is used once."""
+
+    def rest(self, connection: Connection) -> None:
+        """Take a connection back."""
+
+    def lost(self, connection: Connection) -> None:
+        """Take word that it is no more."""
+
+
+class Line:
+    """A connection over which a test says what comes."""
+
+    def __init__(self) -> None:
+        self.buffer = Buffer()
+        self.transport = Transport()
+        self.connection = Connection(Keeps(), self.buffer)
+        self.connection.connection_made(cast("Any", self.transport))
+        self.reading = Reading()
+        self.connection.begin(self.reading)
+        self.bring(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000\r\n\r\n")
+        self.answer = FastAnswer(self.connection, self.reading)
+        self.taken: list[int] = []
+        self.after: list[int] = []
+
+    async def take(self, pieces: int = 100) -> None:
+        for _ in range(pieces):
+            self.taken.append(len(await self.answer.read()))
+
+    def bring(self, data: bytes) -> None:
+        self.buffer.view[: len(data)] = data
+        self.connection.buffer_updated(len(data))
+
+    def bring_and_note(self, data: bytes) -> None:
+        """Bring as a loop does, and note how much was taken before it went on."""
+        self.bring(data)
+        self.after.append(len(self.taken))
+
+
+async def test_more_of_a_large_answer_is_taken_before_anything_else_is_read() -> None:
+    line = Line()
+    task = asyncio.create_task(line.take())
+    await asyncio.sleep(0)
+    line.bring(b"x" * READ)
+    await until(lambda: line.taken)  # the first of them wakes in its turn
+
+    for _ in range(3):
+        asyncio.get_running_loop().call_soon(line.bring_and_note, b"x" * READ)
+    await until(lambda: len(line.after) == 3)
+
+    assert line.taken == [READ] * 4
+    assert line.after == [2, 3, 4]
+    assert line.transport.reads
+    task.cancel()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+async def test_of_a_large_answer_one_piece_waits_to_be_taken(taken: int) -> None:
+    line = Line()
+    task = asyncio.create_task(line.take(taken))
+    await asyncio.sleep(0)
+
+    for _ in range(taken + 1):
+        assert line.transport.reads
+        line.bring(b"x" * READ)
+        await asyncio.sleep(0.001)
+
+    assert not line.transport.reads
+    assert line.reading.held == READ
+    await task
+    assert len(await line.answer.read()) == READ
+    assert line.transport.reads

@@ -12,16 +12,22 @@ import select
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 from imagegate.upstream.client import UpstreamError
+from imagegate.upstream.fast.arrival import Arrival
 from imagegate.upstream.fast.reading import Reading
 
-READ: Final = 128 * 1024
+READ: Final = 256 * 1024
 """How much is read at once: less costs more calls, more costs more memory."""
 _HELD: Final = 64 * 1024
 """How much may wait to be taken before no more is read."""
+_LARGE: Final = 64 * 1024
+"""Who waits behind a piece of this size goes on as soon as the next is read."""
 _REFUSAL: Final = 400
+
+
+Waiter: TypeAlias = "asyncio.Future[None] | Arrival"
 
 
 class Keeper(Protocol):
@@ -52,6 +58,7 @@ class Connection(asyncio.BufferedProtocol):
         buffer: What is read into.
 
     Attributes:
+        loop: The event loop that it belongs to.
         gone: It is closed, or being closed, and of no use.
         since: When it came to rest.
     """
@@ -62,7 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         "_encrypting",
         "_full",
         "_keeper",
-        "_loop",
+        "_large",
         "_paused",
         "_poll",
         "_reading",
@@ -70,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         "_waiter",
         "_written",
         "gone",
+        "loop",
         "since",
     )
 
@@ -78,14 +86,15 @@ class Connection(asyncio.BufferedProtocol):
         self.since = 0.0
         self._keeper = keeper
         self._buffer = buffer
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._reading: Reading | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Waiter | None = None
         self._encrypting = False
         self._disturbed = False  # by what came while it was not encrypted yet
         self._paused = False
         self._full = False
+        self._large = False  # what came last
         self._written = True
         self._poll: Callable[[], Sequence[object]] | None = None
 
@@ -109,13 +118,14 @@ class Connection(asyncio.BufferedProtocol):
             return
         buffer, waiter = self._buffer, self._waiter
         reading.feed(buffer.data, buffer.view, nbytes)
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        self._large = nbytes >= _LARGE
         if reading.over:
             self._settle(reading)
-        elif reading.held >= _HELD and (waiter is None or self._full):
+        # Last, for who waits may go on within this call, and end the exchange.
+        if waiter is not None:
+            self._waiter = None
+            _let_go_on(waiter)
+        if reading.held >= _HELD and not reading.over:
             self._pause()
 
     def eof_received(self) -> None:
@@ -146,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
             raise ConnectionError("spoken over before it was encrypted")
         encrypted: asyncio.Transport | None = None
         try:
-            encrypted = await self._loop.start_tls(
+            encrypted = await self.loop.start_tls(
                 self._transport, self, context, server_hostname=host
             )
         finally:
@@ -173,7 +183,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def begin(self, reading: Reading) -> None:
         """Begin an exchange."""
-        self._reading, self._written = reading, False
+        self._reading, self._written, self._large = reading, False, False
 
     def write(self, data: bytes) -> None:
         """Write a whole request that is small."""
@@ -199,7 +209,8 @@ class Connection(asyncio.BufferedProtocol):
 
     async def change(self) -> None:
         """Wait until something has happened; one task at a time does."""
-        self._waiter = waiter = self._loop.create_future()
+        loop = self.loop
+        self._waiter = waiter = Arrival(loop) if self._large else loop.create_future()
         await waiter
 
     def resume(self) -> None:
@@ -253,9 +264,10 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _wake(self) -> None:
+        """Let who waits see what has happened, behind what is being done here."""
         waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self.loop.call_soon(_let_go_on, waiter)
 
     async def _taken(self, reading: Reading, seconds: float) -> bool:
         """Wait until there is room; tell whether more should be written."""
@@ -268,6 +280,11 @@ class Connection(asyncio.BufferedProtocol):
                 return False  # it has answered before it has read all
             raise UpstreamError("write_timeout", status=504) from None
         return True
+
+
+def _let_go_on(waiter: Waiter) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _is_refused(reading: Reading) -> bool:
