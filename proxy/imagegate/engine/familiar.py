@@ -29,6 +29,10 @@ MAX_BYTES: Final = 1 << 21
 MAX_CASE: Final = 2_048
 """Bytes of an image tool; a longer one has a mask in it, and does not come twice."""
 
+_TOOL: Final = 256
+_EDIT: Final = 512
+"""Bytes that a tool and an edit take besides what they say, at most."""
+
 _PICTURES: Final = {"input_image_mask", "image_url", "file_id"}
 _PLAIN: Final[Mapping[str, frozenset[str]]] = {
     IMAGE_TOOL: TOOL_KEYS - _PICTURES - {"tools", "tool_configs"},
@@ -81,25 +85,30 @@ class Memory:
         case = case_of_tools(carrier)
         if case is None:
             return None
-        self._take(len(raw))
+        self._take(2 * len(raw) + _TOOL * (1 + len(case)))
         found = self._found[bytes(raw)] = Familiar(len(carrier.tools), case)
         return found
 
     def write(self, known: Familiar, edits: tuple[Edit, ...], value: Value) -> Changes:
-        """Write an array with some places of its body changed, and remember it.
+        """Write an array with some places of its body changed.
+
+        It is remembered if that takes no more room than an array may have bytes.
 
         Raises:
             LookupError: For an edit of a tool that is not there.
         """
         changes = Changes.of(edits)
         below = changes.below.get("tools")
+        size = _EDIT * (1 + len(edits))
         if below is None or below.here is None:
             pieces: list[Piece] = []
             value.write(pieces, below)
             whole = changes.below["tools"] = Changes()
             whole.here = b"".join(pieces)
-        self._take(MAX_LENGTH)
-        known.keep(edits, changes)
+            size += len(whole.here)
+        if size <= MAX_LENGTH:
+            self._take(size)
+            known.keep(edits, changes)
         return changes
 
     def forget(self) -> None:
