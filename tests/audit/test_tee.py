@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -30,6 +31,22 @@ async def test_each_sink_gets_each_record_once(tmp_path: Path) -> None:
     told = [json.loads(line)["decision_id"] for line in stream.getvalue().splitlines()]
     assert told == ["a", "a"]
     assert tee.problem == "the journal is closed"
+
+
+async def test_who_is_cancelled_meanwhile_is_in_each_sink(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    names = [f"d{number}" for number in range(5)]
+    async with journal(tmp_path) as first:
+        tee = Tee(first, StreamAudit(stream))
+        tasks = [asyncio.ensure_future(tee.write([decision(name)])) for name in names]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert ids(tmp_path) == names
+    told = [json.loads(line)["decision_id"] for line in stream.getvalue().splitlines()]
+    assert told == names
 
 
 async def test_another_sink_that_fails_stops_nothing_and_is_counted(

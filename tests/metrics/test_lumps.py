@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from making import completion, decision
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from imagegate.engine.records import Record
+from imagegate.engine.records import CompletionRecord, Record
 from imagegate.metrics import Counted, Metrics
 from imagegate.metrics.lumps import TimeMetric, Times
 from imagegate.metrics.port import DIRECTORY, shared
@@ -136,23 +136,29 @@ class Taking:
     async def close(self) -> None: ...
 
 
-def test_an_exchange_that_is_cancelled_at_its_end_is_not_open() -> None:
+@pytest.mark.parametrize("at", ["its decision", "its end"])
+def test_an_exchange_that_is_cancelled_is_counted_like_its_records(at: str) -> None:
+    """The audit takes them all the same."""
     registry = CollectorRegistry()
     audit = Taking()
     counted = Counted(audit, Metrics(registry))
 
-    async def ends() -> None:
-        await counted.write([decision("a")])
-        audit.stands = True
-        writing = asyncio.ensure_future(counted.write([completion("a")]))
+    async def write(record: Record) -> None:
+        audit.stands = isinstance(record, CompletionRecord) is (at == "its end")
+        writing = asyncio.ensure_future(counted.write([record]))
         await asyncio.sleep(0)
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
 
-    asyncio.run(ends())
+    async def both() -> None:
+        await write(decision("a"))
+        assert value(registry, "exchanges_open") == 1
+        await write(completion("a"))
+
+    asyncio.run(both())
 
     assert value(registry, "exchanges_open") == 0
-    assert value(registry, "audit_records_total") == 1
+    assert value(registry, "audit_records_total") == len(audit.taken) == 2
     assert value(registry, "audit_failures_total") == 0
 
 

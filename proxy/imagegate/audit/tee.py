@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from imagegate.audit.events import Written
 from imagegate.audit.sink import AuditUnavailableError, Sink
@@ -22,13 +23,20 @@ class Tee:
         self._others = others
 
     async def write(self, records: Iterable[Written]) -> None:
-        """Write records down.
+        """Write records down; who is cancelled meanwhile has them in all the sinks.
 
         Raises:
             AuditUnavailableError: When the first sink could not take one of them.
         """
         batch = tuple(records)
-        await self._first.write(batch)
+        try:
+            await self._first.write(batch)
+        except asyncio.CancelledError:
+            await self._pass_on(batch)
+            raise
+        await self._pass_on(batch)
+
+    async def _pass_on(self, batch: Sequence[Written]) -> None:
         for other in self._others:
             with contextlib.suppress(AuditUnavailableError):  # it counts its losses
                 await other.write(batch)

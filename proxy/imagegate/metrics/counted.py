@@ -51,14 +51,17 @@ class Counted:
         """Pass records on and count them.
 
         An exchange that ends is no longer open, whether that could be written or not.
+        Of one that is cancelled meanwhile the records are taken all the same.
         """
         batch = tuple(records)
         try:
             await self.inner.write(batch)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                self._metrics.audit_failed.inc()
+        except Exception:
+            self._metrics.audit_failed.inc()
             self._metrics.refused(batch)
+            raise
+        except BaseException:
+            self._metrics.taken(batch)
             raise
         else:
             self._metrics.taken(batch)
