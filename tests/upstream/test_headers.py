@@ -6,7 +6,7 @@ import pytest
 
 from imagegate.upstream import headers as module
 from imagegate.upstream.client import UpstreamError
-from imagegate.upstream.headers import check_answer, to_client, to_upstream
+from imagegate.upstream.headers import to_client, to_upstream
 
 
 def words(text: str) -> list[str]:
@@ -63,7 +63,7 @@ def test_what_connection_names_stays_behind() -> None:
 
 def test_what_connection_names_is_not_remembered() -> None:
     """It is a value, and there is no end to what it can be."""
-    memories = (module._onward, module._backward)
+    memories = (module._upward, module._downward)
     for memory in memories:
         memory.cache_clear()
 
@@ -117,7 +117,7 @@ def test_a_length_goes_with_a_body(status: int, kept: int) -> None:
 
 @pytest.mark.parametrize("status", [200, 299, 404, 599])
 def test_a_sound_head_passes(status: int) -> None:
-    check_answer(status, [(b"a", "\té".encode()), (b"Content-Length", b"5")])
+    to_client([(b"a", "\té".encode()), (b"Content-Length", b"5")], status=status)
 
 
 @pytest.mark.parametrize(
@@ -135,4 +135,4 @@ def test_a_head_in_doubt_does_not(
     status: int, headers: list[tuple[bytes, bytes]]
 ) -> None:
     with pytest.raises(UpstreamError, match="answer_malformed"):
-        check_answer(status, headers)
+        to_client(headers, status=status)

@@ -22,6 +22,7 @@ class Made:
         self.gone = False
         self.sound = True
         self.since = 0.0
+        self.loop = asyncio.get_running_loop()
 
     def fit(self) -> bool:
         return self.sound and not self.gone

@@ -134,7 +134,7 @@ class Watchdog:
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a watchdog needs a task to watch")
         self._task = task

@@ -27,7 +27,7 @@ from imagegate.upstream.deadlines import (
     Round,
     Watchdog,
 )
-from imagegate.upstream.headers import check_answer, to_client, to_upstream
+from imagegate.upstream.headers import to_client, to_upstream
 from imagegate.upstream.outcome import OUTCOME, instead, note, want_views
 from imagegate.upstream.provider import Upstream, path_of, query_of
 from imagegate.upstream.sockets import SocketClient
@@ -170,17 +170,11 @@ class Forwarder:
 
 async def _relay(answer: UpstreamAnswer, send: Send, watchdog: Watchdog) -> None:
     """Send on each piece as it comes; while a piece is not taken, none is read."""
-    status, headers = answer.status, answer.headers
-    check_answer(status, headers)
+    status = answer.status
+    headers = to_client(answer.headers, status=status)
     watchdog.expect("stall")
     watchdog.answering = True
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": to_client(headers, status=status),
-        }
-    )
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     more = True
     while more:
         watchdog.expect("idle")

@@ -6,8 +6,9 @@ once for each list of names. No value is kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from imagegate.upstream.client import Headers, UpstreamError
 
@@ -86,19 +87,52 @@ _ESSENTIAL = CREDENTIALS | frozenset(
 _NOT_THEIRS = _HOP_BY_HOP | _OURS | _MISLEADING | CREDENTIALS
 _NOT_THE_CLIENTS = _HOP_BY_HOP | _NOT_RELAYED
 _COUNTED = frozenset((b"content-length",))
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _NOTHING: frozenset[bytes] = frozenset()
 _IN_A_VALUE = b"\t" + bytes(set(range(0x20, 0x100)) - {0x7F})
 _WITHOUT_BODY = (204, 304)
 _MAX_HEADS: Final = 64
 """How many lists of names are remembered, each for as much as a head may have."""
 _Names: TypeAlias = tuple[bytes, ...]
+Pairs: TypeAlias = list[tuple[bytes, bytes]]
 _Places: TypeAlias = tuple[tuple[int, bytes], ...]
 """Which headers, and their names in lower case."""
 
 
-def to_upstream(
-    headers: Headers, withheld: frozenset[bytes] = _NOTHING
-) -> list[tuple[bytes, bytes]]:
+class _Onward(NamedTuple):
+    """What becomes of headers of a direction, by their names.
+
+    Attributes:
+        places: Which go on.
+        connection: Where `Connection` says that others do not.
+        framed: Where the body ends is told once, at most.
+    """
+
+    places: _Places
+    connection: tuple[int, ...]
+    framed: bool
+
+    def picked(self, headers: Headers, *, counted: bool = True) -> Pairs:
+        """Return the headers that go on.
+
+        Args:
+            headers: All of them.
+            counted: Whether the length is among them.
+        """
+        if counted and not self.connection:
+            return [(name, headers[at][1]) for at, name in self.places]
+        unwanted = self._nominated(headers)
+        if not counted:
+            unwanted |= _COUNTED
+        return [(n, headers[at][1]) for at, n in self.places if n not in unwanted]
+
+    def _nominated(self, headers: Headers) -> frozenset[bytes]:
+        """Return what is about this connection only because `Connection` says so."""
+        said = b",".join([headers[at][1] for at in self.connection]).lower().split(b",")
+        return frozenset(map(bytes.strip, said)) - _ESSENTIAL - _HOP_BY_HOP
+
+
+def to_upstream(headers: Headers, withheld: frozenset[bytes] = _NOTHING) -> Pairs:
     """Return the client's headers that the provider gets, its credential excepted.
 
     A name with an underscore is dropped: some servers read it as its twin with a
@@ -108,82 +142,59 @@ def to_upstream(
         headers: The client's.
         withheld: Those that are not the provider's business either.
     """
-    names = tuple([name for name, _ in headers])
-    return _picked(headers, _onward(names, withheld), _nominated(names, headers))
+    return _upward(tuple([name for name, _ in headers]), withheld).picked(headers)
 
 
-def to_client(headers: Headers, *, status: int) -> list[tuple[bytes, bytes]]:
-    """Return the provider's headers that the client gets."""
-    names = tuple([name for name, _ in headers])
-    unwanted = _nominated(names, headers)
-    if status in _WITHOUT_BODY:
-        # It counts a body that is not sent, and servers wait for it.
-        unwanted |= _COUNTED
-    return _picked(headers, _backward(names), unwanted)
+def to_client(headers: Headers, *, status: int) -> Pairs:
+    """Return the provider's headers that the client gets.
 
-
-def credentials_in(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Return the headers in which a client shows its credential."""
-    return _picked(headers, _shown(tuple([name for name, _ in headers])))
-
-
-def check_answer(status: int, headers: Headers) -> None:
-    """Refuse the head of an answer that could be read in two ways, or not relayed."""
+    Raises:
+        UpstreamError: For a head that could be read in two ways, or not relayed.
+    """
+    onward = _downward(tuple([name for name, _ in headers]))
     if (
         not 200 <= status < 600  # noqa: PLR2004 - what a final answer can be
-        or _tells_two_lengths(tuple([name for name, _ in headers]))
+        or not onward.framed
         or b"".join([value for _, value in headers]).translate(None, _IN_A_VALUE)
     ):
         raise UpstreamError("answer_malformed", status=502)
+    # A length of a body that is not sent is dropped: servers wait for it.
+    return onward.picked(headers, counted=status not in _WITHOUT_BODY)
 
 
-def _picked(
-    headers: Headers, places: _Places, unwanted: frozenset[bytes] = _NOTHING
-) -> list[tuple[bytes, bytes]]:
-    return [(name, headers[at][1]) for at, name in places if name not in unwanted]
-
-
-def _nominated(names: _Names, headers: Headers) -> frozenset[bytes]:
-    """Return what is about this connection only because `Connection` says so."""
-    places = _connection(names)
-    if not places:
-        return _NOTHING
-    said = b",".join([headers[at][1] for at in places]).lower().split(b",")
-    return frozenset(map(bytes.strip, said)) - _ESSENTIAL - _HOP_BY_HOP
-
-
-@lru_cache(_MAX_HEADS)
-def _connection(names: _Names) -> tuple[int, ...]:
-    return tuple(at for at, name in enumerate(names) if name.lower() == b"connection")
+def credentials_in(headers: Headers) -> Pairs:
+    """Return the headers in which a client shows its credential."""
+    places = _shown(tuple([name for name, _ in headers]))
+    return [(name, headers[at][1]) for at, name in places]
 
 
 @lru_cache(_MAX_HEADS)
 def _shown(names: _Names) -> _Places:
     lower = enumerate(map(bytes.lower, names))
-    return tuple((at, name) for at, name in lower if name in CREDENTIALS)
+    return tuple([(at, name) for at, name in lower if name in CREDENTIALS])
 
 
 @lru_cache(_MAX_HEADS)
-def _onward(names: _Names, withheld: frozenset[bytes]) -> _Places:
-    return tuple(
-        (at, name)
-        for at, name in enumerate(map(bytes.lower, names))
-        if name not in _NOT_THEIRS
-        and name not in withheld
-        and b"_" not in name
-        and not name.startswith(_PREFIXES)
+def _upward(names: _Names, withheld: frozenset[bytes]) -> _Onward:
+    def goes(name: bytes) -> bool:
+        ours = name in _NOT_THEIRS or name in withheld
+        return not ours and b"_" not in name and not name.startswith(_PREFIXES)
+
+    return _onward(names, goes)
+
+
+@lru_cache(_MAX_HEADS)
+def _downward(names: _Names) -> _Onward:
+    def goes(name: bytes) -> bool:
+        return name not in _NOT_THE_CLIENTS and not name.startswith(b"proxy-")
+
+    return _onward(names, goes)
+
+
+def _onward(names: _Names, goes: Callable[[bytes], bool]) -> _Onward:
+    lower = [*map(bytes.lower, names)]
+    return _Onward(
+        places=tuple([(at, name) for at, name in enumerate(lower) if goes(name)]),
+        connection=tuple([at for at, n in enumerate(lower) if n == b"connection"]),
+        framed=not _FRAMING.issubset(lower),
     )
-
-
-@lru_cache(_MAX_HEADS)
-def _backward(names: _Names) -> _Places:
-    return tuple(
-        (at, name)
-        for at, name in enumerate(map(bytes.lower, names))
-        if name not in _NOT_THE_CLIENTS and not name.startswith(b"proxy-")
-    )
-
-
-@lru_cache(_MAX_HEADS)
-def _tells_two_lengths(names: _Names) -> bool:
-    return {b"content-length", b"transfer-encoding"} <= set(map(bytes.lower, names))

@@ -86,7 +86,7 @@ def path_of(scope: Scope) -> bytes:
     # Some servers put the query behind the raw path.
     path: bytes = quote(scope["path"]).encode() if raw is None else raw
     path = path.partition(b"?")[0].removeprefix(scope.get("root_path", "").encode())
-    if not _PATH.fullmatch(path) or (not _SAFE.fullmatch(path) and _climbs(path)):
+    if not _SAFE.fullmatch(path) and (not _PATH.fullmatch(path) or _climbs(path)):
         raise UpstreamError("bad_target", status=400)
     return path
 
@@ -98,6 +98,8 @@ def query_of(scope: Scope, credential: Credential) -> bytes:
     along: neither in a header nor here.
     """
     query: bytes = scope.get("query_string", b"")
+    if not query:
+        return b""
     if not _QUERY.fullmatch(query):
         raise UpstreamError("bad_target", status=400)
     if not isinstance(credential, PassThrough):

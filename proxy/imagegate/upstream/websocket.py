@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from imagegate.upstream.client import UpstreamError
-from imagegate.upstream.headers import check_answer, to_client, to_upstream
+from imagegate.upstream.headers import to_client, to_upstream
 from imagegate.upstream.outcome import instead, note
 from imagegate.upstream.provider import Upstream, path_of, query_of
 from imagegate.upstream.sockets import Denied, SocketClient
@@ -218,7 +218,6 @@ def _drop(opening: asyncio.Future[ClientConnection]) -> None:
 
 async def _relay_denial(denied: Denied, scope: Scope, send: Send) -> None:
     """Give the client the answer that the provider gave."""
-    check_answer(denied.status, denied.headers)
     kept = [
         item
         for item in to_client(denied.headers, status=denied.status)

@@ -91,7 +91,7 @@ class Pool:
                 return
             if self._next(connection):
                 return
-        loop = asyncio.get_running_loop()
+        loop = connection.loop
         connection.since = loop.time()
         self._resting[connection] = None
         if self._timer is None:

@@ -9,6 +9,7 @@ ends that are none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -19,6 +20,9 @@ MOST_FRAMING: Final = 64 * 1024
 """How much of sizes, extensions and trailers may come without a byte of the body."""
 LARGE: Final = 64 * 1024
 """From here on what has come is not copied to be joined."""
+_MAX_HEADS: Final = 64
+"""How many lists of names are remembered, each for as much as a head may have."""
+_CODING: Final = b"transfer-encoding"
 _END: Final = b"\r\n\r\n"
 _LINE_ENDS: Final = b"\r\n"
 _VERSION, _OLD_VERSION = b"HTTP/1.1 ", b"HTTP/1.0 "
@@ -141,24 +145,22 @@ class Reading:
         """Read one head, and tell whether it is one that can be read in one way."""
         head = bytes(view)
         try:
-            self.status, self.headers = _parsed(head)
+            self.status, names, self.headers = _parsed(head)
         except _ERRORS:
             return False
-        said = {name.lower(): value for name, value in self.headers}
-        keeps = b"close" not in said.get(b"connection", b"").lower()
-        self._keeps = keeps and head.startswith(_VERSION)
-        coding = said.get(b"transfer-encoding")
-        if coding is not None:
+        headers, (connection, length, codings) = self.headers, _places(names)
+        self._keeps = head.startswith(_VERSION) and (
+            connection is None or b"close" not in headers[connection][1].lower()
+        )
+        if codings:
             self._left = _CHUNKED
-        elif (length := said.get(b"content-length")) is not None:
-            self._left = int(length)
         else:
-            self._left = _OPEN
+            self._left = _OPEN if length is None else int(headers[length][1])
         return (
             self.status >= 100  # noqa: PLR2004 - what llhttp has when there is none
             and self.status != _SWITCHING
             and head.startswith((_VERSION, _OLD_VERSION))
-            and (coding is None or _is_chunked(coding, self.headers))
+            and (not codings or _is_chunked([headers[at][1] for at in codings]))
         )
 
     def _begin(self, rest: memoryview) -> None:
@@ -252,8 +254,8 @@ class _Exactly:
         self.headers.append((name, value))
 
 
-def _parsed(head: bytes) -> tuple[int, Pairs]:
-    """Return the status and the headers.
+def _parsed(head: bytes) -> tuple[int, tuple[bytes, ...], Pairs]:
+    """Return the status, the names of the headers, and the headers.
 
     A dictionary takes them without a line of Python for each. Where it cannot have
     taken all of them as they are, they are asked for once more, one by one.
@@ -263,16 +265,26 @@ def _parsed(head: bytes) -> tuple[int, Pairs]:
     parser.feed_data(head)
     fields = told.fields
     if len(fields) == head.count(b"\n") - 2:
-        return parser.get_status_code(), list(fields.items())
+        return parser.get_status_code(), tuple(fields), list(fields.items())
     exactly = _Exactly()
     HttpResponseParser(exactly).feed_data(head)
-    return parser.get_status_code(), exactly.headers
+    names = tuple([name for name, _ in exactly.headers])
+    return parser.get_status_code(), names, exactly.headers
 
 
-def _is_chunked(coding: bytes, headers: Pairs) -> bool:
+@lru_cache(_MAX_HEADS)
+def _places(
+    names: tuple[bytes, ...],
+) -> tuple[int | None, int | None, tuple[int, ...]]:
+    """Say where the connection, the length, and the codings of a body are told."""
+    last = {name.lower(): at for at, name in enumerate(names)}
+    codings = [at for at, name in enumerate(names) if name.lower() == _CODING]
+    return last.get(b"connection"), last.get(b"content-length"), tuple(codings)
+
+
+def _is_chunked(codings: Sequence[bytes]) -> bool:
     """Whether `chunked` is the only coding, said once."""
-    said = [name for name, _ in headers if name.lower() == b"transfer-encoding"]
-    return coding.strip().lower() == b"chunked" and len(said) == 1
+    return len(codings) == 1 and codings[0].strip().lower() == b"chunked"
 
 
 def _together(pieces: Sequence[bytes]) -> int:
