@@ -13,7 +13,7 @@ import httpcore2
 import pytest
 from scripted import OK, Call, Connect, keeping, provider, silent, until, whole
 
-from imagegate.upstream import network, wire
+from imagegate.upstream import network, reach, wire
 from imagegate.upstream.client import Origin, UpstreamError, UpstreamRequest
 
 pytestmark = pytest.mark.anyio
@@ -110,7 +110,7 @@ async def test_who_leaves_in_the_moment_of_connecting_leaves_no_socket(
         found.append(await attempts[0]())
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(network, "staggered_race", race)
+    monkeypatch.setattr(reach, "staggered_race", race)
 
     async with provider(silent) as upstream:
         resolving(monkeypatch, upstream.port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -48,9 +48,11 @@ from imagegate.upstream.document import Documents
 from imagegate.upstream.entra import FOUNDRY_SCOPE, OPENAI_SCOPE, EntraId
 from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Upstream
-from imagegate.upstream.httpx2_client import Httpx2Client
 from imagegate.upstream.sockets import SocketClient
 from imagegate.upstream.tunnel import Proxy
+
+if TYPE_CHECKING:
+    from imagegate.upstream.httpx2_client import Httpx2Client
 
 _FOUNDRY = ".services.ai.azure.com"
 
@@ -207,8 +209,7 @@ def socket_limits_of(settings: Settings) -> SocketLimits:
 def client_of(settings: Settings) -> FastClient | Httpx2Client:
     """Return what sends requests to the providers."""
     pool = settings.pool
-    kind = Httpx2Client if pool.client == "httpx2" else FastClient
-    return kind(
+    return _kind_of(pool)(
         connections=pool.connections,
         connect_seconds=pool.connect_seconds,
         pool_seconds=pool.wait_seconds,
@@ -217,6 +218,15 @@ def client_of(settings: Settings) -> FastClient | Httpx2Client:
         authorities=pool.authorities,
         proxy=proxy_of(pool),
     )
+
+
+def _kind_of(pool: Pool) -> type[FastClient | Httpx2Client]:
+    if pool.client != "httpx2":
+        return FastClient
+    # It and what it stands on take 5 MB.
+    from imagegate.upstream.httpx2_client import Httpx2Client  # noqa: PLC0415
+
+    return Httpx2Client
 
 
 def proxy_of(pool: Pool) -> Proxy | None:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from asyncio.staggered import staggered_race
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import httpcore2
 
+from imagegate.upstream.reach import socket_to
 from imagegate.upstream.tunnel import Proxy
 from imagegate.upstream.wire import Wire, connecting_error
-
-_NEXT_ADDRESS = 0.25
-"""Seconds until the next address of a host is tried too, as RFC 8305 advises."""
-# Routers forget a connection that is silent while an image is made.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
 
 
 class Network(httpcore2.AsyncNetworkBackend):
@@ -49,60 +42,3 @@ class Network(httpcore2.AsyncNetworkBackend):
         except OSError as error:
             raise connecting_error(error) from None
         return wire
-
-
-async def socket_to(host: str, port: int, proxy: Proxy | None = None) -> socket.socket:
-    """Return a socket that is connected, directly or by a tunnel."""
-    if proxy is None or not proxy.leads_to(host):
-        return await _connected(host, port)
-    sock = await _connected(proxy.host, proxy.port)
-    try:
-        await proxy.tunnel(sock, host, port)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def _connected(host: str, port: int) -> socket.socket:
-    """Return a connected socket; uvloop's loop has no happy eyeballs of its own."""
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    connected: list[socket.socket] = []
-
-    async def attempt(
-        family: int, kind: int, protocol: int, address: tuple[Any, ...]
-    ) -> socket.socket:
-        sock = socket.socket(family, kind, protocol)
-        sock.setblocking(False)  # noqa: FBT003 - its name
-        try:
-            await loop.sock_connect(sock, address)
-        except BaseException:
-            sock.close()
-            raise
-        connected.append(sock)
-        return sock
-
-    attempts = [
-        partial(attempt, family, kind, protocol, address)
-        for family, kind, protocol, _, address in addresses
-    ]
-    winner: socket.socket | None = None
-    try:
-        winner, _, errors = await staggered_race(attempts, _NEXT_ADDRESS)
-    finally:
-        if winner is None:
-            # Cancelled in the moment in which one was found.
-            for sock in connected:
-                sock.close()
-    if winner is None:
-        raise next(error for error in errors if error is not None)
-    _keep_alive(winner)
-    return winner
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    here = [(name, value) for name, value in _KEEP_ALIVE if hasattr(socket, name)]
-    for name, value in here:
-        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

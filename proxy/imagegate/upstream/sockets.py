@@ -23,7 +23,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketExce
 from websockets.uri import WebSocketURI
 
 from imagegate.upstream.client import Headers, Origin, UpstreamError
-from imagegate.upstream.network import socket_to
+from imagegate.upstream.reach import socket_to
 from imagegate.upstream.trust import trusting
 from imagegate.upstream.tunnel import Proxy
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from imagegate.upstream.client import Origin, UpstreamError
 from imagegate.upstream.fast.connection import Connection
-from imagegate.upstream.network import socket_to
+from imagegate.upstream.reach import socket_to
 from imagegate.upstream.tunnel import Proxy
 
 
