@@ -209,6 +209,8 @@ PRICES = shipped.prices()
         ([], None, None),
         ([TOOL], [{**TOOL, "model": "skabcdef"}], None),
         ([TOOL], [{**TOOL, "model": 7}], None),
+        ([TOOL], [{**TOOL, "model": ["gpt-image-2"]}], None),
+        ([TOOL, TOOL], [MINI, {**TOOL, "model": {"name": "gpt-image-2"}}], None),
     ],
 )
 def test_the_model_is_told_where_only_one_can_have_drawn(

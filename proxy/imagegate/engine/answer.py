@@ -284,7 +284,9 @@ class Answer:
         names = {self.acting.model(each.get("model")) for each in settings}
         if names == {None}:
             echoed = [tool.settings.get("model") for tool in self._echoed or ()]
-            names = {self.acting.model(name) for name in echoed}
+            # Whatever else a provider says there names none, and may be a list.
+            named = [name if isinstance(name, str) else None for name in echoed]
+            names = {self.acting.model(name) for name in named}
         return self.acting.only(names)
 
     def _cost(self, model: str | None) -> dict[str, Any]:
