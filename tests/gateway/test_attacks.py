@@ -17,7 +17,9 @@ from attacking import Report, attack_for
 from places import POLICIES
 from spoken import SPOKEN, speak_on
 
-SECONDS = 14.0
+CASES = 5_000
+SECONDS = 60.0
+"""In which a machine that has much else to do sends enough of them."""
 SOAK_SECONDS = float(os.environ.get("ATTACK_SECONDS", "600"))
 CLIENTS = [(policy, ask_on) for policy in POLICIES * 2]
 CLIENTS += [(policy, speak_on) for policy in SPOKEN]
@@ -34,14 +36,14 @@ def check(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 LEAST = {
-    "allowed": 0.99, "attack": 0.02, "images": 0.02, "azure": 0.02,
+    "allowed": 0.99, "attack": 0.02, "images": 0.02, "azure": 0.01,
     "permitted": 0.5, "message": 0.02, "handshake": 0.5,
 }  # fmt: skip
 """Of each kind so much arrives: many attacks are repaired, and some are none."""
 
 
 def test_nothing_forbidden_arrives(capsys: pytest.CaptureFixture[str]) -> None:
-    check(attack_for(SECONDS, "0", CLIENTS), capsys)
+    check(attack_for(SECONDS, "0", CLIENTS, cases=CASES), capsys)
 
 
 @pytest.mark.soak

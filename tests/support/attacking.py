@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import math
 import socket
 import threading
 import time
@@ -44,6 +45,7 @@ class Report:
     seed: str
     until: float
     enough: int = MOST
+    cases: float = math.inf
     numbers: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     arrived: Counter[str] = field(default_factory=Counter)
@@ -58,7 +60,8 @@ class Report:
     @property
     def over(self) -> bool:
         told = len(self.leaks) >= self.enough or len(self.problems) >= MOST
-        return told or time.monotonic() >= self.until
+        drawn = self.numbers >= self.cases
+        return told or drawn or time.monotonic() >= self.until
 
     def share(self, kind: str) -> float:
         """Return how much of a kind of case arrived."""
@@ -174,16 +177,19 @@ def attack_for(
     clients: Sequence[tuple[str, Callable[[Worker], Any]]],
     *,
     leaks: int = MOST,
+    cases: float = math.inf,
 ) -> Report:
     """Attack in a thread: uvicorn would take over the signals of the first one.
 
     Args:
-        seconds: How long.
+        seconds: How long at most.
         seed: Of the cases.
         clients: For each a policy, and what it does.
         leaks: How many are enough.
+        cases: Likewise.
     """
-    report = Report(seed=seed, until=time.monotonic() + seconds, enough=leaks)
+    until = time.monotonic() + seconds
+    report = Report(seed=seed, until=until, enough=leaks, cases=cases)
     workers = [Worker(policy=name, report=report, work=work) for name, work in clients]
     failed: list[BaseException] = []
 
