@@ -198,34 +198,58 @@ class Answer:
 
     def completion(self, outcome: Outcome, **rest: Any) -> CompletionRecord:  # noqa: ANN401 - fields of the record
         """Sum up; the shell of the exchange knows the rest."""
-        echo = self._echo or Findings()
-        made = sum(self._finished.values())
-        drawing = self._image_model()
-        return CompletionRecord(
+        told = {
             **common(self.base),
-            outcome=outcome,
-            response_id=ident(self.response_id),
-            model=word(self._model),
-            error_code=self._error,
-            incomplete_reason=word(self._incomplete),
-            images=made,
-            images_failed=len(self._finished) - made,
-            partial_images=self._partial,
-            generating=self._generating,
-            mismatches=self._mismatches,
-            usage_image_gen=self._usage,
-            image_model=drawing,
-            **self._cost(drawing),
-            echo=self._verdict(),
-            echo_verified=_listed(echo.verified),
-            echo_unverified=_listed(echo.unverified),
-            echo_differs=_listed(echo.differs),
-            undecodable=self.undecodable,
-            unobservable=self._unobservable,
+            "outcome": outcome,
+            "response_id": ident(self.response_id),
+            "model": word(self._model),
+            **self._faults(),
+            **self._images(),
+            **self._echoing(),
             **rest,
-        )
+        }
+        return CompletionRecord(**told)
+
+    def _faults(self) -> dict[str, Any]:
+        """Tell what went wrong; nearly always nothing, which costs nothing to say."""
+        reasons = self._error is not None or self._incomplete is not None
+        if not (reasons or self.undecodable or self._unobservable):
+            return {}
+        return {
+            "error_code": self._error,
+            "incomplete_reason": word(self._incomplete),
+            "undecodable": self.undecodable,
+            "unobservable": self._unobservable,
+        }
+
+    def _echoing(self) -> dict[str, Any]:
+        """Tell what was echoed."""
+        echo = self._echo
+        told: dict[str, Any] = {"echo": self._verdict()}
+        if echo is not None:
+            told["echo_verified"] = _listed(echo.verified)
+            told["echo_unverified"] = _listed(echo.unverified)
+            told["echo_differs"] = _listed(echo.differs)
+        return told
 
     # -- images -----------------------------------------------------------------
+
+    def _images(self) -> dict[str, Any]:
+        """Tell what was drawn, or that nothing was."""
+        drawing = self._image_model()
+        if not (self._started or self._finished or self._usage):
+            return {"image_model": drawing}
+        made = sum(self._finished.values())
+        return {
+            "image_model": drawing,
+            "images": made,
+            "images_failed": len(self._finished) - made,
+            "partial_images": self._partial,
+            "generating": self._generating,
+            "mismatches": self._mismatches,
+            "usage_image_gen": self._usage,
+            **self._cost(drawing),
+        }
 
     @property
     def started(self) -> int:

@@ -89,7 +89,7 @@ def _read(
     try:
         top = read_members(message.text)
         if top is not None:
-            return reading(_Reader(message, top, end=end, incomplete=incomplete))
+            return reading(_Reader(message, top, end, incomplete))
     except ValueError:
         reason = "not_json"
     except RecursionError:
@@ -122,7 +122,11 @@ class _Reader:
     __slots__ = ("_end", "_incomplete", "_message", "_sequence_number", "_top")
 
     def __init__(
-        self, message: Message, top: Members, *, end: int, incomplete: bool
+        self,
+        message: Message,
+        top: Members,
+        end: int,
+        incomplete: bool,  # noqa: FBT001 - by their places, as keywords cost
     ) -> None:
         self._message = message
         self._top = top
@@ -131,17 +135,17 @@ class _Reader:
         self._sequence_number = number(top.sequence_number)
 
     def event(self) -> tuple[Event, ...]:
-        kind = self._top.type
-        if kind in _NAMELESS and isinstance(self._top.error, dict):
-            kind = "error"  # openai-python raises for any data with an error in it
-        if not isinstance(kind, str) or not _matters(kind):
-            return ()
-        return self._event(kind)
+        top, kind = self._top, self._top.type
+        if not isinstance(kind, str):
+            # openai-python raises for any data with an error in it
+            failed = kind in _NAMELESS and isinstance(top.error, dict)
+            return (self._error(),) if failed else ()
+        if kind in _RESPONSE:
+            return self._response(kind, members(top.response))
+        return self._event(kind) if _matters(kind) else ()
 
     def _event(self, kind: str) -> tuple[Event, ...]:
         top = self._top
-        if kind in _RESPONSE:
-            return self._response(kind, members(top.response))
         if kind in _PARTIAL:
             return (self._partial(kind),)
         if kind.startswith(_CALL):
@@ -229,8 +233,8 @@ class _Reader:
         )
 
     def _response(self, kind: str, response: Members) -> tuple[Event, ...]:
-        output = response.output if isinstance(response.output, list) else None
-        items = [members(item) for item in output] if output else ()
+        output = response.output
+        items = [members(item) for item in output] if isinstance(output, list) else None
         usage = response.tool_usage
         error, details = response.error, response.incomplete_details
         turn = ResponseEvent(
@@ -241,14 +245,18 @@ class _Reader:
             background=flag(response.background),
             model=word(response.model),
             tools=echoed(response.tools),
-            output_tools=_output_tools(items),
-            output=_kinds(items, told=output is not None),
-            usage=_usage(as_object(usage).get("image_gen")),
+            output_tools=_output_tools(items) if items else (),
+            output=None if items is None else tuple([_kind(item) for item in items]),
+            usage=_usage(usage.get("image_gen")) if isinstance(usage, dict) else None,
             error_code=word(error.get("code")) if isinstance(error, dict) else None,
-            incomplete_reason=word(as_object(details).get("reason")),
+            incomplete_reason=(
+                word(details.get("reason")) if isinstance(details, dict) else None
+            ),
             end=self._end,
             incomplete=self._incomplete,
         )
+        if not items:
+            return (turn,)
         made = [
             self._finished(kind, item, item.result, item, index=index)
             for index, item in enumerate(items)
@@ -312,12 +320,14 @@ def _usage(value: object) -> ImageUsage | None:
 
 def _output_tools(items: Sequence[Members]) -> tuple[EchoedTool, ...]:
     return tuple(
-        tool
-        for index, item in enumerate(items)
-        if item.tools
-        for tool in image_tools(decode(bytes(item.tools)), f"output[{index}].tools")
+        [
+            tool
+            for index, item in enumerate(items)
+            if item.tools
+            for tool in image_tools(decode(bytes(item.tools)), f"output[{index}].tools")
+        ]
     )
 
 
-def _kinds(items: Sequence[Members], *, told: bool) -> tuple[str, ...] | None:
-    return tuple([word(item.type) or "" for item in items]) if told else None
+def _kind(item: Members) -> str:
+    return word(item.type) or ""

@@ -432,7 +432,12 @@ AnswerRecord: TypeAlias = GeneratingRecord | ImageRecord | EchoRecord | Completi
 
 def ident(text: str | None) -> str | None:
     """Keep what an identifier may be made of: visible ASCII, within bounds."""
-    return None if text is None else _FOREIGN.sub("", text[:_IDENT])
+    if text is None:
+        return None
+    kept = text[:_IDENT]
+    if kept.isascii() and kept.isprintable() and " " not in kept:
+        return kept  # almost always
+    return _FOREIGN.sub("", kept)
 
 
 def word(text: str | None) -> str | None:

@@ -91,7 +91,7 @@ def decision_again(
         base: What all records share.
         told: What else is told of this request, or of who asks.
     """
-    return msgspec.structs.replace(pattern, **common(base), **told)
+    return msgspec.structs.replace(pattern, **{**common(base), **told})
 
 
 def decision_told(
