@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagegate.server.flow import Flag, Flow
+from imagegate.server.flow import Flag, Flow, Turns
 
 pytestmark = pytest.mark.anyio
 
@@ -90,3 +91,16 @@ async def test_reading_is_paused_and_resumed_once() -> None:
         step()
 
     assert reads.told == ["pause", "resume"]
+
+
+@given(st.lists(st.integers() | st.none()))
+def test_turns_are_a_queue(steps: list[int | None]) -> None:
+    queue, turns = deque[int](), Turns()
+    for step in steps:
+        if step is not None:
+            queue.appendleft(step)
+            turns.appendleft(step)
+        elif queue:
+            assert turns.pop() == queue.pop()
+        assert list(turns) == list(queue)
+        assert bool(turns) == bool(queue)

@@ -101,6 +101,23 @@ async def test_a_name_that_takes_for_ever_is_a_timeout(
         await connect(connect_seconds=0.05).send(REQUEST)
 
 
+async def test_who_leaves_while_one_address_is_tried_leaves_no_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[socket.socket] = []
+
+    async def leave(sock: socket.socket, _: object) -> None:
+        found.append(sock)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", leave)
+
+    with pytest.raises(asyncio.CancelledError):
+        await network.Network().connect_tcp("127.0.0.1", 1)
+
+    assert found[0].fileno() == -1
+
+
 async def test_who_leaves_in_the_moment_of_connecting_leaves_no_socket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -113,7 +130,7 @@ async def test_who_leaves_in_the_moment_of_connecting_leaves_no_socket(
     monkeypatch.setattr(reach, "staggered_race", race)
 
     async with provider(silent) as upstream:
-        resolving(monkeypatch, upstream.port)
+        resolving(monkeypatch, upstream.port, upstream.port)
         with pytest.raises(asyncio.CancelledError):
             await network.Network().connect_tcp("named.example", 80)
 

@@ -23,7 +23,7 @@ from imagegate.middleware.client_end import FULL, RESTART, ClientEnd
 from imagegate.middleware.inbox import Inbox
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import Unwanted
-from imagegate.middleware.passage import SAYABLE, extended, is_ours
+from imagegate.middleware.passage import SAYABLE, extend, is_ours
 from imagegate.middleware.setup import Setup
 from imagegate.middleware.talk import Entry, Talk
 
@@ -71,7 +71,7 @@ class Conversation:
         Raises:
             BaseException: What the application raised of its own accord.
         """
-        scope, outcome = extended(scope)
+        outcome = extend(scope)
         connection = Connection(self._setup.gate, self._own, self._head)
         talk = Talk(self._setup, connection, ClientEnd(send))
         talk.entries[self._own] = Entry(self._journal)

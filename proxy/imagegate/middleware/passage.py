@@ -33,8 +33,8 @@ _WITHHELD: Final = frozenset(
 )
 
 
-def extended(scope: Scope, line: Line | None = None) -> tuple[Scope, dict[str, Any]]:
-    """Return a scope with a place for the outcome, and that place.
+def extend(scope: Scope, line: Line | None = None) -> dict[str, Any]:
+    """Give a scope of ours a place for the outcome, and return that place.
 
     Ways to send bytes that would not come by the observer are not offered on, and
     word of the client comes over our own line.
@@ -46,7 +46,8 @@ def extended(scope: Scope, line: Line | None = None) -> tuple[Scope, dict[str, A
     if line is not None:
         kept[VIEWS] = line.views
         kept[DEPARTURE] = line.tell
-    return {**scope, "extensions": kept}, outcome
+    scope["extensions"] = kept
+    return outcome
 
 
 class Passage:
@@ -107,7 +108,7 @@ class Passage:
             BrokenOff: When the answer had to be broken off.
             BaseException: What the application raised of its own accord.
         """
-        scope, outcome = extended(scope, line)
+        outcome = extend(scope, line)
         limit = self._limits.answer
         parts = self._exchange, self._journal, line, send, self._recall
         relay = Relay(*parts, tally=self._tally, limit=limit)

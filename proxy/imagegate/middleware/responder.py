@@ -197,6 +197,7 @@ class Responder:
             await self._journal.close(exchange.close("shutdown").records, hurried=True)
             await self._undo()
             raise
+        del record  # not held for the minutes in which an image is made
         seen = not isinstance(ruling.decision, Forward) or ruling.decision.inspected
         scope = self._told(ruling) if seen else self._untold()
         if self._recall is not None:
@@ -241,12 +242,16 @@ class Responder:
         bodiless = not read and self._scope.get("method", "GET") in _BODILESS
         size = None if bodiless else len(self._data or b"")
         headers = describing(self._asked.head, size, extra, kind=self._type)
-        return {**retold(self._scope, self._asked.path), "headers": headers}
+        return self._retold(headers)
 
     def _untold(self) -> Scope:
         """Return what the application is told of a request that was not."""
-        headers = self._asked.head.without()
-        return {**retold(self._scope, self._asked.path), "headers": headers}
+        return self._retold(self._asked.head.without())
+
+    def _retold(self, headers: Sequence[tuple[bytes, bytes]]) -> Scope:
+        scope = retold(self._scope, self._asked.path)
+        scope["headers"] = headers
+        return scope
 
     async def _deny(self, refusal: Refusal) -> None:
         whole = self._taking.whole

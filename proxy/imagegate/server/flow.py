@@ -7,6 +7,7 @@ them, for minutes, and on each one task waits at most now and then.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -40,6 +41,16 @@ class Flag:
             self._waiting = [*others, future]
             await future
         return True
+
+
+class Turns(list[Any]):
+    """`collections.deque`, as far as pipelined requests need it, which are few."""
+
+    __slots__ = ()
+
+    def appendleft(self, item: object) -> None:
+        """Let a request wait for its turn, behind all others."""
+        self.insert(0, item)
 
 
 class Flow(FlowControl):

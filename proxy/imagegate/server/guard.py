@@ -15,7 +15,8 @@ import fcntl
 import socket
 import sys
 import termios
-from typing import ClassVar, cast
+from collections import deque
+from typing import Any, ClassVar, Final, cast
 
 import httptools
 import msgspec
@@ -27,7 +28,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from imagegate.server.cork import Cork
-from imagegate.server.flow import Flag, Flow
+from imagegate.server.flow import Flag, Flow, Turns
 from imagegate.server.polite import Polite
 from imagegate.server.seats import Seats
 from imagegate.server.socket import is_handshake, is_too_long
@@ -49,6 +50,23 @@ Closing alone waits for ever for one that reads nothing.
 
 GOODBYE_SECONDS = 0.5
 """How long an idle connection gets to end well when the server stops."""
+
+
+_NAMES: Final = """
+    Accept Accept-Encoding Accept-Language Api-Key Authorization Connection
+    Content-Encoding Content-Length Content-Type Cookie Expect Host Idempotency-Key
+    OpenAI-Beta OpenAI-Organization OpenAI-Project Origin Traceparent Tracestate
+    Transfer-Encoding User-Agent X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto
+    X-Request-ID X-Stainless-Arch X-Stainless-Async X-Stainless-Lang X-Stainless-OS
+    X-Stainless-Package-Version X-Stainless-Read-Timeout X-Stainless-Retry-Count
+    X-Stainless-Runtime X-Stainless-Runtime-Version
+"""
+_USUAL: Final = {
+    spelling.encode(): name.lower().encode()
+    for name in _NAMES.split()
+    for spelling in (name, name.lower())
+}
+"""What most requests have, as it is compared: one of each name for all of them."""
 
 
 class HeadLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Begin, with a deadline even for a client that says nothing."""
         super().connection_made(transport)
         self.flow, self._cork = Flow(transport), Cork(transport, self.loop)
+        self.pipeline = cast("deque[Any]", Turns())
         self._reading_head, self._head_timer, self._open = False, None, ()
         self._head_bytes = self._quiet_bytes = 0
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
@@ -236,7 +255,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Take a header; what comes after the body is a trailer, and is not one."""
         if not self._reading_head:
             return
-        name, limits = name.lower(), self.limits
+        name, limits = _USUAL.get(name) or name.lower(), self.limits
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))

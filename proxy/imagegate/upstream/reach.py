@@ -52,6 +52,8 @@ async def _connected(host: str, port: int) -> socket.socket:
         partial(attempt, family, kind, protocol, address)
         for family, kind, protocol, _, address in addresses
     ]
+    if len(attempts) == 1:
+        return _keep_alive(await attempts[0]())
     winner: socket.socket | None = None
     try:
         winner, _, errors = await staggered_race(attempts, _NEXT_ADDRESS)
@@ -62,12 +64,12 @@ async def _connected(host: str, port: int) -> socket.socket:
                 sock.close()
     if winner is None:
         raise next(error for error in errors if error is not None)
-    _keep_alive(winner)
-    return winner
+    return _keep_alive(winner)
 
 
-def _keep_alive(sock: socket.socket) -> None:
+def _keep_alive(sock: socket.socket) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     here = [(name, value) for name, value in _KEEP_ALIVE if hasattr(socket, name)]
     for name, value in here:
         sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return sock
