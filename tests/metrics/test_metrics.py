@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 import os
@@ -19,7 +20,8 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from imagegate.engine.exchange import Exchange
+from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.exchange import Ended, Exchange
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import CandidateRecord, Record
 from imagegate.engine.surface import find_door
@@ -140,6 +142,25 @@ def test_a_refused_request_is_never_open(
 
     labels = {"provider": "openai", "door": "responses.create"}
     assert value(registry, "decisions_total", decision="blocked", **labels) == 1
+    assert value(registry, "exchanges_open") == 0
+
+
+@pytest.mark.parametrize("how", ["refused", "client_left", "shutdown"])
+@pytest.mark.parametrize("problem", [None, "disk full"])
+def test_a_request_that_was_never_whole_is_never_open(
+    audit: Taking,
+    counted: Counted,
+    registry: CollectorRegistry,
+    how: Ended,
+    problem: str | None,
+) -> None:
+    one = exchange()
+    record = one.malformed(MalformedRequest("client_left", "the client left")).record
+    audit.problem = problem
+
+    with contextlib.suppress(OSError):
+        write(counted, record, *one.close(how).records)
+
     assert value(registry, "exchanges_open") == 0
 
 

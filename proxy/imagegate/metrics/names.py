@@ -205,6 +205,8 @@ class Metrics:
             self._written.owed += len(batch)
             for record in batch:
                 self._opened.owed += self._count(record)
+            if len(batch) > 1:
+                self._opened.owed += _never_open(batch)
 
     def refused(self, batch: Sequence[object]) -> None:
         """Count records that were not; what ends is no longer open all the same."""
@@ -212,6 +214,7 @@ class Metrics:
             for record in batch:
                 if isinstance(record, CompletionRecord):
                     self._opened.owed += _closes(record)
+            self._opened.owed += _never_open(batch)
 
     def pay(self) -> None:
         """Pay what is owed to the metrics, so that they tell all."""
@@ -291,3 +294,20 @@ def _done(record: DecisionRecord) -> str:
 def _closes(record: CompletionRecord) -> int:
     """Say how many more exchanges are open: one less, if its decision opened it."""
     return 0 if record.outcome == "refused" else -1
+
+
+def _never_open(batch: Sequence[object]) -> int:
+    """Count the ends, among those that close something, of what was never open.
+
+    What is refused ends together with its decision, be it because the client has left.
+    """
+    refused = {
+        record.decision_id
+        for record in batch
+        if isinstance(record, DecisionRecord) and record.decision == "block"
+    }
+    return -sum(
+        _closes(record)
+        for record in batch
+        if isinstance(record, CompletionRecord) and record.decision_id in refused
+    )
