@@ -24,11 +24,11 @@ from imagegate.quotas import (
     QuotasLost,
     Reading,
     Slot,
-    SqliteQuotas,
     Step,
     slot_of,
 )
 from imagegate.quotas.redis import RedisQuotas
+from imagegate.quotas.sqlite import SqliteQuotas
 from imagegate.quotas.store import BACKGROUND_SECONDS, HOLD_SECONDS, SLACK
 
 NOW = 1_800_000_000.0
@@ -262,7 +262,8 @@ def test_processes_count_together(tmp_path: Path) -> None:
 import asyncio, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from imagegate.quotas import Slot, SqliteQuotas
+from imagegate.quotas import Slot
+from imagegate.quotas.sqlite import SqliteQuotas
 async def play():
     store = SqliteQuotas(Path({str(tmp_path / "q.db")!r}))
     slot = Slot("x", 1, 2_000_000_000, False)

@@ -19,9 +19,9 @@ from imagegate.seen import (
     Seen,
     Sight,
     SightLost,
-    SqliteSeen,
     allowed,
 )
+from imagegate.seen.sqlite import SqliteSeen
 
 ANN = Principal(id="ann", source="key", verified=True)
 BEN = Principal(id="ben", source="key", verified=True)
@@ -161,7 +161,8 @@ WORKER = """
 import asyncio, sys
 from pathlib import Path
 from imagegate.engine.policy import Principal
-from imagegate.seen import Sight, SqliteSeen
+from imagegate.seen import Sight
+from imagegate.seen.sqlite import SqliteSeen
 
 async def work(seen, who, worker):
     for number in range(200):

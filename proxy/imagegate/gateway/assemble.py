@@ -22,11 +22,11 @@ from imagegate.identity.issuer import Fetch
 from imagegate.identity.options import IdentityOptions, front_of, issuer_of
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Identify, Limits, anonymous
-from imagegate.quotas import Guarded, MemoryQuotas, Quotas, SqliteQuotas
+from imagegate.quotas import Guarded, MemoryQuotas, Quotas
 from imagegate.quotas.options import QuotaOptions
 from imagegate.quotas.redis import RedisQuotas
 from imagegate.redis_server import read_password
-from imagegate.seen import MemorySeen, RedisSeen, Seen, SqliteSeen
+from imagegate.seen import MemorySeen, RedisSeen, Seen
 from imagegate.server.run import Server, server_for
 from imagegate.server.seats import Seats
 from imagegate.server.socket import SocketLimits
@@ -135,6 +135,9 @@ def seen_of(settings: StateSettings) -> Seen:
         )
     if settings.file is None:
         return MemorySeen()
+    # SQLite takes 2 MB.
+    from imagegate.seen.sqlite import SqliteSeen  # noqa: PLC0415
+
     return SqliteSeen(settings.file, days=settings.days)
 
 
@@ -152,6 +155,8 @@ def quotas_of(options: QuotaOptions, metrics: Metrics | None = None) -> Quotas:
             prefix=options.prefix,
         )
     elif options.file is not None:
+        from imagegate.quotas.sqlite import SqliteQuotas  # noqa: PLC0415 - 2 MB
+
         inner = SqliteQuotas(options.file)
     return Guarded(
         inner,

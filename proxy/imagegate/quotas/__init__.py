@@ -8,7 +8,6 @@ ends by itself.
 
 from imagegate.quotas.guarded import Guarded, Trouble
 from imagegate.quotas.memory import MemoryQuotas
-from imagegate.quotas.sqlite import SqliteQuotas
 from imagegate.quotas.store import (
     Quotas,
     QuotasLost,
@@ -25,7 +24,6 @@ __all__ = [
     "QuotasLost",
     "Reading",
     "Slot",
-    "SqliteQuotas",
     "Step",
     "Trouble",
     "slot_of",

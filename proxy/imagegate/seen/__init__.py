@@ -8,7 +8,6 @@ today's policy as they are.
 
 from imagegate.seen.memory import MemorySeen
 from imagegate.seen.redis import RedisSeen
-from imagegate.seen.sqlite import SqliteSeen
 from imagegate.seen.store import Seen, Sight, SightLost, allowed
 
 __all__ = [
@@ -17,6 +16,5 @@ __all__ = [
     "Seen",
     "Sight",
     "SightLost",
-    "SqliteSeen",
     "allowed",
 ]

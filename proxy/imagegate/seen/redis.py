@@ -16,8 +16,7 @@ import msgspec
 
 from imagegate.engine.policy import Principal
 from imagegate.redis_server import connected
-from imagegate.seen.sqlite import DAYS
-from imagegate.seen.store import Sight, SightLost, owner_of
+from imagegate.seen.store import DAYS, Sight, SightLost, owner_of
 
 _DAY: Final = 86_400
 _PATIENCE: Final = 0.25

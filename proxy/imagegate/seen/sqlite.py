@@ -15,11 +15,8 @@ from typing import Final
 import msgspec
 
 from imagegate.engine.policy import Principal
-from imagegate.seen.store import Sight, SightLost, owner_of
+from imagegate.seen.store import DAYS, Sight, SightLost, owner_of
 from imagegate.sqlite_file import CannotOpenError, open_file
-
-DAYS: Final = 30
-"""How long providers keep a response unless told otherwise."""
 
 _DAY: Final = 86_400
 _BETWEEN: Final = 3_600

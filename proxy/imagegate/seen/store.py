@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from imagegate.engine.policy import Principal
 from imagegate.engine.records import Settings
+
+DAYS: Final = 30
+"""How long providers keep a response unless told otherwise."""
 
 
 class Sight(msgspec.Struct, frozen=True):
