@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,13 @@ def test_a_worker_waits_a_moment_for_another_and_not_for_ever(tmp_path: Path) ->
         assert other.execute("SELECT count(*) FROM notes").fetchone() == (0,)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("INSERT INTO notes VALUES ('late')")
+
+
+def test_a_worker_that_begins_waits_longer_for_another(tmp_path: Path) -> None:
+    file = tmp_path / "notes.db"
+    with contextlib.closing(open_file(file, TABLES, version=1)) as one:
+        one.execute("BEGIN IMMEDIATE")
+        begun = threading.Timer(0.6, one.execute, ["COMMIT"])
+        begun.start()
+        open_file(file, TABLES, version=1).close()
+        begun.join()

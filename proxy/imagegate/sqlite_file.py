@@ -2,7 +2,8 @@
 
 In WAL mode readers never wait, and without a sync per write a power cut may lose the
 last ones; what a process that died has written is there. Whoever finds the file busy
-waits a quarter of a second at most.
+waits a quarter of a second at most; at the start, when all workers begin it together,
+some seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 _PATIENCE: Final = 0.25
+_PATIENCE_TO_BEGIN: Final = 10.0
 _SCHEMA: Final = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF;
@@ -41,7 +43,10 @@ def open_file(file: Path, tables: str, *, version: int) -> sqlite3.Connection:
     try:
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
         base = sqlite3.connect(
-            file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            file,
+            timeout=_PATIENCE_TO_BEGIN,
+            isolation_level=None,
+            check_same_thread=False,
         )
     except (OSError, sqlite3.Error) as error:
         raise CannotOpenError(f"{file}: {error}") from error
@@ -58,3 +63,4 @@ def _begin(base: sqlite3.Connection, tables: str, version: int) -> None:
     if found not in (0, version):
         raise ValueError(f"made by another version ({found})")
     base.executescript(_SCHEMA.format(tables=tables, version=version))
+    base.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}")
