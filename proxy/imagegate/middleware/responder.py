@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 import msgspec
@@ -76,20 +76,26 @@ class Responder:
     async def respond(self) -> None:
         """Judge the request, and see its answer through.
 
-        While an image is made, for minutes, no frame here holds the body: it is kept
-        in one place, and given away from there.
+        While an image is made, for minutes, no frame here holds the body, which is
+        kept in one place and given away from there, nor what was decided.
         """
         with self._carried:
-            try:
-                exchange, ruling, how = await self._judged()
-            except asyncio.CancelledError:
-                await self._close_unread(SHUTDOWN)
-                await self._undo()
-                raise
-            if ruling.refusal is None:
-                await self._forward(exchange, ruling)
-            else:
-                await self._refuse(exchange, ruling, how)
+            rest = await self._act()
+            if rest is not None:
+                await rest
+
+    async def _act(self) -> Awaitable[None] | None:
+        """Judge the request, and return what is to be awaited if it goes on."""
+        try:
+            exchange, ruling, how = await self._judged()
+        except asyncio.CancelledError:
+            await self._close_unread(SHUTDOWN)
+            await self._undo()
+            raise
+        if ruling.refusal is None:
+            return await self._admit(exchange, ruling)
+        await self._refuse(exchange, ruling, how)
+        return None
 
     # -- judging ----------------------------------------------------------------
 
@@ -182,8 +188,10 @@ class Responder:
         if self._tally is not None:
             await self._tally.undo()
 
-    async def _forward(self, exchange: Exchange, ruling: Ruling) -> None:
-        """Record the decision, and then let the request go on."""
+    async def _admit(
+        self, exchange: Exchange, ruling: Ruling
+    ) -> Awaitable[None] | None:
+        """Record the decision, and return how the request goes on, if it may."""
         record = ruling.record
         if self._data is not None:
             record = msgspec.structs.replace(record, bytes_out=len(self._data))
@@ -192,12 +200,11 @@ class Responder:
         except AuditUnavailableError:
             await self._undo()
             await self._deny(not_recorded(self._journal.decision_id))
-            return
+            return None
         except asyncio.CancelledError:
             await self._journal.close(exchange.close("shutdown").records, hurried=True)
             await self._undo()
             raise
-        del record  # not held for the minutes in which an image is made
         seen = not isinstance(ruling.decision, Forward) or ruling.decision.inspected
         scope = self._told(ruling) if seen else self._untold()
         if self._recall is not None:
@@ -208,17 +215,15 @@ class Responder:
             self._setup, exchange, self._journal, self._recall, self._tally
         )
         if scope["type"] == "websocket" and seen:
-            await self._converse(exchange, scope)
-            return
+            return self._converse(exchange, scope)
         if scope["type"] == "websocket":
-            await passage.unseen(scope, self._receive, self._send)
-            return
+            return passage.unseen(scope, self._receive, self._send)
         # What the application was given is gone when it begins to answer.
         self._carried.keep(len(self._data or b""))
         grace, gone = self._setup.limits.grace, self._carried.keep
         departure = (scope.get("extensions") or {}).get(DEPARTURE)
         line = Line(self._receive, grace, self._given(seen=seen), gone, departure)
-        await passage.go(scope, line, self._send)
+        return passage.go(scope, line, self._send)
 
     async def _converse(self, exchange: Exchange, scope: Scope) -> None:
         """Let a WebSocket go on whose messages are judged one by one."""

@@ -112,6 +112,7 @@ class Forwarder:
             sending = self.client.send(await self._outgoing(scope, body))
             del body  # not held for the minutes in which an image is made
             answer = await sending
+            del sending
             try:
                 await _relay(answer, send, watchdog)
             finally:
@@ -171,10 +172,15 @@ class Forwarder:
 async def _relay(answer: UpstreamAnswer, send: Send, watchdog: Watchdog) -> None:
     """Send on each piece as it comes; while a piece is not taken, none is read."""
     status = answer.status
-    headers = to_client(answer.headers, status=status)
+    head = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": to_client(answer.headers, status=status),
+    }
     watchdog.expect("stall")
     watchdog.answering = True
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send(head)
+    del head  # nor is anything else held for so long that is not needed
     more = True
     while more:
         watchdog.expect("idle")
