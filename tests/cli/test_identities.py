@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from running import Gateway, environment, gateways, run, until
+from inside import imagegate
+from running import Gateway, gateways, run, until
 from stage import serving
 from starlette.types import Receive, Scope, Send
 from tokens import RSA, jwk, published, signed
@@ -46,15 +45,9 @@ def keys(file: Path) -> Callable[..., str]:
     """Run `imagegate keys`, and return what it prints."""
 
     def call(*words: str) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-m", "imagegate", "keys", *words, "--file", file],
-            env=environment({}),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        return ran.stdout.strip()
+        ran = imagegate("keys", *words, "--file", file)
+        assert ran.code == 0, ran.err
+        return ran.out.strip()
 
     return call
 

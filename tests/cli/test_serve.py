@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from inside import imagegate
 from running import Gateway, command, environment, gateways, gone, run, until
 
 from imagegate import shipped
@@ -448,13 +448,6 @@ def test_the_help_names_every_option_and_keeps_to_the_screen() -> None:
 # -- the audit trail and the metrics --------------------------------------------------
 
 
-def audit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    started = [sys.executable, "-m", "imagegate", "audit", *map(str, arguments)]
-    return subprocess.run(
-        started, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
 @pytest.mark.parametrize("mode", ["blocking", "blocking-strict", "batch"])
 def test_records_are_kept_in_files_that_verify(
     start: Start, tmp_path: Path, mode: str
@@ -466,13 +459,15 @@ def test_records_are_kept_in_files_that_verify(
         assert ask(gateway).output
     assert gateway.end() == 0
 
-    proved = audit("verify", trail, "--checkpoints", gateway._out)
-    assert proved.returncode == 0, proved.stdout
-    assert "1 chain holds" in proved.stdout
-    shown = audit("tail", "--event", "exchange_finished", trail).stdout
+    proved = imagegate("audit", "verify", trail, "--checkpoints", gateway._out)
+    assert proved.code == 0, proved.out
+    assert "1 chain holds" in proved.out
+    shown = imagegate("audit", "tail", "--event", "exchange_finished", trail).out
     assert shown.count("outcome=completed") == 3
-    counted = audit("query", "images", "--by", "model", "--format", "csv", trail)
-    assert counted.stdout.splitlines()[1].split(",")[1] == "3"
+    counted = imagegate(
+        "audit", "query", "images", "--by", "model", "--format", "csv", trail
+    )
+    assert counted.out.splitlines()[1].split(",")[1] == "3"
     # Only what vouches for the files is on standard output.
     assert gateway.records("request_rewritten") == []
     assert gateway.records("audit_checkpoint")
@@ -497,8 +492,8 @@ def test_a_gateway_that_was_killed_leaves_a_trail_that_the_next_one_mends(
 
     assert start("--audit", trail).end() == 0
 
-    assert audit("verify", trail).returncode == 0
-    shown = audit("tail", "--event", "exchange_finished", trail).stdout
+    assert imagegate("audit", "verify", trail).code == 0
+    shown = imagegate("audit", "tail", "--event", "exchange_finished", trail).out
     assert "outcome=unknown" in shown
 
 
@@ -520,8 +515,8 @@ def test_workers_keep_a_file_each_and_are_counted_together(
     until(lambda: all(each in httpx2.get(metrics["url"]).text for each in told))
     assert gateway.end() == 0
 
-    proved = audit("verify", trail)
-    assert "2 chains hold" in proved.stdout, proved.stdout
+    proved = imagegate("audit", "verify", trail)
+    assert "2 chains hold" in proved.out, proved.out
 
 
 def test_metrics_of_one_process(start: Start) -> None:

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 import msgspec
 import pytest
+from inside import imagegate
 from stage import Certificates, certify
 
 from imagegate import shipped
@@ -84,18 +85,11 @@ def serving(
 
 def doctor(*words: str, **environ: str) -> tuple[int, list[dict[str, str]]]:
     """Run the command; return its exit code and what it found."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGATE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "imagegate", "doctor", "--format", "json", *words],
-        env={**kept, "PROVIDER_KEY": KEY, **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert KEY not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    environ = {"PROVIDER_KEY": KEY, **environ}
+    done = imagegate("doctor", "--format", "json", *words, **environ)
+    assert KEY not in done.out + done.err
+    assert "Traceback" not in done.err, done.err
+    return done.code, json.loads(done.out)
 
 
 CREDENTIAL = ("--credential", "authorization=env:PROVIDER_KEY")
