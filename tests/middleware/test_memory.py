@@ -38,7 +38,6 @@ SIZE = 6 * MEGA
 
 @pytest.fixture(autouse=True)
 def traced() -> Iterator[None]:
-    gc.collect()
     gc.disable()
     tracemalloc.start()
     yield

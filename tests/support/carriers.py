@@ -9,6 +9,7 @@ SDKs, the test beside it with the locked ones.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -92,6 +93,7 @@ def _walk(shape: Any, pointer: str, above: tuple[Any, ...]) -> Iterator[str]:
         yield from _walk(kind, pointer, (*above, shape))
 
 
+@functools.cache
 def _fields(shape: Any) -> Mapping[str, Any] | None:
     """Return the members of an object; None for what is none."""
     if typing_extensions.is_typeddict(shape):
@@ -206,8 +208,13 @@ def _azure_names(module: str) -> dict[str, Any]:
 
 
 def _is_azure_model(shape: Any) -> bool:
-    base = importlib.import_module("azure.ai.projects._utils.model_base").Model
-    return isinstance(shape, type) and issubclass(shape, base)
+    # Its metaclass is that of mappings, which would look at every class there is.
+    return isinstance(shape, type) and _azure_base() in shape.__mro__
+
+
+@functools.cache
+def _azure_base() -> Any:
+    return importlib.import_module("azure.ai.projects._utils.model_base").Model
 
 
 def _azure_kinds(shape: Any) -> Iterable[type]:
