@@ -36,6 +36,7 @@ def gateway(provider: str, tmp_path: Path) -> Iterator[Gateway]:
         *("--policy", "standard", "--upstream", provider, "--metrics-port", "0"),
         IMAGEGATE_LIMITS_EXCHANGES="2",
         IMAGEGATE_LIMITS_RATE="1000000",
+        IMAGEGATE_LIMITS_SECONDS="3",
         IMAGEGATE_LISTEN_CONNECTIONS="8",
     )
     yield running

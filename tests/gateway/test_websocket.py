@@ -236,8 +236,13 @@ async def test_a_hundred_connections_with_leavers(
 
     async def one(number: int) -> None:
         headers = {"authorization": "Bearer k"}
+        # A client whose queue is full stops reading, and misses the goodbye.
         async with connect(
-            target, additional_headers=headers, max_size=None, proxy=None
+            target,
+            additional_headers=headers,
+            max_size=None,
+            max_queue=None,
+            proxy=None,
         ) as client:
             await client.send(message)
             async for said in client:
