@@ -24,8 +24,8 @@ setup: $(READY) ## make .venv from the locked requirements (PYTHON=… to choose
 run: $(READY) ## show the gateway at work: four requests, no key, no network
 	@$(BIN)/imagegate demo
 
-test: $(READY) ## run the whole suite
-	$(BIN)/pytest
+test: $(READY) ## run the whole suite, in two processes
+	$(BIN)/python tests/house/suite.py
 
 fast: $(READY) ## run the engine's tests, in seconds
 	$(BIN)/pytest -q --hypothesis-profile=fast tests/engine
@@ -39,7 +39,7 @@ check: $(READY) ## run all that CI runs
 	@mkdir -p build
 	@# Beside the suite: two cores are there, and it tells only what is wrong.
 	@$(BIN)/python tests/house/engine_coverage.py >build/engine.txt 2>&1 & engine=$$!; \
-	$(BIN)/pytest; suite=$$?; \
+	$(BIN)/python tests/house/suite.py; suite=$$?; \
 	wait $$engine || { cat build/engine.txt; exit 1; }; exit $$suite
 
 coverage: $(READY) ## run the whole suite, and name the lines that it does not reach
