@@ -55,23 +55,35 @@ class Reading:
             provider keeps the connection.
     """
 
-    # Most answers never write to most of these.
-    status = 0
-    held = 0
-    begun = False
-    over = False
-    clean = False
-    failure: Failure | None = None
-    headers: Pairs
-    _keeps = False
-    _left = _OPEN
-    _head: bytearray | None = None  # what came of it, if not all at once
-    _spent = 0  # bytes of interim answers, then of framing without a body
-    _parser: HttpResponseParser | None = None  # of chunks; it holds on to this
+    __slots__ = (
+        "_head",
+        "_head_only",
+        "_keeps",
+        "_left",
+        "_parser",
+        "_spent",
+        "begun",
+        "clean",
+        "failure",
+        "headers",
+        "held",
+        "over",
+        "pieces",
+        "status",
+    )
 
     def __init__(self, *, head_only: bool = False) -> None:
+        self.status = self.held = 0
+        self.begun = self.over = self.clean = False
+        self.failure: Failure | None = None
+        self.headers: Pairs
         self.pieces: list[bytes] = []
         self._head_only = head_only
+        self._keeps = False
+        self._left = _OPEN
+        self._head: bytearray | None = None  # what came of it, if not all at once
+        self._spent = 0  # bytes of interim answers, then of framing without a body
+        self._parser: HttpResponseParser | None = None  # of chunks; it holds on to this
 
     # -- for the connection, and for who reads -------------------------------------
 
@@ -220,6 +232,8 @@ _CHUNKS: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 class _Chunks:
     """What llhttp tells of a body in chunks; trailers are not listened to."""
+
+    __slots__ = ("_reading", "on_body")
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
