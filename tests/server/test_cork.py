@@ -70,6 +70,26 @@ async def test_what_is_large_waits_for_nobody_and_takes_along_what_waits() -> No
     assert transport.writes == [b"head" + b"x" * 20_000]
 
 
+async def test_what_is_held_leaves_with_what_is_written_behind_it() -> None:
+    cork, transport = corked()
+
+    cork.write(b"head")
+    cork.hold((b"4e20\r\n", b"x" * 20_000, b"\r\n"))
+    assert transport.writes == []
+    cork.write(b"end")
+
+    assert transport.writes == [b"head4e20\r\n" + b"x" * 20_000 + b"\r\nend"]
+
+
+async def test_what_is_held_leaves_when_told_to() -> None:
+    cork, transport = corked()
+
+    cork.hold((b"x" * 20_000,))
+    cork.flush()
+
+    assert transport.writes == [b"x" * 20_000]
+
+
 async def test_closing_writes_what_waits() -> None:
     cork, transport = corked()
 

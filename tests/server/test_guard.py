@@ -116,13 +116,16 @@ class App:
         await send({"type": "http.response.body", "body": b"abc"})
 
     async def _chunks(self, scope: Any, receive: Any, send: Any) -> None:
-        """Send chunks of the sizes that the query names; one too many, if it says."""
+        """Send chunks of the sizes that the query names; one too many, if it says.
+
+        One of no bytes, or of fewer, is the last.
+        """
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         sizes = [int(each) for each in scope["query_string"].split(b",")]
         for size in sizes:
-            more = {"type": "http.response.body", "more_body": bool(size)}
-            await send(more | {"body": b"%d " % size * (size // 4)})
+            more = {"type": "http.response.body", "more_body": size > 0}
+            await send(more | {"body": b"%d " % size * (abs(size) // 4)})
 
 
 async def _answer(send: Any, status: int, body: bytes) -> None:
@@ -802,16 +805,19 @@ def test_the_limits_are_those_of_the_class() -> None:
     assert guarded(HeadLimits(count=7)).limits.count == 7
 
 
+@pytest.mark.parametrize("last", [0, -4, -32_768, -300_000])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_chunks_of_any_size_are_framed_one_by_one(port: int, method: str) -> None:
-    sizes = [1_000, 300_000, 4, 200_000, 32_768, 32_767, 0]
+def test_chunks_of_any_size_are_framed_one_by_one(
+    port: int, method: str, last: int
+) -> None:
+    sizes = [1_000, 300_000, 4, 200_000, 32_768, 32_767, last]
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         for _ in range(2):
             client.request(method, f"/chunks?{','.join(map(str, sizes))}")
             answer = client.getresponse()
             data = answer.read()
-            whole = b"".join(b"%d " % size * (size // 4) for size in sizes)
+            whole = b"".join(b"%d " % size * (abs(size) // 4) for size in sizes)
             assert answer.getheader("transfer-encoding", "") == (
                 "chunked" if method == "GET" else ""
             )
@@ -826,3 +832,15 @@ def test_nothing_is_sent_behind_the_end_of_an_answer(port: int) -> None:
         data = b"".join(iter(lambda: client.recv(65_536), b""))
 
     assert data.partition(b"\r\n\r\n")[2] == b"2\r\n4 \r\n0\r\n\r\n"
+
+
+def test_nothing_is_sent_behind_a_large_end_of_an_answer(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"GET /chunks?-200000,200000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        data = b"".join(iter(lambda: client.recv(65_536), b""))
+
+    whole = b"-200000 " * 50_000
+    assert (
+        data.partition(b"\r\n\r\n")[2]
+        == b"%x\r\n%b\r\n" % (len(whole), whole) + b"0\r\n\r\n"
+    )

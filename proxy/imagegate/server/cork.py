@@ -50,6 +50,11 @@ class Cork:
         """Write what waits and something large, without a copy of it."""
         self._put([*self._take(), *parts])
 
+    def hold(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Let something large wait for what is written right behind it."""
+        self._waiting += parts
+        self._size += sum(map(len, parts))
+
     def flush(self) -> None:
         """Write what waits."""
         if self._waiting:

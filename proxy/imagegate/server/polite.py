@@ -53,7 +53,10 @@ class Polite:
             if message["type"] == "http.response.start" and not cycle.response_started:
                 await self._begin(message)
                 return
-            await (self._send_chunk if self._is_large(message) else send)(message)
+            if self._is_large(message):
+                message = await self._send_chunk(message)
+            if message:
+                await send(message)
             if cycle.response_complete:
                 self._cork.flush()
                 if self._early:
@@ -90,16 +93,21 @@ class Polite:
         cycle = self.cycle
         return (
             len(message.get("body", b"")) >= _LARGE
-            and message.get("more_body", False)
             and cycle.chunked_encoding is True
             and not cycle.response_complete
             and cycle.scope["method"] != "HEAD"
         )
 
-    async def _send_chunk(self, message: Message) -> None:
-        """Send a chunk as uvicorn does, which would join it with its two lines."""
-        cycle, body = self.cycle, message["body"]
+    async def _send_chunk(self, message: Message) -> Message:
+        """Send a chunk as uvicorn does, which would join it with its two lines.
+
+        Returns:
+            The end of the answer, if this was the last chunk: uvicorn's to send.
+        """
+        cycle, body, more = self.cycle, message["body"], message.get("more_body", False)
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
         if not cycle.disconnected:
-            self._cork.writelines((b"%x\r\n" % len(body), body, b"\r\n"))
+            write = self._cork.writelines if more else self._cork.hold
+            write((b"%x\r\n" % len(body), body, b"\r\n"))
+        return {} if more else {**message, "body": b""}
