@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.json import encode
 
-from imagegate.engine.members import NO_MEMBERS, Members, members, read_members
+from imagegate.engine.members import (
+    NO_MEMBERS,
+    Members,
+    members,
+    read_members,
+    response,
+)
 
 
 def test_members_are_read_as_they_are() -> None:
@@ -22,11 +28,18 @@ def test_members_are_read_as_they_are() -> None:
 
 def test_objects_inside_are_read_in_the_same_way() -> None:
     """Where an object is expected, and in lists of them."""
-    found = members(read_members(b'{"response":{"output":[{"id":"b"},7,[]]}}'))
-    inside = members(found.response)
+    found = members(read_members(b'{"response":{"output":[{"id":"b"},7,[]],"x":1}}'))
+    inside = response(found.response)
 
     assert isinstance(inside.output, list)
     assert [members(item).id for item in inside.output] == ["b", UNSET, UNSET]
+
+
+def test_in_place_of_anything_else_stands_an_empty_object() -> None:
+    """Whoever reads it finds nothing."""
+    assert response(7) == response(UNSET)
+    assert (response(7).id, response(7).output) == (UNSET, UNSET)
+    assert members(7) is NO_MEMBERS
 
 
 @pytest.mark.parametrize("name", ["response", "item", "output", "data", "tools"])

@@ -31,7 +31,14 @@ from imagegate.engine.events import (
     Unobservable,
 )
 from imagegate.engine.lenient import Object, as_object, decode, flag, number, word
-from imagegate.engine.members import NO_MEMBERS, Members, members, read_members
+from imagegate.engine.members import (
+    NO_MEMBERS,
+    Members,
+    Response,
+    members,
+    read_members,
+    response,
+)
 from imagegate.engine.pixels import payload
 
 if TYPE_CHECKING:
@@ -141,7 +148,7 @@ class _Reader:
             failed = kind in _NAMELESS and isinstance(top.error, dict)
             return (self._error(),) if failed else ()
         if kind in _RESPONSE:
-            return self._response(kind, members(top.response))
+            return self._response(kind, response(top.response))
         return self._event(kind) if _matters(kind) else ()
 
     def _event(self, kind: str) -> tuple[Event, ...]:
@@ -232,19 +239,19 @@ class _Reader:
             for index, entry in enumerate(map(members, data))
         )
 
-    def _response(self, kind: str, response: Members) -> tuple[Event, ...]:
-        output = response.output
+    def _response(self, kind: str, of: Response) -> tuple[Event, ...]:
+        output = of.output
         items = [members(item) for item in output] if isinstance(output, list) else None
-        usage = response.tool_usage
-        error, details = response.error, response.incomplete_details
+        usage = of.tool_usage
+        error, details = of.error, of.incomplete_details
         turn = ResponseEvent(
             type=kind,
             sequence_number=self._sequence_number,
-            response_id=word(response.id),
-            status=word(response.status),
-            background=flag(response.background),
-            model=word(response.model),
-            tools=echoed(response.tools),
+            response_id=word(of.id),
+            status=word(of.status),
+            background=flag(of.background),
+            model=word(of.model),
+            tools=echoed(of.tools),
             output_tools=_output_tools(items) if items else (),
             output=None if items is None else tuple([_kind(item) for item in items]),
             usage=_usage(usage.get("image_gen")) if isinstance(usage, dict) else None,

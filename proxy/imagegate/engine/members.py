@@ -17,48 +17,59 @@ from imagegate.engine.lenient import decode
 # Every kind of JSON value has to be named where one of them is a struct.
 _Plain: TypeAlias = str | int | float | bool | UnsetType | None
 _Object: TypeAlias = "Members | list[Any] | _Plain"
+_Response: TypeAlias = "Response | list[Any] | _Plain"
 _Objects: TypeAlias = "list[Members | list[Any] | _Plain] | dict[str, Any] | _Plain"
 
 
-class Members(msgspec.Struct, kw_only=True, gc=False):
-    """What is read of an object; a member may be of any kind, or `UNSET`.
+class Response(msgspec.Struct, kw_only=True, gc=False):
+    """What is read of a response within an event; a member may be of any kind.
+
+    What is absent is `UNSET`. The decoder looks for the next member behind the last, so
+    they stand in the order in which they come.
+    """
+
+    id: Any = UNSET
+    status: Any = UNSET
+    background: Any = UNSET
+    error: Any = UNSET
+    incomplete_details: Any = UNSET
+    model: Any = UNSET
+    output: _Objects = UNSET
+    tool_usage: Any = UNSET
+    tools: Raw = Raw()
+
+
+class Members(Response, kw_only=True, gc=False):
+    """What is read of any other object, or of a response that is no part of one.
 
     An object within it is one of these where more than a word of it is read, and a
     dictionary elsewhere.
     """
 
     type: Any = UNSET
-    object: Any = UNSET
-    created: Any = UNSET
     sequence_number: Any = UNSET
     output_index: Any = UNSET
     item_id: Any = UNSET
-    id: Any = UNSET
-    status: Any = UNSET
+    response: _Response = UNSET
+    item: _Object = UNSET
+    object: Any = UNSET
+    created: Any = UNSET
     action: Any = UNSET
-    background: Any = UNSET
-    size: Any = UNSET
-    quality: Any = UNSET
+    usage: Any = UNSET
     output_format: Any = UNSET
-    model: Any = UNSET
-    error: Any = UNSET
+    quality: Any = UNSET
+    result: Any = UNSET
+    size: Any = UNSET
+    partial_image_b64: Any = UNSET
+    partial_image_index: Any = UNSET
+    b64_json: Any = UNSET
+    data: _Objects = UNSET
     code: Any = UNSET
     param: Any = UNSET
-    usage: Any = UNSET
-    tool_usage: Any = UNSET
-    incomplete_details: Any = UNSET
-    partial_image_index: Any = UNSET
-    partial_image_b64: Any = UNSET
-    b64_json: Any = UNSET
-    result: Any = UNSET
-    tools: Raw = Raw()
-    response: _Object = UNSET
-    item: _Object = UNSET
-    output: _Objects = UNSET
-    data: _Objects = UNSET
 
 
 NO_MEMBERS: Final = Members()
+_NO_RESPONSE: Final = Response()
 _MEMBERS: Final = msgspec.json.Decoder(Members)
 
 
@@ -83,3 +94,8 @@ def read_members(text: bytes) -> Members | None:
 def members(value: object) -> Members:
     """Return an object, or an empty one in place of anything else."""
     return value if isinstance(value, Members) else NO_MEMBERS
+
+
+def response(value: object) -> Response:
+    """Return a response, or an empty one in place of anything else."""
+    return value if isinstance(value, Response) else _NO_RESPONSE
