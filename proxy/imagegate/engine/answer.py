@@ -171,13 +171,13 @@ class Answer:
         """
         self.response_id = self.response_id or response_id
         match event:
+            case ResponseEvent():
+                return self._response(event)
             case ImageEvent():
                 self._start(event.item_id, event.output_index)
                 return Taken(records=tuple(self._generated(event)))
             case FinishedItem():
                 return Taken(records=tuple(self._item(event)))
-            case ResponseEvent():
-                return self._response(event)
             case ToolsAdded():
                 place = {"type": _ITEM_DONE, "sequence_number": event.sequence_number}
                 found = self._measure(event.tools, added=True)

@@ -73,7 +73,16 @@ def read_event(
     message: Message, *, end: int = 0, incomplete: bool = False
 ) -> tuple[Event, ...]:
     """Read one event of a stream: what it says, in the order of recording."""
-    if is_delta(message.text) or message.text.strip() in _SILENT:
+    if is_delta(message.text):
+        return ()
+    return read_other(message, end=end, incomplete=incomplete)
+
+
+def read_other(
+    message: Message, *, end: int = 0, incomplete: bool = False
+) -> tuple[Event, ...]:
+    """Read one event that is known to be no delta."""
+    if message.text.strip() in _SILENT:
         return ()
     return _read(message, _Reader.event, end=end, incomplete=incomplete)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from imagegate.engine.deltas import Plain, newline_of
 from imagegate.engine.lines import Lines, Text
-from imagegate.engine.meaning import read_event
+from imagegate.engine.meaning import read_event, read_other
 from imagegate.engine.reducer import Message
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class SseScanner:
 
     def close(self) -> list[Event]:
         """Observe the end; an event without its blank line is reported."""
+        if self._lines.fresh and not (self._inside or self._carry):
+            return []  # almost always
         events = self._read(self._gathered(), 0) if self._inside else []
         text, self._carry = Text(self._carry), b""
         pos = 0
@@ -144,9 +146,10 @@ class SseScanner:
             if plain.learn(event):
                 pos = plain.skip(data, pos)
             else:
+                text = event[1]
+                message = Message(text=text, length=len(text))
                 end = self._base + pos - plain.late
-                message = Message(text=event[1], length=len(event[1]))
-                self._report(message, end, incomplete=False)
+                self._events += read_other(message, end=end)
         return pos
 
     def _slow(self, text: Text, pos: int) -> int:
