@@ -363,6 +363,13 @@ TOOLS = (
 )
 
 
+def test_a_delta_says_nothing() -> None:
+    """Nor need the rest of it be JSON."""
+    text = b'{"type":"response.output_text.delta","delta":"a"'
+
+    assert read_event(message(text)) == ()
+
+
 @pytest.mark.parametrize("text", [b"[DONE]", b"", b"  ", b" [DONE] "])
 def test_the_sentinel_is_silent(text: bytes) -> None:
     """It is an ordinary part of a stream."""

@@ -104,6 +104,16 @@ def test_a_string_goes_on_behind_an_escaped_quote() -> None:
     assert item.image == Payload(length=20_000 + 3 * 1001 + 1000)
 
 
+def test_an_answer_that_broke_off_in_a_long_string_is_told() -> None:
+    """With all that came of it, read or not."""
+    scanner = JsonScanner()
+    for chunk in (b'{"result":"', b"A" * 20_000, b"A" * 5_000):
+        scanner.feed(chunk)
+
+    told = Undecodable(reason="not_json", length=25_011, end=25_011)
+    assert scanner.close() == [told]
+
+
 def test_an_answer_that_broke_off_is_told() -> None:
     """Half a JSON object is none."""
     scanner = JsonScanner()

@@ -9,7 +9,7 @@ event, because an event that is not understood is an event not recorded.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from msgspec import UNSET
 
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
     from imagegate.engine.reducer import Message
 
+_Output: TypeAlias = (
+    "tuple[tuple[str, ...] | None, tuple[EchoedTool, ...], Sequence[FinishedItem]]"
+)
 _CALL: Final = "response.image_generation_call."
 _PARTIAL: Final = frozenset(
     family + "partial_image" for family in (_CALL, "image_generation.", "image_edit.")
@@ -249,10 +252,8 @@ class _Reader:
         )
 
     def _response(self, kind: str, of: Response) -> tuple[Event, ...]:
-        output = of.output
-        items = [members(item) for item in output] if isinstance(output, list) else None
-        usage = of.tool_usage
-        error, details = of.error, of.incomplete_details
+        usage, error, details = of.tool_usage, of.error, of.incomplete_details
+        kinds, tools, made = self._output(kind, of.output)
         turn = ResponseEvent(
             type=kind,
             sequence_number=self._sequence_number,
@@ -261,8 +262,8 @@ class _Reader:
             background=flag(of.background),
             model=word(of.model),
             tools=echoed(of.tools),
-            output_tools=_output_tools(items) if items else (),
-            output=None if items is None else tuple([_kind(item) for item in items]),
+            output_tools=tools,
+            output=kinds,
             usage=_usage(usage.get("image_gen")) if isinstance(usage, dict) else None,
             error_code=word(error.get("code")) if isinstance(error, dict) else None,
             incomplete_reason=(
@@ -271,14 +272,27 @@ class _Reader:
             end=self._end,
             incomplete=self._incomplete,
         )
-        if not items:
-            return (turn,)
-        made = [
-            self._finished(kind, item, item.result, item, index=index)
-            for index, item in enumerate(items)
-            if item.type == _IMAGE_CALL
-        ]
         return (*made, turn)
+
+    def _output(self, kind: str, output: object) -> _Output:
+        """Read the items of a response: their types, image tools, and image calls."""
+        if not isinstance(output, list):
+            return None, (), ()
+        if not output:
+            return (), (), ()
+        kinds: list[str] = []
+        tools: list[EchoedTool] = []
+        made: list[FinishedItem] = []
+        for index, value in enumerate(output):
+            item = members(value)
+            kinds.append(word(item.type) or "")
+            if item.tools:
+                tools += image_tools(
+                    decode(bytes(item.tools)), f"output[{index}].tools"
+                )
+            if item.type == _IMAGE_CALL:
+                made.append(self._finished(kind, item, item.result, item, index=index))
+        return tuple(kinds), tuple(tools), made
 
     def _error(self) -> StreamError:
         nested = self._top.error
@@ -332,18 +346,3 @@ def _usage(value: object) -> ImageUsage | None:
         output_text_tokens=number(made.get("text_tokens")),
         cached_tokens=number(value.get("cached_tokens")),
     )
-
-
-def _output_tools(items: Sequence[Members]) -> tuple[EchoedTool, ...]:
-    return tuple(
-        [
-            tool
-            for index, item in enumerate(items)
-            if item.tools
-            for tool in image_tools(decode(bytes(item.tools)), f"output[{index}].tools")
-        ]
-    )
-
-
-def _kind(item: Members) -> str:
-    return word(item.type) or ""

@@ -6,6 +6,7 @@ It never gives bytes back: whoever relays them relays what was read.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from imagegate.engine.meaning import read_answer, read_event
@@ -13,9 +14,13 @@ from imagegate.engine.reducer import Collector, message
 from imagegate.engine.sse import SseScanner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imagegate.engine.events import Event
 
 _BACKSLASH: Final = 0x5C
+_TYPES: Final = 64
+"""How many content types are remembered, each for as much as a head may have."""
 
 
 class Scanner(Protocol):
@@ -47,22 +52,23 @@ class JsonScanner:
         ):
             self._skipped += len(chunk)
             return []
-        self._return()
+        if self._skipped:
+            self._return()
         self._collector.feed(chunk, 0, len(chunk))
         return []
 
     def close(self) -> list[Event]:
         """Read the whole answer, once."""
-        self._return()
+        if self._skipped:
+            self._return()
         collector, self._collector = self._collector, Collector()
         fed, self._fed = self._fed, 0
         return [*read_answer(collector.close(), end=fed)] if fed else []
 
     def _return(self) -> None:
         """Make up for what was skipped."""
-        if self._skipped:
-            self._collector.skip(self._skipped)
-            self._skipped = 0
+        self._collector.skip(self._skipped)
+        self._skipped = 0
 
 
 def scanner_for(content_type: str) -> Scanner | None:
@@ -71,11 +77,17 @@ def scanner_for(content_type: str) -> Scanner | None:
     Returns:
         None for a type that is not observed.
     """
+    make = _made_for(content_type)
+    return None if make is None else make()
+
+
+@lru_cache(_TYPES)
+def _made_for(content_type: str) -> Callable[[], Scanner] | None:
     media = content_type.partition(";")[0].strip().lower()
     if media == "text/event-stream":
-        return SseScanner()
+        return SseScanner
     if media == "application/json" or media.endswith("+json"):
-        return JsonScanner()
+        return JsonScanner
     return None
 
 
