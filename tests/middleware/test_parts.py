@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from imagegate.middleware.intake import _Parts
 
-PIECES = st.lists(st.one_of(st.binary(max_size=9), st.binary(min_size=4096)))
+LARGE = st.binary(min_size=1, max_size=9).map(lambda few: few * 4096)
+PIECES = st.lists(st.one_of(st.binary(max_size=9), LARGE))
 
 
 @given(st.binary(), PIECES)
