@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     options = ["-q", "-p", "no:cacheprovider", "-c", str(folder / "pytest.ini")]
     return subprocess.run(
         [sys.executable, SUITE, *options, *arguments, folder],
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=60,
