@@ -263,6 +263,17 @@ def test_kinds_may_alternate() -> None:
         assert plain.skip(sse(*[value] * 50), 0) == 50 * len(sse(value))
 
 
+def test_one_delta_is_enough_where_they_are_counted() -> None:
+    """The number behind the type is another one each time."""
+    plain, kind = Plain(b"\n"), "response.output_text.delta"
+    one, *others = [{"type": kind, "number": n, "delta": "x"} for n in range(99)]
+    event = plain.event(sse(one), 0)
+    assert event is not None
+    assert plain.learn(event)
+
+    assert plain.skip(sse(*others), 0) == len(sse(*others))
+
+
 def test_what_deltas_have_in_common_is_what_the_next_are_known_by() -> None:
     """Never less than that they are deltas."""
     plain = learned("\n")

@@ -16,7 +16,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_DELTA: Final = re.compile(rb'\{"type": ?"response\.[a-z_.]{7,80}+(?<=\.delta)",')
+# Its kind, and what follows up to the first number, which counts deltas.
+_DELTA: Final = re.compile(
+    rb'(\{"type": ?"response\.[a-z_.]{7,80}+(?<=\.delta)",)[^0-9]{0,64}+'
+)
 
 _LF: Final = b"\n"
 _CR: Final = b"\r"
@@ -33,7 +36,6 @@ _BLANK: Final = {
     _CRLF: (b"\n\r", b"\n\n", b"\r\r"),
 }
 
-_MORE: Final = 64  # bytes behind its type in which deltas may be alike
 _KINDS: Final = 8  # of deltas that are remembered; two may alternate
 _FEW: Final = 2560  # bytes in which deltas are faster told one by one
 _MOST: Final = 64 * 1024
@@ -58,6 +60,8 @@ class Plain:
         newline: How lines end.
         late: Bytes at the end of an event that may come later than the event.
         head: How a delta begins in this stream; empty before there was one.
+        event: Reads one event; its first group is the data. Only in a text whose
+            lines can end in no other way.
     """
 
     def __init__(self, newline: bytes) -> None:
@@ -65,7 +69,7 @@ class Plain:
         self.late = 1 if newline == _CRLF else 0
         self.head = b""
         self._heads: dict[bytes, bytes] = {}  # of each kind of delta
-        self._match = _PLAIN[newline].match
+        self.event = _PLAIN[newline].match
         self._blank = newline * 2
         self._first = newline[:1]
         self._also = newline[1:]  # nothing, or the LF of a CRLF
@@ -75,27 +79,21 @@ class Plain:
         self._ends = 0  # of lines, in a seam
         self._reach = _MOST
 
-    def event(self, text: bytes, pos: int) -> re.Match[bytes] | None:
-        """Read one event; its first group is the data.
-
-        Only in a text whose lines can end in no other way.
-        """
-        return self._match(text, pos)
-
     def waits(self, text: bytes, pos: int) -> bool:
         """Whether no event ends in `text[pos:]`, where lines end in one way."""
         return all(text.find(blank, pos) < 0 for blank in _BLANK[self.newline])
 
     def learn(self, event: re.Match[bytes]) -> bool:
         """Whether an event is a delta; if so, remember how it begins."""
-        delta = _DELTA.match(event.string, event.start(1))
+        text = event.string
+        delta = _DELTA.match(text, *event.span(1))
         if delta is None:
             return False
-        text, start = event.string, event.start()
-        kind = text[start : delta.end()]
+        start = event.start()
+        kind = text[start : delta.end(1)]
         head = self._heads.get(kind, b"")
         if not head or not text.startswith(head, start):
-            one = text[start : min(event.end(1), delta.end() + _MORE)]
+            one = text[start : delta.end()]
             head = one[: _shared(one, head)] if head else one
             if len(self._heads) >= _KINDS:
                 self._heads.clear()

@@ -247,8 +247,8 @@ class Exchange:
         self._scanner = scanner_for(content_type)
         if self._scanner is None:
             self._unobserved = "content_type"
-        self._answer.streams = self._streams
-        if self._context.transport == "http" and self._streams:
+        self._answer.streams = streams = self._streams
+        if streams and self._context.transport == "http":
             base = msgspec.structs.replace(self._answer.base, transport="sse")
             self._answer.base = base
 
