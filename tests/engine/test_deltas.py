@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streams import NEWLINES, blocks, compact, delta, generating, mutated, runs, sse
 
-from imagegate.engine.deltas import Plain, is_delta, newline_of
+from imagegate.engine.deltas import SMALL, Plain, is_delta, newline_of
+from imagegate.engine.reducer import WHOLE
 
 
 def learned(newline: str, *, event: str = "message") -> Plain:
@@ -77,6 +78,14 @@ def test_a_plain_event_is_read(newline: str) -> None:
         assert not plain.learn(event)
 
 
+def test_what_is_read_as_it_stands_would_be_kept_so() -> None:
+    """By the exact reader, which cuts long strings out of more."""
+    event = Plain(b"\n").event(b"data: " + b"1" * SMALL + b"\n\n", 0)
+
+    assert event is not None
+    assert len(event[1]) <= WHOLE
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -86,7 +95,7 @@ def test_a_plain_event_is_read(newline: str) -> None:
         b"id: 2\ndata: 1\n\n",
         b": x\n\n",
         b"\n\n",
-        b"data: " + b"1" * 5000 + b"\n\n",
+        b"data: " + b"1" * (SMALL + 1) + b"\n\n",
         b"event: " + b"x" * 200 + b"\ndata: 1\n\n",
     ],
 )

@@ -24,9 +24,11 @@ _DELTA: Final = re.compile(
 _LF: Final = b"\n"
 _CR: Final = b"\r"
 _CRLF: Final = b"\r\n"
-_FORM: Final = rb"(?:event:[^%b]{0,100}+%b)?+data: ?+([^%b]{0,4096}+)%b%b"
+SMALL: Final = 16 * 1024
+"""Bytes of data that are read as they stand; no string is cut out of so few."""
+_FORM: Final = rb"(?:event:[^%b]{0,100}+%b)?+data: ?+([^%b]{0,%d}+)%b%b"
 _PLAIN: Final = {
-    newline: re.compile(_FORM % (newline, newline, newline, newline, newline))
+    newline: re.compile(_FORM % (newline, newline, newline, SMALL, newline, newline))
     for newline in (_LF, _CR, _CRLF)
 }
 # A blank line, as it may stand in a text that has these line ends.
