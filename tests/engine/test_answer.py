@@ -386,6 +386,31 @@ def test_an_observed_rule_finds_mismatches_too() -> None:
 # -- what the response says about itself ----------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("event", "field", "value"),
+    [
+        (StreamError(code="server_error"), "error_code", "server_error"),
+        (response("incomplete", incomplete_reason="x"), "incomplete_reason", "x"),
+        (Undecodable(reason="not_json", length=9), "undecodable", 1),
+        (Unobservable(length=9), "unobservable", 1),
+    ],
+    ids=["error", "reason", "undecodable", "unobservable"],
+)
+def test_what_went_wrong_is_summed_up_alone_too(
+    event: Event, field: str, value: object
+) -> None:
+    """And nothing else is said to have."""
+    fields = ("error_code", "incomplete_reason", "undecodable", "unobservable")
+    to = answer(ENFORCE)
+    to.take(event)
+
+    expected = {name: getattr(totals(answer(ENFORCE)), name) for name in fields}
+    assert {name: getattr(totals(to), name) for name in fields} == {
+        **expected,
+        field: value,
+    }
+
+
 def test_the_response_is_summed_up() -> None:
     """The latest word counts; what it leaves out stays."""
     to = answer(ENFORCE, TOOL)

@@ -283,6 +283,16 @@ def test_one_delta_is_enough_where_they_are_counted() -> None:
     assert plain.skip(sse(*others), 0) == len(sse(*others))
 
 
+def test_how_a_delta_begins_ends_with_its_data() -> None:
+    """Where there is no number, what follows is no part of it."""
+    plain, one = Plain(b"\n"), sse({"type": "response.output_text.delta", "delta": ""})
+    event = plain.event(one * 2, 0)
+    assert event is not None
+    assert plain.learn(event)
+
+    assert plain.head == one[:-2]
+
+
 def test_what_deltas_have_in_common_is_what_the_next_are_known_by() -> None:
     """Never less than that they are deltas."""
     plain = learned("\n")

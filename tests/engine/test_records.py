@@ -78,6 +78,7 @@ def test_what_an_answer_gives_is_one_of_four() -> None:
         (None, None),
         ("", ""),
         ("resp_0A-b.c:d==", "resp_0A-b.c:d=="),
+        ("a b", "ab"),
         ("a b\r\nc\x00\u2028\u00e9\x7f", "abc"),
         ("\u2026", ""),
         ("x" * 300, "x" * 256),

@@ -202,9 +202,13 @@ def test_a_line_end_inside_a_string_is_no_json() -> None:
     assert seen(stream) == [Undecodable(reason="not_json", length=14, end=len(stream))]
 
 
-def test_an_event_without_its_blank_line_is_told_at_the_end() -> None:
+@pytest.mark.parametrize("more", [0, 9_000], ids=["small", "large"])
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["in-a-line", "behind-a-line"])
+def test_an_event_without_its_blank_line_is_told_at_the_end(
+    more: int, end: bytes
+) -> None:
     """It is marked, for by the standard a client drops it."""
-    stream = b"data: " + ONE
+    stream = b"data: " + compact(generating(x=["y"] * more)) + end
 
     assert seen(stream) == [
         ImageEvent(type=GENERATING, item_id="ig", end=len(stream), incomplete=True)
