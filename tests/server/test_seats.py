@@ -29,6 +29,7 @@ class App:
 
     def __init__(self) -> None:
         self.sent = threading.Event()
+        self.waited = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
@@ -51,7 +52,11 @@ class App:
             return
         await send({"type": "http.response.start", "status": 200, "headers": []})
         piece = {"type": "http.response.body", "body": b"x" * 8_000_000}
-        await send({**piece, "more_body": True})
+        try:  # as an application with deadlines
+            async with asyncio.timeout(0.1):
+                await send({**piece, "more_body": True})
+        except TimeoutError:
+            self.waited = True
         self.sent.set()
         if scope["path"] == "/raise":
             raise ValueError("broken off")
@@ -165,6 +170,8 @@ def test_a_client_that_takes_nothing_is_ended(
         head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         connection.sendall(head.encode())
         assert app.sent.wait(10)
+        # For a piece that was not taken, so that it has no other one to keep.
+        assert app.waited == (path != "/whole")
         until(lambda: len(seats) == 0)
 
 

@@ -61,6 +61,9 @@ class Polite:
                 self._cork.flush()
                 if self._early:
                     self._linger()
+            elif cycle.flow.write_paused:
+                # Now, for what is asked for meanwhile would have to be kept as well.
+                await cycle.flow.drain()
 
         try:
             await self._app(scope, receive, sending)

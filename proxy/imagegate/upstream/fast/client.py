@@ -49,11 +49,8 @@ class FastAnswer:
             if reading.over:
                 _check(reading)
                 return b""
-            await self._connection.change()
-        data = reading.take()
-        if not (reading.pieces or reading.over):
-            self._connection.resume()
-        return data
+            await self._connection.more()
+        return reading.take()
 
     async def close(self) -> None:
         """End the exchange; the connection of a whole answer is another's by now."""
@@ -118,7 +115,7 @@ class FastClient:
             del request, pieces  # not held for the minutes in which an image is made
             while not reading.begun:
                 _check(reading)
-                await connection.change()
+                await connection.more()
         except BaseException:
             connection.abort()
             raise

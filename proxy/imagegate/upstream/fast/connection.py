@@ -125,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
         if waiter is not None:
             self._waiter = None
             _let_go_on(waiter)
-        if reading.held >= _HELD and not reading.over:
+        if not reading.over and self._is_enough(reading):
             self._pause()
 
     def eof_received(self) -> None:
@@ -207,17 +207,11 @@ class Connection(asyncio.BufferedProtocol):
                 return
         self._written = True
 
-    async def change(self) -> None:
-        """Wait until something has happened; one task at a time does."""
-        loop = self.loop
-        self._waiter = waiter = Arrival(loop) if self._large else loop.create_future()
-        await waiter
-
-    def resume(self) -> None:
-        """Read on, now that what has come was taken."""
+    async def more(self) -> None:
+        """Read on, and wait until more has come or nothing will."""
         if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+            self._resume()
+        await self._anything()
 
     def abort(self) -> None:
         """Close at once; an exchange that is under way ends."""
@@ -253,15 +247,30 @@ class Connection(asyncio.BufferedProtocol):
         self._reading = None
         unsent = not self._written or self._transport.get_write_buffer_size()
         if reading.clean and not unsent:
-            self.resume()
+            if self._paused:
+                self._resume()
             self._keeper.rest(self)
         else:
             self.abort()
+
+    def _is_enough(self, reading: Reading) -> bool:
+        """Whether no more should be read before more is taken."""
+        return reading.held >= _HELD or (self._large and self._waiter is None)
 
     def _pause(self) -> None:
         if not self._paused:
             self._paused = True
             self._transport.pause_reading()
+
+    def _anything(self) -> Waiter:
+        """Return what is over when something has happened; one task at a time waits."""
+        loop = self.loop
+        self._waiter = waiter = Arrival(loop) if self._large else loop.create_future()
+        return waiter
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._transport.resume_reading()
 
     def _wake(self) -> None:
         """Let who waits see what has happened, behind what is being done here."""
@@ -274,7 +283,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             async with asyncio.timeout(seconds):
                 while self._full and not _is_refused(reading):
-                    await self.change()
+                    await self._anything()
         except TimeoutError:
             if reading.begun:
                 return False  # it has answered before it has read all
