@@ -199,5 +199,5 @@ async def test_many_exchanges_end_each_in_its_own_time() -> None:
 
     assert [code for code, _ in ended] == [f"{wait}_timeout" for wait in waits]
     for wait, (_, took) in zip(waits, ended, strict=True):
-        assert took >= round_.seconds[wait]
+        assert took > round_.seconds[wait] - 0.001  # sums of floats
     await until(lambda: not round_._watched)

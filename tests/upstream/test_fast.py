@@ -306,3 +306,29 @@ async def test_of_a_large_answer_nothing_is_read_that_nobody_asks_for(
     await asyncio.sleep(0)
     assert line.transport.is_reading()
     task.cancel()
+
+
+async def test_what_comes_while_the_answer_waits_elsewhere_is_read_when_it_asks() -> (
+    None
+):
+    line, elsewhere = Line(), asyncio.Event()
+
+    async def take() -> None:
+        for _ in range(2):
+            await line.take(1)
+        await elsewhere.wait()  # as for a record, or for a client that is slow
+        await line.take(2)
+
+    task = asyncio.create_task(take())
+    for taken in (1, 2):
+        await asyncio.sleep(0)
+        line.bring(b"x" * READ)
+        await until(lambda taken=taken: len(line.taken) == taken)  # type: ignore[misc]
+    assert not line.transport.is_reading()
+
+    elsewhere.set()
+    await until(line.transport.is_reading)
+    line.bring(b"x" * READ)
+    await until(lambda: len(line.taken) == 3)
+    await until(line.transport.is_reading)
+    task.cancel()

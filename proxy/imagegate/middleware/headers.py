@@ -136,7 +136,7 @@ class Head:
     __slots__ = ("_headers", "_names")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self._headers = headers if isinstance(headers, list) else [*headers]
+        self._headers = [*headers]  # the scope's own list is anybody's to change
         self._names = _names_of(self._headers)
 
     def __contains__(self, name: str) -> bool:

@@ -61,7 +61,7 @@ class Polite:
                 self._cork.flush()
                 if self._early:
                     self._linger()
-            elif cycle.flow.write_paused:
+            elif cycle.flow.write_paused and not cycle.disconnected:
                 # Now, for what is asked for meanwhile would have to be kept as well.
                 await cycle.flow.drain()
 

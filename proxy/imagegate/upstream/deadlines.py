@@ -93,10 +93,11 @@ class Round:
         if not watched:
             del self._watched[loop]
             return
+        # First: whatever happened to one, the others' deadlines would hold.
+        loop.call_later(self._pause, self._look, loop)
         now = loop.time()
         for watchdog in [*watched]:
             watchdog.look(now)
-        loop.call_later(self._pause, self._look, loop)
 
 
 class Watchdog:
