@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import outside
 import pytest
 from stage import without
 
@@ -34,7 +35,13 @@ def installed() -> Path:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, BUILT)
         install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(install, cwd=BUILT, check=False, capture_output=True)
+        done = subprocess.run(
+            install,
+            cwd=BUILT,
+            env=outside.ENVIRONMENT,
+            check=False,
+            capture_output=True,
+        )
         if done.returncode:
             without(f"npm could not install the client: {done.stderr.decode()}")
         ready.write_text(state)

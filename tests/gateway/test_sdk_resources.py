@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import outside
 import pytest
 from sdktests import Outcome
 from stage import without
@@ -66,7 +67,10 @@ def tests_of_the_sdk() -> Path:
         command = [sys.executable, "-m", "pip", "download", f"openai=={number}"]
         command += ["--no-deps", "--no-binary", ":all:", "--no-build-isolation"]
         done = subprocess.run(
-            [*command, "--dest", str(folder)], check=False, capture_output=True
+            [*command, "--dest", str(folder)],
+            env=outside.ENVIRONMENT,
+            check=False,
+            capture_output=True,
         )
         if done.returncode:
             without(f"pip has no source of openai {number}: {done.stderr.decode()}")
