@@ -496,6 +496,34 @@ async def test_failures_of_the_server_are_its_own() -> None:
             await app(Client(app).scope, receive, send)
 
 
+async def test_a_server_that_fails_while_it_opens_leaves_nothing_behind() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: Any) -> None:
+        came.set()
+        await reader.read()
+        gone.set()
+        writer.close()
+
+    async def receive() -> Message:
+        if not given:
+            await came.wait()
+            raise ZeroDivisionError
+        return given.pop()
+
+    async def send(_: Message) -> None:
+        raise AssertionError
+
+    came, gone = asyncio.Event(), asyncio.Event()
+    given: list[Message] = [{"type": "websocket.connect"}]
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        app = forwarder(url)
+        with pytest.raises(ZeroDivisionError):
+            await app(Client(app).scope, receive, send)
+
+        await asyncio.wait_for(gone.wait(), BOUND)
+
+
 async def test_a_certificate_that_nobody_vouches_for(
     tls_server: ssl.SSLContext,
 ) -> None:

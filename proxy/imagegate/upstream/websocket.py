@@ -85,7 +85,7 @@ class SocketForwarder:
             left = hearing.done() and hearing.result()["type"] == _DISCONNECT
             if not left:
                 return await asyncio.shield(opening)
-        except asyncio.CancelledError:
+        except BaseException:
             _drop(opening)
             raise
         _drop(opening)
