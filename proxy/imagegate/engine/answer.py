@@ -126,7 +126,7 @@ class Answer:
         self.undecodable = 0
         self._unobservable = 0
         self._begun = False
-        self._started: set[str | int] = set()
+        self._started: dict[str | int, None] = {}  # a set of these would take more
         self._background = False
         self._model: str | None = None
         self._error: str | None = None
@@ -269,7 +269,7 @@ class Answer:
     def _start(self, item_id: str | None, output_index: int | None) -> None:
         self._begun = True
         name = output_index if item_id is None else item_id
-        self._started.add(_NAMELESS if name is None else name)
+        self._started[_NAMELESS if name is None else name] = None
 
     def _generated(self, event: ImageEvent) -> Iterator[GeneratingRecord]:
         if event.type == _GENERATING:
@@ -342,7 +342,7 @@ class Answer:
             return
         self._finished[key] = made
         if made:
-            self._started.add(key)
+            self._started[key] = None
             self._made[key] = (item.quality, item.size)
         for name, count in usage(item.usage).items():
             self._usage[name] = self._usage.get(name, 0) + count
