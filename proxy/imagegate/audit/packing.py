@@ -13,8 +13,13 @@ from backports import zstd
 from imagegate.audit.logfile import PACKED, LogFile, sync_directory
 from imagegate.audit.reading import open_log
 
-_PIECE: Final = 1 << 20
-_OPTIONS: Final[dict[int, int]] = {zstd.CompressionParameter.checksum_flag: 1}
+_PIECE: Final = 1 << 16
+_OPTIONS: Final[dict[int, int]] = {
+    zstd.CompressionParameter.checksum_flag: 1,
+    # Records resemble the last hundred. The usual 2 MB would find no more in
+    # them, and stay with the process.
+    zstd.CompressionParameter.window_log: 18,
+}
 
 
 def pack(file: LogFile, *, stop: Callable[[], bool]) -> bool:

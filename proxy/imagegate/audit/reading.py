@@ -15,7 +15,7 @@ from imagegate.audit.logfile import PACKED
 
 LONGEST: Final = 16 << 20
 """More than any record takes; what has no newline within it comes in pieces."""
-_BUFFER: Final = 1 << 20
+_BUFFER: Final = 1 << 18
 _TAIL: Final = 4096
 """More than the last line of a closed file takes."""
 
