@@ -157,22 +157,24 @@ class Reading:
         """Read one head, and tell whether it is one that can be read in one way."""
         head = bytes(view)
         try:
-            self.status, names, self.headers = _parsed(head)
+            self.status, said, values = _parsed(head)
         except _ERRORS:
             return False
-        headers, (connection, length, codings) = self.headers, _places(names)
+        # The names that are remembered, so that open streams share them.
+        names, connection, length, codings = _places(said)
+        self.headers = list(zip(names, values, strict=True))
         self._keeps = head.startswith(_VERSION) and (
-            connection is None or b"close" not in headers[connection][1].lower()
+            connection is None or b"close" not in values[connection].lower()
         )
         if codings:
             self._left = _CHUNKED
         else:
-            self._left = _OPEN if length is None else int(headers[length][1])
+            self._left = _OPEN if length is None else int(values[length])
         return (
             self.status >= 100  # noqa: PLR2004 - what llhttp has when there is none
             and self.status != _SWITCHING
             and head.startswith((_VERSION, _OLD_VERSION))
-            and (not codings or _is_chunked([headers[at][1] for at in codings]))
+            and (not codings or _is_chunked([values[at] for at in codings]))
         )
 
     def _begin(self, rest: memoryview) -> None:
@@ -261,15 +263,17 @@ class _Exactly:
     """What llhttp tells of any head."""
 
     def __init__(self) -> None:
-        self.headers: Pairs = []
+        self.names: list[bytes] = []
+        self.values: list[bytes] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
-        self.headers.append((name, value))
+        self.names.append(name)
+        self.values.append(value)
 
 
-def _parsed(head: bytes) -> tuple[int, tuple[bytes, ...], Pairs]:
-    """Return the status, the names of the headers, and the headers.
+def _parsed(head: bytes) -> tuple[int, tuple[bytes, ...], list[bytes]]:
+    """Return the status, the names of the headers, and their values.
 
     A dictionary takes them without a line of Python for each. Where it cannot have
     taken all of them as they are, they are asked for once more, one by one.
@@ -279,21 +283,21 @@ def _parsed(head: bytes) -> tuple[int, tuple[bytes, ...], Pairs]:
     parser.feed_data(head)
     fields = told.fields
     if len(fields) == head.count(b"\n") - 2:
-        return parser.get_status_code(), tuple(fields), list(fields.items())
+        return parser.get_status_code(), tuple(fields), list(fields.values())
     exactly = _Exactly()
     HttpResponseParser(exactly).feed_data(head)
-    names = tuple([name for name, _ in exactly.headers])
-    return parser.get_status_code(), names, exactly.headers
+    return parser.get_status_code(), tuple(exactly.names), exactly.values
 
 
 @lru_cache(_MAX_HEADS)
 def _places(
     names: tuple[bytes, ...],
-) -> tuple[int | None, int | None, tuple[int, ...]]:
-    """Say where the connection, the length, and the codings of a body are told."""
+) -> tuple[tuple[bytes, ...], int | None, int | None, tuple[int, ...]]:
+    """Return the names, and where connection, length and codings of a body are told."""
     last = {name.lower(): at for at, name in enumerate(names)}
     codings = [at for at, name in enumerate(names) if name.lower() == _CODING]
-    return last.get(b"connection"), last.get(b"content-length"), tuple(codings)
+    connection, length = last.get(b"connection"), last.get(b"content-length")
+    return names, connection, length, tuple(codings)
 
 
 def _is_chunked(codings: Sequence[bytes]) -> bool:
