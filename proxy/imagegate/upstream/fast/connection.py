@@ -18,7 +18,7 @@ from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.fast.arrival import Arrival
 from imagegate.upstream.fast.reading import Reading
 
-READ: Final = 256 * 1024
+READ: Final = 512 * 1024
 """How much is read at once: less costs more calls, more costs more memory."""
 _HELD: Final = 64 * 1024
 """How much may wait to be taken before no more is read."""
