@@ -7,8 +7,10 @@ four requests through them.
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from imagegate.cli.demo.scenes import SCENES
@@ -43,7 +45,19 @@ def _show(policy: Policy, trail: Path | None) -> None:
                 played = stage.play(scene, watch)
             teller.tell(played)
         if sys.stdin.isatty() and sys.stdout.isatty():
-            teller.invite(stage.url)
-            while True:
-                time.sleep(0.2)
-                teller.report(stage.new_records())
+            with _interrupts() as interrupts:
+                teller.invite(stage.url)
+                while not interrupts:
+                    time.sleep(0.2)
+                    teller.report(stage.new_records())
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Note each Ctrl-C; an exception may be lost in a destructor that it comes to."""
+    noted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
