@@ -138,8 +138,8 @@ def test_everything_that_is_logged_can_be_taken_over(lines: Any) -> None:
     logging.root.handlers.clear()
     try:
         log.take_over()
-        logging.getLogger("a.library").warning("a %s", CANARY)
-        logging.getLogger("a.library").info("nothing")
+        logging.getLogger("somebody.else").warning("a %s", CANARY)
+        logging.getLogger("somebody.else").info("nothing")
     finally:
         logging.root.handlers[:], logging.root.level = handlers, level
 

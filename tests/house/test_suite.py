@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 SUITE = Path(__file__).with_name("suite.py")
-# Each is slow enough for the other process to come by.
+# Whoever is first waits until the other process has come by.
 FILE = """
 import os, time, pathlib
 def test_it_runs():
     with open({log!r}, "a") as log:
         print({number}, os.getpid(), file=log)
-    time.sleep(0.05)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        said = pathlib.Path({log!r}).read_text().splitlines()
+        if len({{line.split()[1] for line in said}}) == 2:
+            break
 def test_it_runs_on():
     {then}
 """
