@@ -117,3 +117,12 @@ def test_a_head_of_any_length_says_the_same(length: int) -> None:
 
     assert Head([(name, b"1"), (b"host", b"h")]).get("host") == ["h"]
     assert Head([(name, b"1")]).without() == [(name, b"1")]
+
+
+def test_what_is_done_to_the_scopes_list_meanwhile_changes_nothing() -> None:
+    sent = [(b"x-one", b"1"), (b"x-two", b"2")]
+    head = Head(sent)
+
+    sent.insert(0, (b"x-none", b"0"))
+
+    assert (head.first("x-one"), head.get("x-two")) == ("1", ["2"])

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from scripted import until
@@ -201,3 +202,37 @@ async def test_many_exchanges_end_each_in_its_own_time() -> None:
     for wait, (_, took) in zip(waits, ended, strict=True):
         assert took > round_.seconds[wait] - 0.001  # sums of floats
     await until(lambda: not round_._watched)
+
+
+async def test_one_that_fails_leaves_the_others_their_deadlines() -> None:
+    round_ = Round(Deadlines(idle=0.1))
+    loop = asyncio.get_running_loop()
+    handler, told = loop.get_exception_handler(), list[object]()
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    broken: Any = Broken()
+    round_.join(broken, loop)
+
+    async def exchange() -> None:
+        with Watchdog(round_) as watchdog:
+            watchdog.expect("idle")
+            await asyncio.sleep(FOREVER)
+
+    try:
+        with pytest.raises(UpstreamError, match="idle_timeout"):
+            await exchange()
+    finally:
+        round_.leave(broken, loop)
+        loop.set_exception_handler(handler)
+    assert all(isinstance(each, LookupError) for each in told)
+
+
+class Broken:
+    """A watchdog that fails at its first look."""
+
+    looks = 0
+
+    def look(self, now: float) -> None:
+        del now
+        self.looks += 1
+        if self.looks == 1:
+            raise LookupError

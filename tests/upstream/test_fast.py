@@ -322,9 +322,10 @@ async def test_what_comes_while_the_answer_waits_elsewhere_is_read_when_it_asks(
     task = asyncio.create_task(take())
     for taken in (1, 2):
         await asyncio.sleep(0)
-        line.bring(b"x" * READ)
+        asyncio.get_running_loop().call_soon(line.bring, b"x" * READ)
         await until(lambda taken=taken: len(line.taken) == taken)  # type: ignore[misc]
     assert not line.transport.is_reading()
+    assert not line.reading.held  # what was taken is all there is to hold
 
     elsewhere.set()
     await until(line.transport.is_reading)
