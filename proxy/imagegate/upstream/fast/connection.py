@@ -209,8 +209,7 @@ class Connection(asyncio.BufferedProtocol):
 
     async def more(self) -> None:
         """Read on, and wait until more has come or nothing will."""
-        if self._paused:
-            self._resume()
+        self._resume()
         await self._anything()
 
     def abort(self) -> None:
@@ -247,8 +246,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reading = None
         unsent = not self._written or self._transport.get_write_buffer_size()
         if reading.clean and not unsent:
-            if self._paused:
-                self._resume()
+            self._resume()
             self._keeper.rest(self)
         else:
             self.abort()
@@ -262,15 +260,16 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = True
             self._transport.pause_reading()
 
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
     def _anything(self) -> Waiter:
         """Return what is over when something has happened; one task at a time waits."""
         loop = self.loop
         self._waiter = waiter = Arrival(loop) if self._large else loop.create_future()
         return waiter
-
-    def _resume(self) -> None:
-        self._paused = False
-        self._transport.resume_reading()
 
     def _wake(self) -> None:
         """Let who waits see what has happened, behind what is being done here."""
