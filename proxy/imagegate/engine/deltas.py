@@ -26,7 +26,7 @@ _CR: Final = b"\r"
 _CRLF: Final = b"\r\n"
 SMALL: Final = 16 * 1024
 """Bytes of data that are read as they stand; no string is cut out of so few."""
-_FORM: Final = rb"(?:event:[^%b]{0,100}+%b)?+data: ?+([^%b]{0,%d}+)%b%b"
+_FORM: Final = rb"(?:event:[^%b]{0,100}+%b)?data: ?([^%b]{0,%d}+)%b%b"
 _PLAIN: Final = {
     newline: re.compile(_FORM % (newline, newline, newline, SMALL, newline, newline))
     for newline in (_LF, _CR, _CRLF)

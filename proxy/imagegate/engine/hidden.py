@@ -37,7 +37,7 @@ _STRANGE: Final = re.compile(
     )
 )
 # What is left of a string, and the colon behind it if it is a key.
-_REST: Final = re.compile(rb'(?:[^"\\]++|\\.)*+"[ \t\r\n]*+(:?)', re.DOTALL)
+_REST: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*"[ \t\r\n]*+(:?)', re.DOTALL)
 # A key that is longer than this is opened, and then refused for it.
 _LONGEST: Final = 1 << 16
 # Nobody escapes ASCII letters who has nothing to hide.

@@ -32,8 +32,8 @@ _BACKSLASH: Final = 0x5C
 # out. A string without `\"` is read by the first way, which is much the faster.
 _STRINGS: Final = re.compile(
     rb'[^"]*+(?:"(?!\\u0000)(?=[^"]*+")'
-    rb'(?:[^"]*+(?<!\\)"|[^"\\]*+(?:\\.[^"\\]*+)*+")'
-    rb'[^"]*+)*+',
+    rb'(?:[^"]*+(?<!\\)"|[^"\\]*+(?:\\.[^"\\]*+)*")'
+    rb'[^"]*+)*',
     re.DOTALL,
 )
 
