@@ -50,10 +50,13 @@ class Relay:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         headers = {"authorization": "Bearer k"}
+        # With a queue it would stop reading when its client has left, and would wait
+        # ten seconds for a goodbye that it does not read.
         async with connect(
             self.provider + scope["path"],
             additional_headers=headers,
             max_size=None,
+            max_queue=None,
             proxy=None,
             compression=None,
         ) as provider:
