@@ -9,11 +9,14 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --annotation-style line \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
+# For `make other`.
+OTHER ?= /usr/bin/python3
+
 # An organisation's own certificates are the system's, not uv's.
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast check coverage fix policies wheel manifests bench micro soak lock drift lowest
+.PHONY: help setup run test fast check coverage fix policies wheel manifests bench micro soak lock drift lowest other
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -98,6 +101,15 @@ lowest: $(READY) ## run the suite on the oldest versions that pyproject.toml adm
 	@$(PIP) --python build/lowest/bin/python install --quiet -r build/lowest/requirements.txt
 	@$(PIP) --python build/lowest/bin/python install --quiet --no-deps --no-build-isolation -e .
 	build/lowest/bin/python -m pytest
+
+# Debian's python3 is older than what comes first elsewhere, and has read patterns
+# differently.
+other: $(READY) ## run the engine's tests and the demo with another Python (OTHER=…)
+	@$(OTHER) -m venv --clear --without-pip build/other
+	@$(PIP) --python build/other/bin/python install --quiet --require-hashes -r tests/requirements.txt
+	@$(PIP) --python build/other/bin/python install --quiet --no-deps --no-build-isolation -e .
+	@build/other/bin/python -VV
+	build/other/bin/python -m pytest -q --hypothesis-profile=fast tests/engine tests/cli/test_demo.py
 
 # Not phony by name: .ci/setup looks at contents and is done at once when they are old.
 $(READY): FORCE
