@@ -83,6 +83,20 @@ def seen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Seen]:
     asyncio.run(store.close())
 
 
+@pytest.fixture
+def opened() -> Iterator[Callable[..., SqliteSeen]]:
+    """Open stores, and close them behind the test."""
+    stores = []
+
+    def open_one(file: Path, *, days: int = 30) -> SqliteSeen:
+        stores.append(SqliteSeen(file, days=days))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        asyncio.run(store.close())
+
+
 def test_what_was_noted_is_found(seen: Seen) -> None:
     note(seen, ANN, "resp_1", "conv_1")
 
@@ -124,28 +138,30 @@ def test_memory_is_bounded() -> None:
 # -- the file -------------------------------------------------------------------
 
 
-def test_a_restart_remembers(tmp_path: Path) -> None:
+def test_a_restart_remembers(tmp_path: Path, opened: Callable[..., SqliteSeen]) -> None:
     file = tmp_path / "seen.db"
-    first = SqliteSeen(file)
+    first = opened(file)
     note(first, ANN, "resp_1")
     asyncio.run(first.close())
 
-    assert find(SqliteSeen(file), ANN, "resp_1") == {"resp_1": SIGHT}
+    assert find(opened(file), ANN, "resp_1") == {"resp_1": SIGHT}
 
 
-def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
+def test_only_its_owner_may_read_the_file(
+    tmp_path: Path, opened: Callable[..., SqliteSeen]
+) -> None:
     file = tmp_path / "seen.db"
-    note(SqliteSeen(file), ANN, "resp_1")
+    note(opened(file), ANN, "resp_1")
 
     for part in tmp_path.iterdir():
         assert part.stat().st_mode & 0o077 == 0, part.name
 
 
 def test_old_sights_are_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, opened: Callable[..., SqliteSeen], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "seen.db"
-    seen = SqliteSeen(file, days=1)
+    seen = opened(file, days=1)
     note(seen, ANN, "old")
     later = time.time() + 86_401
     monkeypatch.setattr("imagegate.seen.sqlite.time.time", lambda: later)
@@ -175,7 +191,9 @@ asyncio.run(work(SqliteSeen(Path(sys.argv[1])), who, sys.argv[2]))
 """
 
 
-def test_workers_share_a_file(tmp_path: Path) -> None:
+def test_workers_share_a_file(
+    tmp_path: Path, opened: Callable[..., SqliteSeen]
+) -> None:
     file = tmp_path / "seen.db"
     workers = [
         subprocess.Popen([sys.executable, "-c", WORKER, str(file), str(number)])
@@ -184,12 +202,14 @@ def test_workers_share_a_file(tmp_path: Path) -> None:
 
     assert [worker.wait() for worker in workers] == [0] * 4
     names = [f"resp_{worker}_{number}" for worker in range(4) for number in range(200)]
-    assert set(find(SqliteSeen(file), ANN, *names)) == set(names)
+    assert set(find(opened(file), ANN, *names)) == set(names)
 
 
-def test_a_file_that_is_locked_too_long_is_no_answer(tmp_path: Path) -> None:
+def test_a_file_that_is_locked_too_long_is_no_answer(
+    tmp_path: Path, opened: Callable[..., SqliteSeen]
+) -> None:
     file = tmp_path / "seen.db"
-    seen = SqliteSeen(file)
+    seen = opened(file)
     with sqlite3.connect(file, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
 
@@ -224,9 +244,11 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
         SqliteSeen(file)
 
 
-def test_a_damaged_sight_is_no_answer(tmp_path: Path) -> None:
+def test_a_damaged_sight_is_no_answer(
+    tmp_path: Path, opened: Callable[..., SqliteSeen]
+) -> None:
     file = tmp_path / "seen.db"
-    seen = SqliteSeen(file)
+    seen = opened(file)
     note(seen, ANN, "resp_1")
     with sqlite3.connect(file) as base:
         base.execute("UPDATE sights SET sight = 'x'")

@@ -141,6 +141,18 @@ def _certificate(
     day = datetime.timedelta(days=1)
     host = x509.SubjectAlternativeName([x509.DNSName("localhost")])
     authority = x509.BasicConstraints(ca=key is issuer_key, path_length=None)
+    # Since 3.13 Python asks for it, as RFC 5280 does.
+    use = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key is issuer_key,
+        crl_sign=key is issuer_key,
+        encipher_only=False,
+        decipher_only=False,
+    )
     known_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(
         issuer_key.public_key()
     )
@@ -152,6 +164,7 @@ def _certificate(
         .not_valid_after(now + day)
         .add_extension(host, critical=False)
         .add_extension(authority, critical=True)
+        .add_extension(use, critical=True)
         .add_extension(known_by, critical=False)
         .add_extension(
             x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
