@@ -205,9 +205,10 @@ class Provider(httpx2.BaseTransport):
             200, headers={"content-type": "text/event-stream"}, stream=Stream()
         )
 
-client = httpx2.Client(
-    transport=PolicyTransport(Provider(), policy="standard", audit=sys.argv[1])
-)
+provider = Provider()
+if len(sys.argv) > 1:
+    provider = PolicyTransport(provider, policy="standard", audit=sys.argv[1])
+client = httpx2.Client(transport=provider)
 request = client.build_request(
     "POST", "http://p/v1/responses", json={"model": "gpt-5", "input": "x"}
 )
@@ -217,16 +218,22 @@ print(next(pieces))
 """
 
 
-def test_a_program_that_ends_amid_a_stream_leaves_whole_records(tmp_path: Path) -> None:
+def ended(*arguments: str) -> tuple[int, str]:
+    """Run the script, and tell how it ended."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        [sys.executable, "-c", SCRIPT, *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+    return done.returncode, done.stderr
 
-    assert (done.returncode, done.stderr) == (0, "")
+
+def test_a_program_that_ends_amid_a_stream_leaves_whole_records(tmp_path: Path) -> None:
+    # It ends as it does without a policy: with Python 3.13, by a crash of Python's
+    # own, for httpx2 makes a `timedelta` when `datetime` is gone.
+    assert ended(str(tmp_path)) == ended()
     assert [line["outcome"] for line in of(tmp_path, "exchange_finished")] == [
         "shutdown"
     ]
