@@ -332,6 +332,17 @@ _items = st.dictionaries(
 ).filter(lambda item: isinstance(item.get("type", ""), str))
 
 
+def holders(items: list[dict[str, Any]]) -> set[str]:
+    """Return the places of items that hold tools, at any depth."""
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, dict):
+            return "tools" in value or any(map(holds, value.values()))
+        return isinstance(value, list) and any(map(holds, value))
+
+    return {str(at) for at, item in enumerate(items) if holds(item)}
+
+
 @given(
     st.lists(_items, max_size=5),
     st.integers(1, 9),
@@ -339,6 +350,7 @@ _items = st.dictionaries(
     st.integers(20, 60),
 )
 @example([{"x": [{"": "},{"}]}], 9, "", 40)
+@example([{"type": "", "role": [{"é": ":", "\\t": ""}]}], 1, "", 20)
 def test_parts_do_not_change_the_reading(
     value: list[dict[str, Any]], times: int, space: str, near: int
 ) -> None:
@@ -354,7 +366,9 @@ def test_parts_do_not_change_the_reading(
     if text.encode() == escaped and not space:
         assert written(found) == escaped
     assert found.notable == whole.notable
-    assert [item for item in whole.special if item not in found.special] == []
+    # More may be opened than have to be, and which of them may differ.
+    for some in (whole, found):
+        assert holders(value * times) <= some.special.keys()
 
 
 @given(
