@@ -325,9 +325,10 @@ def test_white_space_is_left_out(count: int) -> None:
 
 
 _texts = st.text(st.sampled_from('{}[],":\\ tolsé'), max_size=12)
+_keys = _texts | st.just("tools")
 _items = st.dictionaries(
     st.sampled_from(["type", "role", "content", "x", "tools"]),
-    _texts | st.lists(st.dictionaries(_texts, _texts, max_size=2), max_size=3),
+    _texts | st.lists(st.dictionaries(_keys, _texts, max_size=2), max_size=3),
     min_size=1,
 ).filter(lambda item: isinstance(item.get("type", ""), str))
 
