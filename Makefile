@@ -31,7 +31,7 @@ test: $(READY) ## run the whole suite, in two processes
 	$(BIN)/python tests/house/suite.py
 
 fast: $(READY) ## run the engine's tests, in seconds
-	$(BIN)/pytest -q --hypothesis-profile=fast tests/engine
+	$(BIN)/python tests/house/suite.py -q --hypothesis-profile=fast tests/engine
 
 check: $(READY) ## run all that CI runs
 	$(BIN)/ruff check
