@@ -251,7 +251,7 @@ def test_files_are_put_in_order_by_what_is_in_them() -> None:
 
 
 def test_a_compressed_file_that_is_broken_is_named(tmp_path: Path) -> None:
-    from backports import zstd  # noqa: PLC0415 - only here
+    from imagegate.zstd import zstd  # noqa: PLC0415 - only here
 
     files, _ = trail()
     for name, data in files.items():
@@ -266,7 +266,7 @@ def test_a_compressed_file_that_is_broken_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_there_twice_is_read_as_one(tmp_path: Path) -> None:
-    from backports import zstd  # noqa: PLC0415 - only here
+    from imagegate.zstd import zstd  # noqa: PLC0415 - only here
 
     files, _ = trail()
     for name, data in files.items():

@@ -12,10 +12,10 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from backports import zstd
 from running import Gateway
 
 from imagegate.audit.verify import verify
+from imagegate.zstd import zstd
 
 GENERATING = "response.image_generation_call.generating"
 CLIENTS = 4

@@ -16,11 +16,11 @@ from pathlib import Path
 import brotli
 import httpx2
 import pytest
-from backports import zstd
 from raw import Wire, connect, post
 from stage import Process, process
 
 from imagegate.simulator import Simulator
+from imagegate.zstd import zstd
 
 MB = 1_000_000
 PEAK = 100 * MB

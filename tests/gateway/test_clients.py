@@ -15,11 +15,11 @@ import httpx2
 import openai
 import pytest
 from azure.core.credentials import AccessToken
-from backports import zstd
 from exchanged import Records, client_of, sent
 from stage import Certificates
 
 from imagegate.simulator import Simulator
+from imagegate.zstd import zstd
 
 Start = Callable[[str], str]
 IMAGE: Any = {"type": "image_generation"}

@@ -11,10 +11,10 @@ import brotli
 import httpx2
 import openai
 import pytest
-from backports import zstd
 from exchanged import Records, client_of, events, finished, sent
 
 from imagegate.simulator import Simulator
+from imagegate.zstd import zstd
 
 Start = Callable[[str], str]
 IMAGE: Any = {"type": "image_generation"}

@@ -4,10 +4,10 @@ import gzip
 import os
 
 import pytest
-from backports import zstd
 
 from imagegate.engine.errors import MalformedRequest
 from imagegate.middleware.encoding import decode
+from imagegate.zstd import zstd
 
 LIMIT = 64 << 20
 

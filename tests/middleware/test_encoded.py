@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import brotli
 import pytest
-from backports import zstd
 from driving import (
     COMPLETED,
     CREATED,
@@ -35,6 +34,7 @@ from starlette.routing import Route
 from imagegate.engine.records import ImageRecord
 from imagegate.middleware import Limits
 from imagegate.middleware.relay import BrokenOff
+from imagegate.zstd import zstd
 
 pytestmark = pytest.mark.anyio
 WHOLE = b"".join(STREAM)

@@ -14,7 +14,6 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from backports import zstd
 from driving import (
     JSON,
     SSE,
@@ -30,6 +29,8 @@ from driving import (
     start,
 )
 from starlette.types import Message, Receive, Scope, Send
+
+from imagegate.zstd import zstd
 
 pytestmark = pytest.mark.anyio
 MEGA = 1024 * 1024

@@ -8,7 +8,6 @@ from typing import Any
 
 import brotli
 import pytest
-from backports import zstd
 from driving import (
     ASKING,
     JSON,
@@ -29,6 +28,7 @@ from imagegate.engine.policy import Principal
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER
 from imagegate.middleware import Limits
 from imagegate.middleware.headers import SINGLE
+from imagegate.zstd import zstd
 
 pytestmark = pytest.mark.anyio
 LENGTH = (b"content-length", b"%d" % len(ASKING))

@@ -14,11 +14,12 @@ from random import Random
 from typing import Any
 
 import brotli
-from backports import zstd
 from case import Case
 from hiding import FUNCTION
 from spelling import Pairs, Pen, Text
 from verdict import HEADER
+
+from imagegate.zstd import zstd
 
 FINE: Mapping[str, Mapping[str, list[Any]]] = {
     "standard": {

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 import brotli
-from backports import zstd
 from case import Draft
 from spelling import Pen
 from verdict import CANARY, HEADER
+
+from imagegate.zstd import zstd
 
 PLAIN = Pen(random=Random(0))  # noqa: S311 - no secret
 BAD = '{"model":"gpt-5","input":"x","tools":[{"type":"image_generation","model":"%s"}]}'

@@ -8,10 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from backports import zstd
-
 from imagegate.audit.logfile import PACKED, LogFile, sync_directory
 from imagegate.audit.reading import open_log
+from imagegate.zstd import zstd
 
 _PIECE: Final = 1 << 16
 _OPTIONS: Final[dict[int, int]] = {

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from backports import zstd
-
 from imagegate.audit.logfile import PACKED
+from imagegate.zstd import zstd
 
 LONGEST: Final = 16 << 20
 """More than any record takes; what has no newline within it comes in pieces."""

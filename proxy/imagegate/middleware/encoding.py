@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Protocol
 
 import brotli
-from backports import zstd
 
 from imagegate.engine.errors import MalformedRequest
+from imagegate.zstd import zstd
 
 CODINGS = ("zstd", "gzip", "deflate", "br")
 _PIECE = 1 << 20

@@ -11,7 +11,6 @@ from typing import Any
 import asking
 import msgspec
 import pytest
-from backports import zstd
 
 from imagegate import shipped
 from imagegate.engine.candidate import decided_beside
@@ -20,6 +19,7 @@ from imagegate.engine.gate import Context, Gate
 from imagegate.engine.policy import Principal
 from imagegate.engine.records import Record
 from imagegate.engine.surface import find_door
+from imagegate.zstd import zstd
 
 POLICY = """
 settings:

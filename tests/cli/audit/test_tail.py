@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from backports import zstd
+
+from imagegate.zstd import zstd
 
 
 class Ran(NamedTuple):

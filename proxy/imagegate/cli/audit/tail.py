@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from backports import zstd
 from rich.text import Text
 
 from imagegate.cli.audit.files import inside, trail_files
 from imagegate.cli.exits import Exit
 from imagegate.cli.screen import complain, print_text, write
+from imagegate.zstd import zstd
 
 _PAUSE: Final = 0.25
 _STYLES: Final = {
