@@ -33,6 +33,42 @@ def test_a_file_is_read_up_to_what_is_wanted(tmp_path: Path) -> None:
     assert read_named(file, 4) == read_lasting(file, 4) == b"0123"
 
 
+@pytest.mark.parametrize("after", [b"# new\n[listen]\ngrace = 5\n", b"", b"[x]"])
+def test_a_file_that_is_written_meanwhile_is_not_read_half_and_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bytes
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"[listen]\ngrace = 5\n")
+    read, texts = os.pread, [after]
+
+    def writing(descriptor: int, size: int, at: int) -> bytes:
+        data = read(descriptor, size, at)
+        if texts:
+            file.write_bytes(texts.pop())
+        return data
+
+    monkeypatch.setattr(os, "pread", writing)
+
+    assert read_lasting(file) == read_named(file, 100) == after
+
+
+def test_a_file_that_never_stands_still_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+    read = os.pread
+
+    def writing(descriptor: int, size: int, at: int) -> bytes:
+        file.write_bytes(file.read_bytes() + b"x")
+        return read(descriptor, size, at)
+
+    monkeypatch.setattr(os, "pread", writing)
+
+    with pytest.raises(OSError, match="changes while it is read"):
+        read_lasting(file, 10)
+
+
 def test_a_pipe_is_read_to_its_end_however_it_comes(pipe: Path) -> None:
     def write() -> None:
         with pipe.open("wb", buffering=0) as into:

@@ -18,6 +18,9 @@ from typing import Final
 PIPE_SECONDS = 30.0
 """What a pipe may take to its end."""
 _PIECE: Final = 65_536
+_TRIES: Final = 20
+_BETWEEN: Final = 0.005
+"""How often, and how many seconds apart, a file is read that changes meanwhile."""
 
 
 def read_named(file: Path, most: int) -> bytes:
@@ -28,7 +31,7 @@ def read_named(file: Path, most: int) -> bytes:
     """
     with open(file, "rb", opener=open_at_once) as opened:
         if stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-            return opened.read(most)
+            return _at_one_moment(opened.fileno(), most)
         return _drained(opened.fileno(), most)
 
 
@@ -41,12 +44,39 @@ def read_lasting(file: Path, most: int = -1) -> bytes:
     with open(file, "rb", opener=open_at_once) as opened:
         if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file, as a pipe is not")
-        return opened.read(most)
+        return _at_one_moment(opened.fileno(), most)
 
 
 def open_at_once(path: str, flags: int) -> int:
     """Open a file; not even a pipe that nobody writes into is waited for."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _at_one_moment(descriptor: int, most: int) -> bytes:
+    """Read a regular file as it is, not half before and half after it was written."""
+    for _ in range(_TRIES):
+        before = _state(descriptor)
+        data = _from_the_start(descriptor, most)
+        if _state(descriptor) == before:
+            return data
+        time.sleep(_BETWEEN)
+    raise BlockingIOError(errno.EAGAIN, "it changes while it is read")
+
+
+def _state(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_size, found.st_mtime_ns
+
+
+def _from_the_start(descriptor: int, most: int) -> bytes:
+    data = bytearray()
+    while len(data) != most:
+        left = _PIECE if most < 0 else min(_PIECE, most - len(data))
+        piece = os.pread(descriptor, left, len(data))
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
 
 
 def _drained(descriptor: int, most: int) -> bytes:

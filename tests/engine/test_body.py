@@ -65,9 +65,9 @@ def nested(depth: int) -> bytes:
         (b"{%b}{%b}" % (GOOD, BAD), "trailing_data", "byte 55"),
         (b"[{%b}]" % BAD, "not_an_object", ""),
         (b'"{\\"tools\\":[]}"', "not_an_object", ""),
-        (b'{"a":' * 20_000, "too_deep", ""),
-        (b'{"a":' * 100_000, "too_deep", ""),
-        (b'{"tools":' + b"[" * 100_000, "too_deep", ""),
+        # Whole, and deeper than any Python reads; a part could be only incomplete.
+        (b'{"a":' * 200_000 + b"1" + b"}" * 200_000, "too_deep", ""),
+        (b'{"tools":' + b"[" * 200_000 + b"]" * 200_000 + b"}", "too_deep", ""),
         (nested(40), "too_deep", "/tools" + "/0/tools" * 32),
         (b'{"x":%b%b}' % (b"[" * 101, b"]" * 101), "too_deep", "/x"),
         (

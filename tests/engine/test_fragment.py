@@ -125,8 +125,8 @@ def test_a_number_may_end_beyond_a_window(scalar: bytes) -> None:
 
 
 def test_nothing_nests_without_end() -> None:
-    """The decoder's own end is met first, where there is one."""
-    with pytest.raises(RecursionError):
+    """The decoder's own end is met first, where there is one: 3.14 reads deeper."""
+    with pytest.raises((RecursionError, MalformedRequest), match=r"too deep|recursion"):
         seen(b"," + b"[" * 70_000, b"[").keep()
 
 
