@@ -106,6 +106,8 @@ def _fields(shape: Any) -> Mapping[str, Any] | None:
 
 def _is_sequence(shape: Any) -> bool:
     origin = typing.get_origin(shape)
+    if origin is typing.Union:  # a class, since 3.14
+        return False
     return isinstance(origin, type) and not issubclass(origin, Mapping)
 
 
