@@ -33,7 +33,7 @@ class Offence(NamedTuple):
 
 
 ROOMS, LAYERS, PURE, YAML, TERMINAL, CLIENT, SERVER, *OTHERS = CONTRACTS
-REDIS, SOCKETS, TOKENS, LOGS, STANDIN, FACADE = OTHERS
+REDIS, ZSTANDARD, SOCKETS, TOKENS, LOGS, STANDIN, FACADE = OTHERS
 OFFENCES = [
     Offence(ROOMS, "engine/errors", "import imagegate.cli"),
     Offence(ROOMS, "policyfile/__init__", "import imagegate.shipped"),
@@ -54,6 +54,8 @@ OFFENCES = [
     Offence(SERVER, "cli/demo/stage", "import uvicorn"),
     Offence(SERVER, "middleware/__init__", "from httptools import HttpRequestParser"),
     Offence(REDIS, "quotas/guarded", "import redis"),
+    Offence(ZSTANDARD, "audit/verify", "from backports import zstd"),
+    Offence(ZSTANDARD, "audit/verify", "import compression.zstd"),
     Offence(SOCKETS, "middleware/conversation", "import websockets"),
     Offence(TOKENS, "middleware/__init__", "import jwt"),
     Offence(LOGS, "middleware/__init__", "import structlog"),
