@@ -22,6 +22,7 @@ from running import Gateway, children, gateways, until
 from stage import serving
 from starlette.types import Receive, Scope, Send
 
+from imagegate.cli.serve import _reread
 from imagegate.server.listener import Listener
 from imagegate.server.run import server_for
 
@@ -391,6 +392,21 @@ def test_it_ends_well_with_a_reload_on_its_way(
     assert gateway.end() == 0
     assert time.monotonic() - began < 10
     assert "Traceback" not in gateway.log()
+
+
+def test_settings_are_judged_by_what_was_read_of_a_file_at_rest(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text("[listen]\ngra")  # somebody is writing it once more
+    options = {"policy": "standard", "upstreams": ["https://api.openai.com"]}
+    reread = _reread(options, str(config))
+    assert reread is not None
+
+    assert reread.read(b"").problems == ()
+    assert reread.read(b"[listen]\ngrace = 6\n").settings.listen.grace == 6
+    [problem] = reread.read(b"[listen]\ngrase = 6\n").problems
+    assert problem.id == "unknown-setting"
 
 
 def test_settings_that_change_take_a_restart_and_the_log_says_which(

@@ -22,7 +22,13 @@ from imagegate.gateway import (
 )
 from imagegate.named_file import read_lasting
 from imagegate.server.listener import CannotListenError
-from imagegate.settings import Settings, SettingsProblem, read_settings, show
+from imagegate.settings import (
+    Reading,
+    Settings,
+    SettingsProblem,
+    read_settings,
+    show,
+)
 from imagegate.settings.sources import CONFIG
 
 
@@ -80,7 +86,11 @@ def _reread(options: Mapping[str, str | Sequence[str]], config: str) -> Reread |
     if not Path(file).is_file():
         return None  # none is named, or a pipe, which is read once
     environ = dict(os.environ)
-    return Reread(Path(file), lambda: read_settings(options, environ, config=file))
+
+    def read(text: bytes) -> Reading:
+        return read_settings(options, environ, config=file, text=text)
+
+    return Reread(Path(file), read)
 
 
 def _serve(plan: Plan, reread: Reread | None) -> Exit:

@@ -32,11 +32,11 @@ class Reread(msgspec.Struct, frozen=True):
 
     Attributes:
         file: Where it is.
-        read: Reads all settings as they were read at the start.
+        read: Reads all settings as they were read at the start, of this text.
     """
 
     file: Path
-    read: Callable[[], Reading]
+    read: Callable[[bytes], Reading]
 
 
 def watch(
@@ -101,12 +101,13 @@ def _is_lasting(file: Path) -> bool:
     return file.is_file()
 
 
-def _check(before: Settings, read: Callable[[], Reading]) -> Callable[[bytes], Told]:
+def _check(
+    before: Settings, read: Callable[[bytes], Reading]
+) -> Callable[[bytes], Told]:
     """Return what says which settings would be others after a restart."""
 
     def check(text: bytes) -> Told:
-        del text
-        reading = read()
+        reading = read(text)
         if reading.problems:
             said = (
                 f"{x.origin}: error [{x.id}] {x.path}: {x.message}"

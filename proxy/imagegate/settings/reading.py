@@ -49,6 +49,7 @@ def read_settings(
     environ: Mapping[str, str],
     *,
     config: str = "",
+    text: bytes | None = None,
 ) -> Reading:
     """Read the settings out of all their sources.
 
@@ -56,11 +57,12 @@ def read_settings(
         options: The options of the command line, by the paths of their settings.
         environ: The environment.
         config: The configuration file; IMAGEGATE_CONFIG names it when this is empty.
+        text: What that file says, if it has been read already.
     """
     file = config or environ.get(CONFIG, "")
     nothing: Source = ([], [])
     sources = [
-        from_file(Path(file)) if file else nothing,
+        from_file(Path(file), text) if file else nothing,
         from_environment(environ),
         from_options(options),
     ]

@@ -81,10 +81,10 @@ def from_environment(environ: Mapping[str, str]) -> Source:
     return given, problems
 
 
-def from_file(file: Path) -> Source:
-    """Read a configuration file."""
+def from_file(file: Path, data: bytes | None = None) -> Source:
+    """Read a configuration file, or what has been read of it already."""
     try:
-        data = read_named(file, MAX_BYTES + 1)
+        data = read_named(file, MAX_BYTES + 1) if data is None else data
         if len(data) > MAX_BYTES:
             return [], [_unreadable(file, f"is longer than {MAX_BYTES:,} bytes")]
         text = data.decode()
