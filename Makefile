@@ -9,9 +9,6 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --annotation-style line \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-# For `make other`.
-OTHER ?= /usr/bin/python3
-
 # An organisation's own certificates are the system's, not uv's.
 export UV_SYSTEM_CERTS := 1
 
@@ -105,7 +102,7 @@ lowest: $(READY) ## run the suite on the oldest versions that pyproject.toml adm
 # Debian's python3 is older than what comes first elsewhere, and has read patterns
 # differently.
 other: $(READY) ## run the engine's tests and the demo with another Python (OTHER=…)
-	@$(OTHER) -m venv --clear --without-pip build/other
+	@$(or $(OTHER),/usr/bin/python3) -m venv --clear --without-pip build/other
 	@$(PIP) --python build/other/bin/python install --quiet --require-hashes -r tests/requirements.txt
 	@$(PIP) --python build/other/bin/python install --quiet --no-deps --no-build-isolation -e .
 	@build/other/bin/python -VV

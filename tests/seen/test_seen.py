@@ -28,6 +28,7 @@ BEN = Principal(id="ben", source="key", verified=True)
 SIGHT = Sight("d1", ({"model": "gpt-image-1-mini", "quality": "low", "n": 1},))
 T = TypeVar("T")
 Make = Callable[[], Seen]
+Open = Callable[..., SqliteSeen]
 
 
 def note(seen: Seen, who: Principal, *ids: str, sight: Sight = SIGHT) -> None:
@@ -84,12 +85,12 @@ def seen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Seen]:
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[..., SqliteSeen]]:
+def opened() -> Iterator[Open]:
     """Open stores, and close them behind the test."""
     stores = []
 
-    def open_one(file: Path, *, days: int = 30) -> SqliteSeen:
-        stores.append(SqliteSeen(file, days=days))
+    def open_one(file: Path, **options: float) -> SqliteSeen:
+        stores.append(SqliteSeen(file, **options))
         return stores[-1]
 
     yield open_one
@@ -138,7 +139,7 @@ def test_memory_is_bounded() -> None:
 # -- the file -------------------------------------------------------------------
 
 
-def test_a_restart_remembers(tmp_path: Path, opened: Callable[..., SqliteSeen]) -> None:
+def test_a_restart_remembers(tmp_path: Path, opened: Open) -> None:
     file = tmp_path / "seen.db"
     first = opened(file)
     note(first, ANN, "resp_1")
@@ -147,9 +148,7 @@ def test_a_restart_remembers(tmp_path: Path, opened: Callable[..., SqliteSeen]) 
     assert find(opened(file), ANN, "resp_1") == {"resp_1": SIGHT}
 
 
-def test_only_its_owner_may_read_the_file(
-    tmp_path: Path, opened: Callable[..., SqliteSeen]
-) -> None:
+def test_only_its_owner_may_read_the_file(tmp_path: Path, opened: Open) -> None:
     file = tmp_path / "seen.db"
     note(opened(file), ANN, "resp_1")
 
@@ -158,7 +157,7 @@ def test_only_its_owner_may_read_the_file(
 
 
 def test_old_sights_are_forgotten(
-    tmp_path: Path, opened: Callable[..., SqliteSeen], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "seen.db"
     seen = opened(file, days=1)
@@ -191,9 +190,7 @@ asyncio.run(work(SqliteSeen(Path(sys.argv[1])), who, sys.argv[2]))
 """
 
 
-def test_workers_share_a_file(
-    tmp_path: Path, opened: Callable[..., SqliteSeen]
-) -> None:
+def test_workers_share_a_file(tmp_path: Path, opened: Open) -> None:
     file = tmp_path / "seen.db"
     workers = [
         subprocess.Popen([sys.executable, "-c", WORKER, str(file), str(number)])
@@ -206,7 +203,7 @@ def test_workers_share_a_file(
 
 
 def test_a_file_that_is_locked_too_long_is_no_answer(
-    tmp_path: Path, opened: Callable[..., SqliteSeen]
+    tmp_path: Path, opened: Open
 ) -> None:
     file = tmp_path / "seen.db"
     seen = opened(file)
@@ -244,9 +241,7 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
         SqliteSeen(file)
 
 
-def test_a_damaged_sight_is_no_answer(
-    tmp_path: Path, opened: Callable[..., SqliteSeen]
-) -> None:
+def test_a_damaged_sight_is_no_answer(tmp_path: Path, opened: Open) -> None:
     file = tmp_path / "seen.db"
     seen = opened(file)
     note(seen, ANN, "resp_1")
