@@ -192,7 +192,6 @@ def _say(request: httpx2.Request) -> httpx2.Response:
 
 SCRIPT = """
 import sys, threading, httpx2
-from imagegate.transport import PolicyTransport
 
 class Stream(httpx2.SyncByteStream):
     def __iter__(self):
@@ -207,6 +206,7 @@ class Provider(httpx2.BaseTransport):
 
 provider = Provider()
 if len(sys.argv) > 1:
+    from imagegate.transport import PolicyTransport
     provider = PolicyTransport(provider, policy="standard", audit=sys.argv[1])
 client = httpx2.Client(transport=provider)
 request = client.build_request(
