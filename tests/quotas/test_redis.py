@@ -51,6 +51,22 @@ async def test_keys_end_by_themselves_and_name_nobody(own: Redisd) -> None:
     await store.close()
 
 
+async def test_a_place_held_for_long_outlives_what_is_asked_meanwhile(
+    own: Redisd,
+) -> None:
+    """The key of the places ends as one, whoever touched it last."""
+    store = RedisQuotas(own.url, prefix="p")
+    month = Slot("images.team.month:x", 0, int(NOW) + 20 * 86_400, holds=True)
+    await store.take((month,), ["d1"], NOW)
+    await store.settle(Step(slots=(month,), drop=("d1",), hold=("resp",)), NOW)
+
+    await store.take((month,), ["d2"], NOW)
+
+    left = int(own.say("TTL", "{p}:images.team.month:x:held")[1:])
+    assert left >= month.ends - NOW
+    await store.close()
+
+
 async def test_gateways_with_prefixes_of_their_own_count_apart(own: Redisd) -> None:
     one, other = RedisQuotas(own.url, prefix="a"), RedisQuotas(own.url, prefix="b")
 

@@ -96,7 +96,8 @@ class Model:
             if any(until > now for until in untils) or not step.if_held:
                 self.add(each, step.add)
             for place in step.hold:
-                self.held[each.name, place] = now + step.seconds
+                until = max(now + BACKGROUND_SECONDS, each.ends)
+                self.held[each.name, place] = until
 
     def add(self, slot: Slot, number: int) -> None:
         key = slot.name, slot.window
@@ -123,7 +124,6 @@ STEPS: st.SearchStrategy[dict[str, Any]] = st.builds(
     add=st.integers(-2, 3),
     hold=PLACES,
     if_held=st.booleans(),
-    seconds=st.sampled_from([10.0, BACKGROUND_SECONDS]),
 )
 EVENTS = st.lists(
     st.tuples(GOES_BY, LATE, WHICH, st.one_of(PLACES, STEPS)), min_size=1, max_size=12
@@ -193,6 +193,26 @@ def test_what_is_told_twice_is_counted_once(make: Make) -> None:
         await store.settle(told, NOW)
         await store.settle(told, NOW)
         assert await store.take(slots, [], NOW) == [Reading(2, 0)]
+
+    using(make, play)
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [("images.principal.hour", BACKGROUND_SECONDS), ("images.team.month", None)],
+)
+def test_what_nobody_reads_holds_its_place_until_its_window_ends(
+    make: Make, name: str, seconds: float | None
+) -> None:
+    """And for a day at least: waiting must not make an image free."""
+
+    async def play(store: Quotas) -> None:
+        one = slot(name=name)
+        end = one.ends if seconds is None else NOW + seconds
+        await store.take((one,), ["d1"], NOW)
+        await store.settle(Step(slots=(one,), drop=("d1",), hold=("resp",)), NOW)
+        assert await store.take((one,), [], end - 1) == [Reading(0, 1)]
+        assert await store.take((one,), [], end) == [Reading(0, 0)]
 
     using(make, play)
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from imagegate.quotas.store import HOLD_SECONDS, SLACK, Reading, Slot, Step
+from imagegate.quotas.store import (
+    HOLD_SECONDS,
+    SLACK,
+    Reading,
+    Slot,
+    Step,
+    held_until,
+)
 
 _BETWEEN: Final = 60.0
 
@@ -39,7 +46,7 @@ class MemoryQuotas:
             was = [held.pop(place, 0.0) > now for place in step.drop]
             if step.add and (any(was) or not step.if_held):
                 self._add(slot, step.add)
-            held |= dict.fromkeys(step.hold, now + step.seconds)
+            held |= dict.fromkeys(step.hold, held_until(slot, now))
 
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

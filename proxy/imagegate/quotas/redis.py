@@ -11,27 +11,29 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from imagegate.quotas.store import (
+    BACKGROUND_SECONDS,
     HOLD_SECONDS,
     SLACK,
     QuotasLost,
     Reading,
     Slot,
     Step,
+    held_until,
 )
 from imagegate.redis_server import connected
 
 _TAKE: Final = """
-local now, till, lasts, places = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local now, till, places = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local found = {}
 for i = 1, #KEYS, 2 do
   local used, held = KEYS[i], KEYS[i + 1]
-  local slot = 5 + places + (i - 1)
+  local slot = 4 + places + (i - 1)
   found[i] = tonumber(redis.call('GET', used) or '0')
   if ARGV[slot + 1] == '1' then
     redis.call('ZREMRANGEBYSCORE', held, '-inf', now)
     found[i + 1] = redis.call('ZCARD', held)
-    for j = 1, places do redis.call('ZADD', held, till, ARGV[4 + j]) end
-    redis.call('EXPIRE', held, lasts)
+    for j = 1, places do redis.call('ZADD', held, till, ARGV[3 + j]) end
+    redis.call('EXPIRE', held, ARGV[slot])
   else
     found[i + 1] = 0
     redis.call('INCR', used)
@@ -41,24 +43,26 @@ end
 return found
 """
 _SETTLE: Final = """
-local now, till, lasts = ARGV[1], ARGV[2], ARGV[3]
-local add, if_held = tonumber(ARGV[4]), ARGV[5]
-local drops, holds = tonumber(ARGV[6]), tonumber(ARGV[7])
+local now, add, if_held = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local drops, holds = tonumber(ARGV[4]), tonumber(ARGV[5])
 for i = 1, #KEYS, 2 do
   local used, held = KEYS[i], KEYS[i + 1]
+  local slot = 6 + drops + holds + (i - 1) / 2 * 3
   local was = false
   for j = 1, drops do
-    local place = ARGV[7 + j]
+    local place = ARGV[5 + j]
     local score = redis.call('ZSCORE', held, place)
     if score and tonumber(score) > tonumber(now) then was = true end
     redis.call('ZREM', held, place)
   end
   if add ~= 0 and (was or if_held == '0') then
     if redis.call('INCRBY', used, add) < 0 then redis.call('SET', used, 0) end
-    redis.call('EXPIRE', used, ARGV[7 + drops + holds + (i + 1) / 2])
+    redis.call('EXPIRE', used, ARGV[slot])
   end
-  for j = 1, holds do redis.call('ZADD', held, till, ARGV[7 + drops + j]) end
-  if holds > 0 then redis.call('EXPIRE', held, lasts) end
+  for j = 1, holds do
+    redis.call('ZADD', held, ARGV[slot + 1], ARGV[5 + drops + j])
+  end
+  if holds > 0 then redis.call('EXPIRE', held, ARGV[slot + 2]) end
 end
 return 0
 """
@@ -94,19 +98,21 @@ class RedisQuotas:
         self, slots: Sequence[Slot], places: Sequence[str], now: float
     ) -> Sequence[Reading]:
         """Take places in the slots that hold them, and count one in the others."""
-        arguments: list[Any] = [now, now + HOLD_SECONDS, HOLD_SECONDS, len(places)]
-        arguments += places
+        arguments: list[Any] = [now, now + HOLD_SECONDS, len(places), *places]
         for slot in slots:
-            arguments += [_lasts(slot, now), int(slot.holds)]
+            lasts = _holds(slot, now) if slot.holds else _lasts(slot, now)
+            arguments += [lasts, int(slot.holds)]
         found = await self._run(self._take, slots, arguments)
         return [Reading(*found[at : at + 2]) for at in range(0, len(found), 2)]
 
     async def settle(self, step: Step, now: float) -> None:
         """Make a change."""
         counts = [len(step.drop), len(step.hold)]
-        arguments: list[Any] = [now, now + step.seconds, math.ceil(step.seconds)]
-        arguments += [step.add, int(step.if_held), *counts, *step.drop, *step.hold]
-        arguments += [_lasts(slot, now) for slot in step.slots]
+        arguments: list[Any] = [now, step.add, int(step.if_held), *counts]
+        arguments += [*step.drop, *step.hold]
+        for slot in step.slots:
+            till = held_until(slot, now)
+            arguments += [_lasts(slot, now), till, _holds(slot, now)]
         await self._run(self._settle, step.slots, arguments)
 
     async def close(self) -> None:
@@ -135,3 +141,12 @@ class RedisQuotas:
 def _lasts(slot: Slot, now: float) -> int:
     """Say for how many seconds a window is kept."""
     return max(1, math.ceil(slot.ends - now)) + SLACK
+
+
+def _holds(slot: Slot, now: float) -> int:
+    """Say for how many seconds places are kept: as long as one of them may be held.
+
+    The key ends as a whole, so that a place which is held for an hour must not take
+    along one that the background holds for a month.
+    """
+    return max(_lasts(slot, now), BACKGROUND_SECONDS)

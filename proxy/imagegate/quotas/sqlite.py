@@ -18,6 +18,7 @@ from imagegate.quotas.store import (
     Reading,
     Slot,
     Step,
+    held_until,
 )
 from imagegate.sqlite_file import CannotOpenError, open_file
 
@@ -79,7 +80,7 @@ class SqliteQuotas:
                 was = self._drop(slot, step.drop, now)
                 if step.add and (was or not step.if_held):
                     self._add(slot, step.add)
-                self._hold(slot, step.hold, now + step.seconds)
+                self._hold(slot, step.hold, held_until(slot, now))
 
     async def close(self) -> None:
         """Let go of the file."""

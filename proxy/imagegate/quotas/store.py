@@ -15,7 +15,8 @@ HOLD_SECONDS: Final = 2 * 3_600
 """How long a place is held of which nobody speaks any more: longer than exchanges
 last, so that it is the places of a gateway that died which end like this."""
 BACKGROUND_SECONDS: Final = 24 * 3_600
-"""The same for what is made in the background, until somebody reads it."""
+"""How long at least what is made in the background holds a place, until somebody reads
+it. Its window may end later, and whoever never reads must not win by that."""
 SLACK: Final = 3_600
 """Seconds for which a window is kept beyond its end: clocks differ."""
 _LENGTH: Final = 32
@@ -51,8 +52,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         slots: Of which counters.
         drop: Places that are given back, or become a count.
         add: What is counted; a request that does not go on after all is -1.
-        hold: Places that are held from now on.
-        seconds: For how long.
+        hold: Places that what goes on in the background holds from now on.
         if_held: Nothing is counted unless one of the dropped places was held.
     """
 
@@ -60,8 +60,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     drop: tuple[str, ...] = ()
     add: int = 0
     hold: tuple[str, ...] = ()
-    seconds: float = BACKGROUND_SECONDS
     if_held: bool = False
+
+
+def held_until(slot: Slot, now: float) -> float:
+    """Say until when the background holds a place of which nobody speaks any more."""
+    return max(now + BACKGROUND_SECONDS, slot.ends)
 
 
 class QuotasLost(Exception):  # noqa: N818 - a fact: whoever asks goes on without
