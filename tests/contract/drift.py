@@ -1,8 +1,9 @@
-"""Compare the catalogue with the types of the installed SDKs.
+"""Compare the catalogue, and the keys of requests, with the types of the installed SDKs.
 
 `make drift` runs this with the newest SDKs, the test beside it with the locked
 ones. It needs those and imagegate itself, nothing else. Exit status 1 means that
-an SDK names a field, a word or a model that the catalogue does not.
+an SDK names a field, a word or a model that the catalogue does not, or a key of
+requests that the reader of bodies does not.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import typing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imagegate.engine.body import TOP_KEYS
 from imagegate.engine.sizes import FixedSizes, parse_size
 from imagegate.shipped import catalogue as shipped_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from imagegate.engine.catalogue import Catalogue, Field, Provider
 
@@ -60,6 +63,24 @@ TYPES = (
     ),
     ("azure", "tool", "azure.ai.projects.models", "ImageGenTool"),
 )
+# The bodies of requests, and of messages that ask for a response.
+BODIES = (
+    ("openai.types.responses.response_create_params", "ResponseCreateParamsBase"),
+    ("openai.types.responses.response_compact_params", "ResponseCompactParams"),
+    ("openai.types.responses.input_token_count_params", "InputTokenCountParams"),
+    ("openai.types.responses.responses_client_event_param", "ResponseCreate"),
+    ("openai.types.responses.response_steer_event_param", "ResponseSteerEventParam"),
+    ("openai.types.beta.response_create_params", "ResponseCreateParamsBase"),
+    ("openai.types.beta.response_compact_params", "ResponseCompactParams"),
+    ("openai.types.beta.beta_responses_client_event_param", "ResponseCreate"),
+    (
+        "openai.types.conversations.conversation_create_params",
+        "ConversationCreateParams",
+    ),
+    ("openai.types.conversations.item_create_params", "ItemCreateParams"),
+)
+# What the SDK's methods take and send as a header.
+HEADERS = {"betas"}
 SDKS = {"openai": "openai", "azure": "azure-ai-projects"}
 
 
@@ -83,6 +104,19 @@ def unknown_to_catalogue(catalogue: Catalogue | None = None) -> list[str]:
         for line in _unknown(catalogue.provider(field.provider), field)
     )
     return [*missing, *dict.fromkeys(lines)]
+
+
+def unknown_keys(known: AbstractSet[str] = TOP_KEYS) -> list[str]:
+    """List the keys of requests that the reader of bodies does not know."""
+    lines = []
+    for module, name in BODIES:
+        class_ = _class(module, name)
+        if class_ is None:
+            lines.append(f"openai: there is no {name} in {module}")
+            continue
+        new = sorted(typing.get_type_hints(class_).keys() - known - HEADERS)
+        lines += [f"openai request: {key} is not known ({name})" for key in new]
+    return [*dict.fromkeys(lines)]
 
 
 def unknown_to_sdks(catalogue: Catalogue | None = None) -> list[str]:
@@ -171,9 +205,8 @@ def _unnamed(
 def _read_all() -> tuple[list[Named], list[str]]:
     found, missing = [], []
     for provider, surface, module, name in TYPES:
-        try:
-            class_ = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError):
+        class_ = _class(module, name)
+        if class_ is None:
             missing.append(f"{provider}: there is no {name} in {module}")
             continue
         found += [
@@ -181,6 +214,13 @@ def _read_all() -> tuple[list[Named], list[str]]:
             for path, words in _fields(class_)
         ]
     return found, missing
+
+
+def _class(module: str, name: str) -> Any:
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        return None
 
 
 def _fields(class_: Any, prefix: str = "") -> Iterator[tuple[str, frozenset[str]]]:
@@ -215,12 +255,12 @@ def main() -> int:
     for name in SDKS.values():
         print(f"{name} {version(name)}")  # noqa: T201 - this is a script
     print(f"catalogue of {shipped_catalogue().date}")  # noqa: T201
-    unknown = unknown_to_catalogue()
+    unknown = [*unknown_to_catalogue(), *unknown_keys()]
     for line in unknown:
         print(f"NEW   {line}")  # noqa: T201
     for line in unknown_to_sdks():
         print(f"info  {line}")  # noqa: T201
-    print(f"{len(unknown)} unknown to the catalogue")  # noqa: T201
+    print(f"{len(unknown)} unknown")  # noqa: T201
     return 1 if unknown else 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from imagegate.engine.body import TOP_KEYS
 from imagegate.shipped import catalogue
 
 if TYPE_CHECKING:
@@ -54,6 +55,17 @@ def test_the_catalogue_claims_nothing_of_the_locked_sdks_that_they_do_not_name()
     assert drift.unknown_to_sdks() == []
 
 
+def test_the_reader_of_bodies_knows_every_key_of_the_locked_sdk() -> None:
+    assert drift.unknown_keys() == []
+
+
+def test_a_key_that_the_reader_lacks_is_reported_with_its_type() -> None:
+    assert drift.unknown_keys(TOP_KEYS - {"items"}) == [
+        "openai request: items is not known (ConversationCreateParams)",
+        "openai request: items is not known (ItemCreateParams)",
+    ]
+
+
 def test_the_script_says_which_versions_it_compared() -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT], capture_output=True, text=True, check=False
@@ -62,7 +74,7 @@ def test_the_script_says_which_versions_it_compared() -> None:
     assert done.returncode == 0, done.stderr
     assert "openai 3." in done.stdout
     assert "azure-ai-projects 2." in done.stdout
-    assert "0 unknown to the catalogue" in done.stdout
+    assert "0 unknown" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -38,14 +38,15 @@ __all__ = [
 # fmt: off
 # The members of a Responses request, over HTTP and as a message.
 TOP_KEYS: Final = frozenset({
-    "access_programs", "agent", "agent_reference", "background", "context_management",
-    "conversation", "generate", "image", "include", "input", "instructions", "items",
-    "max_output_tokens", "max_tool_calls", "metadata", "model", "moderation",
-    "multi_agent", "parallel_tool_calls", "previous_response_id", "prompt",
-    "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning",
-    "response_id", "safety_identifier", "service_tier", "store", "stream", "stream_id",
-    "stream_options", "structured_inputs", "temperature", "text", "tool_choice",
-    "tools", "top_logprobs", "top_p", "truncation", "type", "user",
+    "access_programs", "agent", "agent_reference", "background", "background_options",
+    "context_management", "conversation", "generate", "image", "include", "input",
+    "instructions", "items", "max_output_tokens", "max_tool_calls", "metadata", "model",
+    "moderation", "multi_agent", "parallel_tool_calls", "personality",
+    "previous_response_id", "prompt", "prompt_cache_key", "prompt_cache_options",
+    "prompt_cache_retention", "reasoning", "response_id", "safety_identifier",
+    "service_tier", "store", "stream", "stream_id", "stream_options",
+    "structured_inputs", "temperature", "text", "tool_choice", "tools", "top_logprobs",
+    "top_p", "truncation", "type", "user",
 })
 # fmt: on
 # Known members that may have a `tools` key which means something else: the schema
