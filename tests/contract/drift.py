@@ -1,4 +1,4 @@
-"""Compare the catalogue, and the keys of requests, with the types of the installed SDKs.
+"""Compare the catalogue, and the keys of requests, with the types of installed SDKs.
 
 `make drift` runs this with the newest SDKs, the test beside it with the locked
 ones. It needs those and imagegate itself, nothing else. Exit status 1 means that
