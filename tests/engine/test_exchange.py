@@ -678,6 +678,33 @@ def test_a_resumed_stream_is_a_replay() -> None:
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/conversations/conv_1/items",
+        "/v1/conversations/conv_1/items/ig_1",
+        "/v1/responses/resp_2/input_items",
+    ],
+)
+def test_an_image_that_is_read_from_a_conversation_is_recorded(path: str) -> None:
+    """It may have been made in the background, and be told nowhere else."""
+    made = {"id": "ig_1", "type": "image_generation_call", "result": PIXELS}
+    alone = path.endswith("ig_1")
+    said = made if alone else {"object": "list", "data": [made], "has_more": False}
+    to = exchange(method="GET", path=path)
+    to.request()
+    to.response(200, "application/json")
+
+    told = to.feed(json.dumps(said).encode(), last=True).records
+
+    (record,) = told
+    assert isinstance(record, ImageRecord)
+    assert (record.type, record.item_id, record.made) == ("items", "ig_1", True)
+    assert (record.replay, record.dimensions) == (True, "1024x1024")
+    # It was made by another answer than the one that was asked for.
+    assert record.response_id is None
+
+
+@pytest.mark.parametrize(
     ("method", "path"), [("GET", "/v1/models"), ("POST", "/v1/conversations")]
 )
 def test_a_door_without_images_is_only_relayed(method: str, path: str) -> None:

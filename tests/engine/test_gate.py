@@ -177,6 +177,10 @@ def test_deployments_are_names_on_azure_only() -> None:
         ("POST", "/v1/images/generations", True),
         ("GET", "/v1/models", False),
         ("POST", "/v1/conversations", False),
+        ("GET", "/v1/conversations/conv_1", False),
+        ("GET", "/v1/conversations/conv_1/items", True),
+        ("GET", "/v1/conversations/conv_1/items/ig_1", True),
+        ("POST", "/v1/conversations/conv_1/items", False),
         ("POST", "/api/projects/p/agents/a/versions", False),
         (
             "GET",

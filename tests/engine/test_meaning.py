@@ -370,6 +370,28 @@ def test_a_delta_says_nothing() -> None:
     assert read_event(message(text)) == ()
 
 
+def test_items_of_a_conversation_are_told() -> None:
+    """An image made in the background may be read there and nowhere else."""
+    message_item = {"id": "msg_1", "type": "message", "content": []}
+    items = {"object": "list", "data": [message_item, ITEM, 1, "x"], "has_more": False}
+    (alone,) = answer(ITEM)
+    (listed,) = answer(items)
+
+    assert isinstance(alone, FinishedItem)
+    assert isinstance(listed, FinishedItem)
+    assert (alone.type, alone.item_id, alone.has_result) == ("items", "ig_0a", True)
+    assert (listed.type, listed.item_id, listed.output_index) == ("items", "ig_0a", 1)
+    assert listed.size == SETTINGS["size"]
+
+
+@pytest.mark.parametrize(
+    "said", [{"object": "list"}, {"object": "list", "data": {"0": ITEM}}, {"data": []}]
+)
+def test_a_list_without_items_tells_nothing(said: dict[str, Any]) -> None:
+    """Models are listed too, and files."""
+    assert answer(said) == ()
+
+
 @pytest.mark.parametrize("text", [b"[DONE]", b"", b"  ", b" [DONE] "])
 def test_the_sentinel_is_silent(text: bytes) -> None:
     """It is an ordinary part of a stream."""

@@ -129,7 +129,8 @@ class FinishedItem(Observed, frozen=True, kw_only=True):
     Attributes:
         type: Where it was: `response.output_item.done`, the type of the
             response event, `response` for a JSON answer, or of the Images API
-            `image_generation.completed`, `image_edit.completed`, `images`.
+            `image_generation.completed`, `image_edit.completed`, `images`;
+            `items` for what is read of a conversation.
         status: As sent. Finished items often say `generating`, so whether
             there is an image is told by `image` alone.
         usage: Only of the Images API, which has no response to tell it.

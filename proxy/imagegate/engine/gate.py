@@ -41,6 +41,17 @@ from imagegate.engine.surface import Door, Lost, Match
 MAX_YARDSTICKS: Final = 256
 """How many yardsticks are remembered."""
 
+_AGAIN: Final = frozenset(
+    {
+        "conversations.items.list",
+        "conversations.items.retrieve",
+        "responses.items",
+        "responses.retrieve",
+    }
+)
+"""Doors at which is read what was made before, if only in the background of an answer
+that nobody asks for."""
+
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What is known before anything is read.
@@ -254,7 +265,7 @@ class Gate:
             door=match.door.name if match else None,
             family=match.family.name if match else None,
             transport=context.transport,
-            replay=match is not None and match.door.name == "responses.retrieve",
+            replay=match is not None and match.door.name in _AGAIN,
             trace_id=ident(context.trace_id),
             span_id=ident(context.span_id),
         )
@@ -262,7 +273,8 @@ class Gate:
 
 def tells_of_images(door: Door) -> bool:
     """Tell whether answers at a door can tell of images."""
-    return door.reading in {"responses", "images"} or door.group in {
-        "responses",
-        "agent_endpoints",
-    }
+    return (
+        door.reading in {"responses", "images"}
+        or door.group in {"responses", "agent_endpoints"}
+        or door.name in _AGAIN
+    )

@@ -42,7 +42,7 @@ from imagegate.engine.members import (
 from imagegate.engine.pixels import payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from imagegate.engine.reducer import Message
 
@@ -64,6 +64,7 @@ _ADDED: Final = "response.output_item.added"
 _DONE: Final = "response.output_item.done"
 _ITEM: Final = frozenset({_ADDED, _DONE})
 _IMAGE_CALL: Final = "image_generation_call"
+_ITEMS: Final = "items"
 _MATTER: Final = _RESPONSE | _PARTIAL | _FINAL | _ITEM | {"error"}
 
 # Keep-alives and the sentinel that ends a stream.
@@ -91,7 +92,7 @@ def read_other(
 
 
 def read_answer(message: Message, *, end: int = 0) -> tuple[Event, ...]:
-    """Read a whole JSON answer: a Response, images, or an error."""
+    """Read a whole JSON answer: a Response, images, items of one, or an error."""
     return _read(message, _Reader.answer, end=end, incomplete=False)
 
 
@@ -179,6 +180,10 @@ class _Reader:
         top = self._top
         if top.object == "response":
             return self._response("response", top)
+        if top.object == "list":
+            return tuple(self._listed(top.data))
+        if top.type == _IMAGE_CALL:
+            return (self._finished(_ITEMS, top, top.result, top),)
         if isinstance(top.error, dict):
             return (self._error(),)
         return () if top.created is UNSET else self._images()
@@ -250,6 +255,13 @@ class _Reader:
             self._finished("images", entry, entry.b64_json, top, index=index)
             for index, entry in enumerate(map(members, data))
         )
+
+    def _listed(self, items: object) -> Iterator[FinishedItem]:
+        """Read the items of a conversation, of which many are from earlier turns."""
+        for index, item in enumerate(items if isinstance(items, list) else ()):
+            of = members(item)
+            if of.type == _IMAGE_CALL:
+                yield self._finished(_ITEMS, of, of.result, of, index=index)
 
     def _response(self, kind: str, of: Response) -> tuple[Event, ...]:
         usage, error, details = of.tool_usage, of.error, of.incomplete_details

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from imagegate.cli.audit.columns import KINDS, columns
 from imagegate.cli.audit.reports import REPORTS
+from imagegate.engine.records import Record
 
 
 class Ran(NamedTuple):
@@ -41,6 +43,27 @@ def test_images_are_counted_once_by_who_and_what(ask: Callable[..., Any]) -> Non
         ("2026-11-20", "design", "gpt-image-2", "medium", 1),
         ("2026-11-21", "sales", "gpt-image-1-mini", "medium", 1),
     ]
+
+
+def test_images_of_a_conversation_are_counted_where_nobody_else_told_of_them(
+    imagegate: Run, asked: Callable[..., list[Record]], tmp_path: Path
+) -> None:
+    records = asked(1, "design", quality="low")
+    (image,) = [r for r in records if r.event == "imagegate.image_finished"]
+    again = {**msgspec.to_builtins(image), "type": "items", "response_id": None}
+    unread = {**again, "item_id": "ig_9"}
+    lines = [*map(msgspec.to_builtins, records), again, unread, unread]
+    stamps = [
+        {"time": f"2026-11-21T10:00:{n:02}.000000Z", "instance": "i1", "seq": n}
+        for n in range(len(lines))
+    ]
+    written = [json.dumps(a | b) + "\n" for a, b in zip(stamps, lines, strict=True)]
+    (tmp_path / "audit-1.jsonl").write_text("".join(written))
+
+    command = "audit", "query", "images", "--by", "team", tmp_path, "--format", "json"
+    (row,) = json.loads(imagegate(*command).out)
+
+    assert row["images"] == 2
 
 
 def test_dimensions_are_chosen(ask: Callable[..., Any]) -> None:

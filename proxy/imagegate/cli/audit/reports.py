@@ -60,7 +60,9 @@ _IMAGES: Final = """(
       THEN tools->0->'enforced'->>'model' END) AS model
     FROM records WHERE event LIKE 'imagegate.request_%' GROUP BY decision_id)
   SELECT told.* EXCLUDE (model), asked.model
-  FROM told LEFT JOIN asked USING (decision_id) WHERE nth = 1)"""
+  FROM told LEFT JOIN asked USING (decision_id)
+  WHERE nth = 1 AND (type <> 'items' OR item_id NOT IN (
+    SELECT item_id FROM told WHERE type <> 'items' AND item_id IS NOT NULL)))"""
 _REFUSED: Final = """(
   SELECT *, unnest(CASE WHEN violations_count > 0
     THEN CAST(violations AS JSON[]) ELSE [CAST(NULL AS JSON)] END) AS finding
