@@ -704,6 +704,19 @@ def test_an_image_that_is_read_from_a_conversation_is_recorded(path: str) -> Non
     assert record.response_id is None
 
 
+@pytest.mark.parametrize("named", ["sk-proj-0a1b2c", "a-cat-on-a-hot-tin-roof"])
+def test_a_path_is_no_way_into_the_records(named: str) -> None:
+    """What has not the shape of an identifier may be a key, or a prompt."""
+    to = exchange(method="GET", path=f"/v1/responses/{named}")
+    ruling = to.request()
+    to.response(404, "application/json")
+
+    last = completion(to)
+
+    assert last.response_id is None
+    assert named.encode() not in msgspec.json.encode([ruling.record, last])
+
+
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/v1/models"), ("POST", "/v1/conversations")]
 )

@@ -20,11 +20,17 @@ from imagegate.engine.records import MAX_ENTRIES, ReferenceRecord, ident
 from imagegate.engine.request import MESSAGES, Request
 from imagegate.engine.scene import Scene
 from imagegate.engine.state import references
-from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER
+from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Match
 from imagegate.engine.value import Value
 
 _IDENT: Final = re.compile(r"(?:conv|resp|msg|rs|ig|pmpt|fc|cmp|at|tso)_[\w-]{1,200}")
 """The identifiers of the API: their kind, and what the provider made up."""
+
+
+def response_in(match: Match) -> str | None:
+    """Return the response that a path names; None for what may be a secret."""
+    name = match.params.get("response_id", "")
+    return name if _IDENT.fullmatch(name) else None
 
 
 def account_of(request: Request, scene: Scene) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from imagegate.engine.account import response_in
 from imagegate.engine.answer import Answer, Stop
 from imagegate.engine.body import Body
 from imagegate.engine.decision import Block, Decision, Forward, JudgedTool, Rewrite
@@ -213,7 +214,7 @@ class Exchange:
             self._answer.expect(
                 acting,
                 watched,
-                response_id=match.params.get("response_id"),
+                response_id=response_in(match),
                 prices=self._gate.prices,
             )
             self._answer.streams = self._streams
