@@ -45,6 +45,20 @@ def test_what_is_made_in_the_background_goes_on() -> None:
     assert not one.over
 
 
+def test_what_may_go_on_in_the_background_has_no_name_before_it_is_told() -> None:
+    """Who asked for it may leave before that; what is refused does not go on."""
+    plain, asked, refused = exchange(), exchange(background=True), exchange()
+    refused.request(body(request(tool(), background=True)))
+    refused.response(400, "application/json")
+
+    assert asked.unnamed
+    assert not plain.unnamed
+    assert not refused.unnamed
+    asked.response(200, "application/json")
+    asked.feed(b'{"id":"r","object":"response","status":"queued"}', last=True)
+    assert not asked.unnamed
+
+
 def test_an_answer_that_cannot_be_read_is_unseen_and_an_error_is_not() -> None:
     one, other = exchange(), exchange()
     one.response(200, "text/html")

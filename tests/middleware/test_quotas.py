@@ -406,6 +406,40 @@ async def test_what_is_made_in_the_background_counts_when_it_is_read(
     assert (store.used, store.held) == (2, 0)
 
 
+async def test_what_goes_on_in_the_background_counts_where_nobody_learns_its_name(
+    store: Store, audit: Notebook
+) -> None:
+    """Else whoever leaves at once has images for nothing, out of a conversation."""
+    asked = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, send
+        await read(receive)
+        asked.set()
+        await asyncio.Event().wait()
+
+    body = asking(TOOL, background=True)
+    inner = governed(app, audit, by=TWO, quotas=store)
+    async with Call(inner, request(), (body,)) as call:
+        async with asyncio.timeout(10):
+            await asked.wait()
+        call.leave()
+        await call.done()
+
+    assert (store.used, store.held) == (1, 0)
+
+
+async def test_what_the_provider_refuses_to_make_in_the_background_counts_nothing(
+    store: Store, audit: Notebook
+) -> None:
+    wrong = b'{"error":{"message":"no","code":"invalid_value"}}'
+    body = asking(TOOL, background=True)
+
+    await ask(Inner(wrong, status=400), store, audit, body=body)
+
+    assert (store.used, store.held) == (0, 0)
+
+
 async def test_an_answer_that_is_read_again_counts_no_more(
     store: Store, audit: Notebook
 ) -> None:

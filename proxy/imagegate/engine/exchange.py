@@ -116,6 +116,7 @@ class Exchange:
         self._status: int | None = None
         self._request_id: str | None = None
         self._unobserved: Literal["content_encoding", "content_type"] | None = None
+        self._background = False
         self._relayed = 0
         self._read = False  # to the end of what was fed
         self._cut = False
@@ -175,6 +176,7 @@ class Exchange:
                 "bytes_in": context.bytes_in,
             },
         )
+        self._background = record.background is True
         if isinstance(decision, Block):
             self._refusal = refuse(decision, decision_id=context.decision_id)
         elif not isinstance(decision, Forward) or decision.inspected:
@@ -267,6 +269,15 @@ class Exchange:
     def unseen(self) -> bool:
         """Whether there was an answer that could not be observed."""
         return self._unobserved is not None and (self._status or 0) < _ERROR
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether something may go on in the background that nobody named to us.
+
+        It was asked for and not refused; but who asked left before it was answered.
+        """
+        refused = (self._status or 0) >= _ERROR
+        return self._background and self.response_id is None and not refused
 
     @property
     def pending(self) -> bool:

@@ -131,7 +131,8 @@ class Tally:
             await self._told(exchange)
             return
         await self.began(exchange.started)
-        if exchange.unseen and self._places and not self._counted:
+        unknown = exchange.unseen or exchange.unnamed
+        if unknown and self._places and not self._counted:
             # Nobody knows what was made; one image is the least that was asked for.
             await self.began(1)
         waits = exchange.pending and not self._counted
