@@ -295,6 +295,13 @@ def test_a_handshake_has_its_time(port: int) -> None:
         assert client.status() == 408
 
 
+def test_one_that_is_open_outlasts_the_time_of_a_head(port: int, app: App) -> None:
+    with connected(port) as client:
+        client.write(frame(TEXT, b"late"))
+        assert client.frame() == (TEXT, b"late")
+        assert not app.ended.is_set()
+
+
 def test_a_message_may_come_in_fragments_with_pings_between(port: int) -> None:
     with connected(port) as client:
         client.write(frame(TEXT, "grü".encode()[:3], fin=False))

@@ -194,7 +194,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._quiet_bytes > 2 * self.limits.size:
             # A single endless line would be kept by the parser, unseen by us.
             self._refuse(431, "head_too_large")
-        elif self._head_timer is None and (self._reading_head or self._idle()):
+        elif self._head_timer is None and (self._reading_head or self._unused()):
             # A blank line before a request begins none, and must not win time.
             self._start_timer()
 
@@ -403,6 +403,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._unwanted_bytes > LINGER_BYTES:
             self.transport.close()
             self.see_out()
+
+    def _unused(self) -> bool:
+        """Whether the next thing to come is a head; of a WebSocket it never is."""
+        return self._idle() and not self._upgrading
 
     def _idle(self) -> bool:
         """Whether no answer is on its way on this connection."""
