@@ -13,6 +13,7 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.exchange import Exchange
 from imagegate.engine.frames import Sent, read_sent
 from imagegate.engine.gate import Context, Gate
+from imagegate.engine.policy import Principal
 from imagegate.engine.records import CompletionRecord, DecisionRecord, GeneratingRecord
 
 RULES = """
@@ -104,6 +105,28 @@ def outcome(exchange: Exchange) -> str:
     record = exchange.close("ended").records[-1]
     assert isinstance(record, CompletionRecord)
     return record.outcome
+
+
+def test_what_was_made_by_other_rules_is_neither_steered_nor_gone_on_with() -> None:
+    """The policy may be the same, and who asks no longer in the team."""
+    text = RULES + "teams: { art: { match: { team: art }, limits: { tools: 1 } } }"
+    line = Line(by=Gate(policy(text, head=HEAD), CATALOGUE))
+    line.create(None, TOOL)
+    line.turn("created", "resp_1")
+    steer = {"type": "response.steer", "previous_response_id": "resp_1", "input": "x"}
+    again = {"type": "response.create", "previous_response_id": "resp_1", "input": "x"}
+    ann = Principal(id="anonymous", attributes={"team": ("art",)}, verified=True)
+
+    def refusal(message: dict[str, Any]) -> str:
+        judged = line.connection.judge(context(principal=ann), line.read(message))
+        assert judged.ruling.refusal is not None
+        code: str = judged.ruling.refusal.error["code"]
+        return code
+
+    assert refusal(steer) == "steering_unjudged"
+    assert refusal(again) == "image_policy_violation"
+    assert line.judge(steer).ruling.refusal is None
+    assert line.judge(again).ruling.refusal is None
 
 
 def test_each_create_is_an_exchange_of_its_own() -> None:

@@ -42,4 +42,5 @@ def test_a_response_of_this_connection_is_known(tools: list[object]) -> None:
     assert connection.inherits(message(previous_response_id="resp_1")) is bool(tools)
     assert connection.inherits(message(previous_response_id="resp_2")) is None
     assert connection.inherits(message()) is None
-    assert connection.judged == {"resp_1"}
+    assert connection.judged(judged.exchange.rules) == {"resp_1"}
+    assert not connection.judged("others")

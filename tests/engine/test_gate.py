@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+import asking
 import msgspec
 import pytest
 
@@ -13,7 +14,7 @@ from imagegate.engine.body import read_body_now
 from imagegate.engine.decision import JudgedTool
 from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context, Gate, tells_of_images
-from imagegate.engine.policy import Policy, Principal, digest
+from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
 from imagegate.engine.records import Record
 from imagegate.engine.request import Request
 from imagegate.engine.surface import Lost, Match, find_door
@@ -275,3 +276,28 @@ def test_prompts_are_hashed_with_a_key_and_at_a_door_alone() -> None:
     assert hashed(keyed, here).user is not None
     assert hashed(keyed, here).prompt is not None
     assert hashed(plain, here) == hashed(keyed, lost) == Fingerprints()
+
+
+def test_rules_have_the_name_of_the_policy_and_of_what_holds_above_it() -> None:
+    """An exception that has ended is no reason for another digest."""
+    text = """
+teams: { art: { match: { team: art }, limits: { tools: 1 } } }
+exceptions:
+- id: E-1
+  for: { team: art }
+  set: { settings.quality.max: high }
+  until: 2026-11-20
+  approved_by: b
+settings: { quality: { max: low, default: low, otherwise: lower } }
+"""
+    gate = Gate(asking.policy(text), CATALOGUE)
+    who = Principal(id="ann", attributes={"team": ("art",)}, verified=True)
+    last, next_day = datetime.date(2026, 11, 20), datetime.date(2026, 11, 21)
+
+    names = [gate.rules_for(who, day) for day in (last, next_day)]
+
+    assert gate.rules_for(ANONYMOUS, last) == gate.digest
+    assert names == [
+        f"{gate.digest}\nteams.art\nexceptions.E-1",
+        f"{gate.digest}\nteams.art",
+    ]

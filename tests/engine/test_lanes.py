@@ -168,7 +168,7 @@ def test_responses_are_remembered_within_bounds() -> None:
     assert len(table.lanes.made) == 1_000
     assert "0" not in table.lanes.made
     made = table.lanes.made["1000"]
-    assert (made.lane, made.digest, made.tools) == (None, GATE.digest, ())
+    assert (made.lane, made.rules, made.tools) == (None, GATE.digest, ())
 
 
 def test_one_whose_message_did_not_go_is_forgotten() -> None:

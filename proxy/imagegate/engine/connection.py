@@ -23,7 +23,7 @@ from imagegate.engine.exchange import Exchange, Fed, Ruling
 from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.frames import Sent, read_told
 from imagegate.engine.gate import Context, Gate
-from imagegate.engine.lanes import Kind, Lanes, Made, Turn
+from imagegate.engine.lanes import Kind, Lanes, Turn
 from imagegate.engine.quota import NOWHERE, Standing
 
 _STEER: Final = "response.steer"
@@ -135,7 +135,7 @@ class Connection:
             standing: Where the counters stand that `claim_of` named.
         """
         exchange = Exchange(self.gate, context)
-        fault = self._fault(sent, context.stream_id)
+        fault = self._fault(sent, context.stream_id, exchange.rules)
         if fault is not None:
             return Judged(exchange=exchange, ruling=exchange.malformed(fault))
         target = self._target(sent)
@@ -143,7 +143,7 @@ class Connection:
         ruling = exchange.request(
             sent.body,
             self.headers,
-            seen=seen | self.judged,
+            seen=seen | self.judged(exchange.rules),
             fingerprints=fingerprints,
             standing=standing,
             inherited=made.tools if made is not None and sent.type == _STEER else (),
@@ -175,11 +175,10 @@ class Connection:
         self._turns.pop(exchange, None)
         self._lanes.remove(exchange)
 
-    @property
-    def judged(self) -> frozenset[str]:
-        """The responses that were made here under today's policy."""
+    def judged(self, rules: str) -> frozenset[str]:
+        """Return the responses that were made here under the same rules."""
         made = self._lanes.made.items()
-        return frozenset(ident for ident, each in made if self._is_current(each))
+        return frozenset(ident for ident, each in made if each.rules == rules)
 
     def inherits(self, sent: Sent) -> bool | None:
         """Tell whether the response that a message goes on from holds an image tool.
@@ -189,16 +188,15 @@ class Connection:
         made = self._lanes.made.get(sent.text("previous_response_id") or "")
         return None if made is None else any(tool.sent for tool in made.tools)
 
-    def _is_current(self, made: Made) -> bool:
-        return made.digest == self.gate.digest
-
     def _target(self, sent: Sent) -> str | None:
         """Name the response that a message adds to."""
         if sent.type == _STEER:
             return sent.text("previous_response_id")
         return sent.text("response_id") if sent.type == _INJECT else None
 
-    def _fault(self, sent: Sent, lane: str | None) -> MalformedRequest | None:
+    def _fault(
+        self, sent: Sent, lane: str | None, rules: str
+    ) -> MalformedRequest | None:
         """Say what no connection takes, whatever the policy says."""
         background = sent.body.get("background")
         if background is not None and background.plain():
@@ -211,19 +209,15 @@ class Connection:
         if strange:
             said = f"this takes {', '.join(sorted(known or ()))} and nothing else"
             return MalformedRequest("unknown_member", said, pointer=f"/{strange}")
-        if sent.type == _STEER and not self._may_steer(sent):
+        if sent.type == _STEER and self._target(sent) not in self.judged(rules):
             return MalformedRequest(
                 "steering_unjudged",
                 "the successor takes over settings that were not judged on this "
-                "connection, or not under this policy; send response.create",
+                "connection, or not by these rules; send response.create",
                 pointer="/previous_response_id",
                 status=403,
             )
         return self._excess(lane)
-
-    def _may_steer(self, sent: Sent) -> bool:
-        made = self._lanes.made.get(self._target(sent) or "")
-        return made is not None and self._is_current(made)
 
     def _excess(self, lane: str | None) -> MalformedRequest | None:
         names = self._lanes.names | {turn.lane for turn in self._turns.values()}

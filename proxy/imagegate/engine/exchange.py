@@ -133,9 +133,9 @@ class Exchange:
         return self._context.match
 
     @property
-    def digest(self) -> str:
-        """The digest of the policy that it is judged under, to its end."""
-        return self._gate.digest
+    def rules(self) -> str:
+        """The name of the rules that it is judged by, to its end."""
+        return self._gate.rules_for(self._context.principal, self._context.date)
 
     # -- the request ------------------------------------------------------------
 

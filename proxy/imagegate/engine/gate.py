@@ -193,6 +193,15 @@ class Gate:
         watched = page.watched
         return yardstick(page.acting), yardstick(watched) if watched else None
 
+    def rules_for(self, who: Principal, date: datetime.date) -> str:
+        """Name the rules that hold for a principal on a day.
+
+        The policy's digest says which they may be; whoever leaves a team, or whose
+        exception has ended, is judged by others of the same policy.
+        """
+        layers = self.decider.book.page(who, date).acting.rules.layers
+        return "\n".join((self.digest, *layers))
+
     def fingerprint(
         self, context: Context, body: Body
     ) -> Generator[None, None, Fingerprints]:

@@ -66,12 +66,12 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         lane: Where.
-        digest: Of the policy that it was judged under.
+        rules: The name of those that it was judged by.
         tools: The image tools that it had, as they were sent.
     """
 
     lane: str | None
-    digest: str
+    rules: str
     tools: tuple[JudgedTool, ...]
 
 
@@ -185,7 +185,7 @@ class Lanes:
         while len(self.made) >= _REMEMBERED:
             del self.made[next(iter(self.made))]
         self.made[response_id] = Made(
-            lane=turn.lane, digest=turn.exchange.digest, tools=turn.exchange.sent
+            lane=turn.lane, rules=turn.exchange.rules, tools=turn.exchange.sent
         )
 
     def _joined(self, head: Turn) -> Iterator[Exchange]:

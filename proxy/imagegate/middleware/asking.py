@@ -128,9 +128,9 @@ class Asking:
         inherits = connection.inherits(sent)
         if inherits is None and recall is not None:
             inherits = recall.inherits
-        return await entry.tally.stand(
-            sent.body, seen | connection.judged, inherits=inherits
-        )
+        rules = connection.gate.rules_for(context.principal, context.date)
+        seen |= connection.judged(rules)
+        return await entry.tally.stand(sent.body, seen, inherits=inherits)
 
     async def _who(self) -> Principal:
         """Say who asks now: what the handshake showed may have ended since."""

@@ -117,9 +117,10 @@ class Recall:
     async def _note(self, *names: str) -> None:
         if not names or self._left is None:
             return
-        sight = Sight(self._gate.digest, self._left)
+        who, date = self._context.principal, self._context.date
+        sight = Sight(self._gate.rules_for(who, date), self._left)
         try:
-            await self._store.note(self._context.principal, names, sight)
+            await self._store.note(who, names, sight)
         except SightLost as error:
             log.warning("imagegate.seen_not_kept", reason=str(error))
 
@@ -130,7 +131,8 @@ def _seen(gate: Gate, request: Request, found: Mapping[str, Sight]) -> frozenset
     def fit(tools: tuple[Settings, ...]) -> bool:
         return passes(gate.decider, request, tools)
 
-    return allowed(found, gate.digest, fit)
+    rules = gate.rules_for(request.principal, request.date)
+    return allowed(found, rules, fit)
 
 
 def _name_in(answer: bytearray) -> str | None:

@@ -18,12 +18,12 @@ class Sight(msgspec.Struct, frozen=True):
     """What state at the provider is known to hold.
 
     Attributes:
-        digest: The policy that it was judged under.
+        rules: The name of those that it was judged by.
         tools: The settings of its image tools as they were sent, those that it
             inherited included.
     """
 
-    digest: str
+    rules: str = msgspec.field(name="digest")  # as it has always been kept
     tools: tuple[Settings, ...] = ()
 
 
@@ -62,18 +62,18 @@ def owner_of(who: Principal) -> str:
 
 def allowed(
     sights: Mapping[str, Sight],
-    digest: str,
+    rules: str,
     passes: Callable[[tuple[Settings, ...]], bool],
 ) -> frozenset[str]:
-    """Return the ids whose state may be referred to under today's policy.
+    """Return the ids whose state may be referred to under today's rules.
 
     Args:
         sights: What is known.
-        digest: Of today's policy; what was judged under it needs no second look.
+        rules: The name of today's; what was judged by them needs no second look.
         passes: Whether tools with these settings would pass unchanged.
     """
     return frozenset(
         name
         for name, sight in sights.items()
-        if sight.digest == digest or passes(sight.tools)
+        if sight.rules == rules or passes(sight.tools)
     )

@@ -1,0 +1,71 @@
+"""What was judged by one's rules of yesterday is judged again by those of today."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from driving import TOOL, Call, Inner, Notebook, asking, gate, governed, request
+from starlette.types import Scope
+
+from imagegate.engine.policy import Principal
+from imagegate.seen import MemorySeen
+
+pytestmark = pytest.mark.anyio
+BY = gate("""
+state: { conversation: seen, previous_response: seen }
+teams:
+  art:
+    match: { team: art }
+    settings: { quality: { max: high, loosens: true } }
+""")
+PLANTED = {"type": "additional_tools", "tools": [{**TOOL, "quality": "high"}]}
+
+
+class Member:
+    """Somebody whose teams change, of whose requests one store knows."""
+
+    def __init__(self) -> None:
+        self.teams: tuple[str, ...] = ("art",)
+        self._seen, self._audit = MemorySeen(), Notebook()
+
+    async def post(self, made: str, body: bytes, path: str = "/v1/responses") -> Call:
+        """Send something of which is made what has this name."""
+
+        async def who(scope: Scope) -> Principal:
+            del scope
+            said = {"team": self.teams}
+            return Principal(id="ann", source="test", verified=True, attributes=said)
+
+        answer = Inner(json.dumps({"id": made, "object": "response"}).encode())
+        kept: dict[str, Any] = {"by": BY, "identify": who, "seen": self._seen}
+        app = governed(answer, self._audit, **kept)
+        return await Call(app, request(path=path), (body,)).whole()
+
+
+@pytest.mark.parametrize("then", [(), ("design",)])
+async def test_who_has_left_a_team_has_left_its_conversations_too(
+    then: tuple[str, ...],
+) -> None:
+    """Its tools are still in there, and the policy is the same."""
+    ann, in_it = Member(), asking(conversation="conv_1")
+    await ann.post("conv_1", b"{}", "/v1/conversations")
+    planted = await ann.post("resp_1", asking(conversation="conv_1", input=[PLANTED]))
+    assert (planted.status, (await ann.post("resp_2", in_it)).status) == (200, 200)
+
+    ann.teams = then
+
+    assert (await ann.post("resp_3", in_it)).status == 403
+    earlier = asking(previous_response_id="resp_1")
+    assert (await ann.post("resp_4", earlier)).status == 403
+
+
+async def test_what_others_may_have_too_goes_on_without_the_team() -> None:
+    ann = Member()
+    await ann.post("resp_1", asking({**TOOL, "quality": "low"}))
+
+    ann.teams = ()
+
+    earlier = asking(previous_response_id="resp_1")
+    assert (await ann.post("resp_2", earlier)).status == 200
