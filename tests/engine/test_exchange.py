@@ -498,6 +498,17 @@ def test_observing_cuts_nothing() -> None:
     assert [type(record) for record in fed.records] == [EchoRecord]
 
 
+def test_a_response_says_what_it_is_made_of() -> None:
+    """With the piece that says so, for the client may refer to it next."""
+    to = begun(exchange())
+    made = [{"type": "reasoning", "id": "rs_1"}, {"type": "message", "id": "msg_1"}]
+    done = event("response.completed", response={"output": made})
+
+    assert to.feed(done[:-1]).items == ()
+    assert to.feed(done[-1:]).items == ("rs_1", "msg_1")
+    assert to.feed(b": more\n\n").items == ()
+
+
 def test_a_background_answer_is_cancelled() -> None:
     """It is relayed whole; what it promises is called off."""
     to = begun(exchange(), "application/json")

@@ -261,6 +261,7 @@ def test_a_response_at_a_turn_of_its_life(turn: str) -> None:
             model="gpt-6-astra",
             tools=(EchoedTool(at="tools[0]", settings=TOOL),),
             output=("image_generation_call", "message", ""),
+            items=("ig_0a",),
             usage=ImageUsage(
                 input_tokens=40,
                 output_tokens=196,
@@ -475,8 +476,20 @@ def test_a_finished_answer() -> None:
 
     assert events == (
         finished("response"),
-        ResponseEvent(type="response", output=("image_generation_call",), end=7),
+        ResponseEvent(
+            type="response", output=("image_generation_call",), items=("ig_0a",), end=7
+        ),
     )
+
+
+def test_items_are_named_by_ids_that_somebody_can_refer_to() -> None:
+    """What was cut short names nothing, and might name too much."""
+    idents = ["rs_1", None, 7, "", "x" * 300, "\0", "msg_1"]
+    output = [{"type": "message", "id": ident} for ident in idents]
+    (found,) = answer({"object": "response", "output": [{}, *output]})
+
+    assert isinstance(found, ResponseEvent)
+    assert found.items == ("rs_1", "msg_1")
 
 
 def test_an_images_answer() -> None:

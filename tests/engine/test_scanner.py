@@ -65,6 +65,7 @@ def test_a_json_answer_is_told_at_its_end(size: int) -> None:
             response_id="r",
             status="completed",
             output=("image_generation_call",),
+            items=("ig",),
             end=len(body),
         ),
     ]

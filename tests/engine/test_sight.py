@@ -13,7 +13,7 @@ from imagegate.engine.exchange import Exchange
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import MAX_ENTRIES, DecisionRecord, Settings
 from imagegate.engine.request import Request
-from imagegate.engine.sight import left_by, passes, refers_to
+from imagegate.engine.sight import knows_items, left_by, passes, refers_to
 
 SEEN = "state: { conversation: seen, previous_response: seen, item_reference: seen }\n"
 CAP = "settings: { quality: { max: medium, default: medium, otherwise: lower } }\n"
@@ -70,6 +70,25 @@ def test_rules_that_are_only_observed_are_asked_about_too() -> None:
     decider = Decider(policy(SEEN, head=head), CATALOGUE)
 
     assert refers_to(decider, asked(request(previous_response_id="r"))) == ("r",)
+
+
+@pytest.mark.parametrize(
+    ("rules", "known"),
+    [
+        (SEEN, True),
+        ("state: { previous_response: seen }\n", False),
+        ("state: { item_reference: allow }\n", False),
+    ],
+)
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+def test_items_are_known_where_they_have_to_be_seen(
+    mode: str, rules: str, *, known: bool
+) -> None:
+    """Where nobody asks for them, room is spared."""
+    head = f"version: 1\nname: p\nowner: o\nmode: {mode}\n"
+    decider = Decider(policy(rules, head=head), CATALOGUE)
+
+    assert knows_items(decider, asked(request())) is known
 
 
 def test_requests_without_a_body_or_of_another_kind_refer_to_nothing() -> None:

@@ -164,6 +164,85 @@ async def test_tools_are_handed_down() -> None:
     assert (await client.post(next_one)).status == 200
 
 
+# -- items --------------------------------------------------------------------------
+
+MADE = [{"type": "reasoning", "id": "rs_1"}, {"type": "message", "id": "msg_1"}]
+OF_ITEMS = asking(input=[{"type": "item_reference", "id": m["id"]} for m in MADE])
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        Inner(response("resp_1", output=MADE)),
+        Inner(
+            event("response.created", response={"id": "resp_1", "output": []}),
+            event("response.completed", response={"id": "resp_1", "output": MADE}),
+            headers=[SSE],
+        ),
+    ],
+    ids=["whole", "streamed"],
+)
+async def test_what_a_response_is_made_of_may_be_referred_to(first: Inner) -> None:
+    """Vercel's AI SDK sends the items of earlier steps as references."""
+    client = Client(Provider(first, Inner(response("resp_2"))))
+
+    assert (await client.post(OF_ITEMS)).status == 403
+    assert (await client.post(asking(TOOL))).status == 200
+    assert (await client.post(OF_ITEMS, name="ben")).status == 403
+    assert (await client.post(OF_ITEMS, by=STRICT)).status == 403
+    assert (await client.post(OF_ITEMS)).status == 200
+
+
+async def test_items_may_be_referred_to_before_the_client_can_know_them() -> None:
+    client = Client(Provider(Inner(response("resp_2"))))
+    asked: list[int | None] = []
+
+    async def slow(scope: Scope, receive: Any, send: Any) -> None:
+        async def sending(message: Any) -> None:
+            await send(message)
+            if b"rs_1" in message.get("body", b""):
+                asked.append((await client.post(OF_ITEMS)).status)
+
+        last = event("response.completed", response={"id": "resp_1", "output": MADE})
+        await Inner(*stream("resp_1")[:1], last, headers=[SSE])(scope, receive, sending)
+
+    await Client(slow, client.seen).post(asking())
+
+    assert asked == [200]
+
+
+async def test_items_of_a_background_response_are_known_once_it_is_asked_for() -> None:
+    provider = Provider(
+        Inner(response("resp_1", status="queued", background=True)),
+        Inner(response("resp_1", status="completed", output=MADE)),
+        Inner(response("resp_2")),
+    )
+    client = Client(provider)
+    await client.post(asking(TOOL, background=True))
+    assert (await client.post(OF_ITEMS)).status == 403
+
+    assert (await client.get("/v1/responses/resp_1")).status == 200
+    assert (await client.post(OF_ITEMS, by=STRICT)).status == 403
+    assert (await client.post(OF_ITEMS)).status == 200
+
+
+async def test_items_of_what_was_not_made_here_are_not_seen_by_reading_it() -> None:
+    client = Client(Provider(Inner(response("resp_1", output=MADE))))
+
+    assert (await client.get("/v1/responses/resp_1")).status == 200
+    assert (await client.post(OF_ITEMS)).status == 403
+
+
+async def test_items_are_remembered_only_where_a_policy_asks_for_it() -> None:
+    store = MemorySeen()
+    client = Client(Provider(Inner(response("resp_1", output=MADE))), store)
+
+    await client.post(asking(), by=gate("state: { previous_response: seen }"))
+
+    ann = Principal(id="ann", source="test", verified=True)
+    assert [*await store.find(ann, ("resp_1", "rs_1", "msg_1"))] == ["resp_1"]
+
+
 # -- conversations ------------------------------------------------------------------
 
 CONVERSATION = b'{"id":"conv_1","object":"conversation"}'

@@ -403,6 +403,26 @@ async def test_the_headers_of_azure_hold_for_every_message(audit: Notebook) -> N
     assert provider.heard.empty()
 
 
+async def test_items_that_were_made_on_a_connection_may_be_referred_to(
+    audit: Notebook,
+) -> None:
+    provider = Provider()
+    reference = [{"type": "item_reference", "id": "rs_1"}]
+    by = gate("state: { item_reference: seen }")
+    async with connected(audit, provider, by=by, seen=MemorySeen()) as client:
+        await accepted(client)
+        client.ask(TOOL)
+        await provider.hears()
+        provider.turn("created")
+        provider.turn("completed", output=[{"type": "reasoning", "id": "rs_1"}])
+        await client.hears()
+        await client.hears()
+        client.ask(input=reference)
+        assert (await provider.hears())["input"] == reference
+        client.hang_up()
+        await client.done()
+
+
 async def test_what_was_made_on_one_connection_is_known_on_another(
     audit: Notebook,
 ) -> None:

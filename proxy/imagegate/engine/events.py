@@ -177,6 +177,7 @@ class ResponseEvent(Observed, frozen=True, kw_only=True):
             makes images, None when the member is absent.
         output_tools: Image tools inside items of the output.
         output: The types of the output items, in order; None when absent.
+        items: Their ids, as far as they have ones that can be referred to.
     """
 
     type: str
@@ -188,6 +189,7 @@ class ResponseEvent(Observed, frozen=True, kw_only=True):
     tools: tuple[EchoedTool, ...] | None = None
     output_tools: tuple[EchoedTool, ...] = ()
     output: tuple[str, ...] | None = None
+    items: tuple[str, ...] = ()
     usage: ImageUsage | None = None
     error_code: str | None = None
     incomplete_reason: str | None = None

@@ -91,10 +91,12 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
         relay: The bytes to send now: the chunk, or of the last one its beginning.
         cut: When the stream ends here.
         cancel: A background response to be cancelled upstream.
+        items: The ids of what the response that it tells is made of.
     """
 
     records: tuple[AnswerRecord, ...] = ()
     relay: bytes = b""
+    items: tuple[str, ...] = ()
     cut: Cut | None = None
     cancel: str | None = None
 
@@ -360,11 +362,14 @@ class Exchange:
         # Of one text all its events have one end, and the last names the response.
         ids = {e.end: e.response_id for e in events if isinstance(e, ResponseEvent)}
         records: list[AnswerRecord] = []
+        items: tuple[str, ...] = ()
         cut: Cut | None = None
         cancel: str | None = None
         for event in events:
             taken = self._answer.take(event, ids.get(event.end))
             records += taken.records
+            if isinstance(event, ResponseEvent):
+                items = event.items
             if taken.stop is None:
                 continue
             cancel = taken.stop.cancel
@@ -374,7 +379,9 @@ class Exchange:
                     self._relayed = max(event.end, before)
                     relay = relay[: self._relayed - before]
                 break
-        return Fed(records=tuple(records), relay=relay, cut=cut, cancel=cancel)
+        return Fed(
+            records=tuple(records), relay=relay, items=items, cut=cut, cancel=cancel
+        )
 
     def _end_with(self, stop: Stop) -> Cut:
         because = stop.because

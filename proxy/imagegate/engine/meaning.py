@@ -16,6 +16,7 @@ from msgspec import UNSET
 from imagegate.engine.deltas import is_delta
 from imagegate.engine.echoed import echoed, image_tools
 from imagegate.engine.events import (
+    TOO_LONG,
     EchoedTool,
     Event,
     FinishedItem,
@@ -46,8 +47,9 @@ if TYPE_CHECKING:
 
     from imagegate.engine.reducer import Message
 
+_Told: TypeAlias = "tuple[str, ...]"
 _Output: TypeAlias = (
-    "tuple[tuple[str, ...] | None, tuple[EchoedTool, ...], Sequence[FinishedItem]]"
+    "tuple[_Told | None, _Told, tuple[EchoedTool, ...], Sequence[FinishedItem]]"
 )
 _CALL: Final = "response.image_generation_call."
 _PARTIAL: Final = frozenset(
@@ -265,7 +267,7 @@ class _Reader:
 
     def _response(self, kind: str, of: Response) -> tuple[Event, ...]:
         usage, error, details = of.tool_usage, of.error, of.incomplete_details
-        kinds, tools, made = self._output(kind, of.output)
+        kinds, items, tools, made = self._output(kind, of.output)
         turn = ResponseEvent(
             type=kind,
             sequence_number=self._sequence_number,
@@ -276,6 +278,7 @@ class _Reader:
             tools=echoed(of.tools),
             output_tools=tools,
             output=kinds,
+            items=items,
             usage=_usage(usage.get("image_gen")) if isinstance(usage, dict) else None,
             error_code=word(error.get("code")) if isinstance(error, dict) else None,
             incomplete_reason=(
@@ -287,24 +290,28 @@ class _Reader:
         return (*made, turn)
 
     def _output(self, kind: str, output: object) -> _Output:
-        """Read the items of a response: their types, image tools, and image calls."""
+        """Read the items of a response: types, ids, image tools, and image calls."""
         if not isinstance(output, list):
-            return None, (), ()
+            return None, (), (), ()
         if not output:
-            return (), (), ()
+            return (), (), (), ()
         kinds: list[str] = []
+        items: list[str] = []
         tools: list[EchoedTool] = []
         made: list[FinishedItem] = []
         for index, value in enumerate(output):
             item = members(value)
             kinds.append(word(item.type) or "")
+            name = word(item.id)
+            if name and name != TOO_LONG:
+                items.append(name)
             if item.tools:
                 tools += image_tools(
                     decode(bytes(item.tools)), f"output[{index}].tools"
                 )
             if item.type == _IMAGE_CALL:
                 made.append(self._finished(kind, item, item.result, item, index=index))
-        return tuple(kinds), tuple(tools), made
+        return tuple(kinds), tuple(items), tuple(tools), made
 
     def _error(self) -> StreamError:
         nested = self._top.error

@@ -31,13 +31,23 @@ def refers_to(decider: Decider, request: Request) -> tuple[str, ...]:
     body = request.body
     if body is None or request.match.door.reading != "responses":
         return ()
-    page = decider.book.page(request.principal, request.date)
-    books = (page.acting, page.watched or page.acting)
     return tuple(
         name
         for _, stance, name in references(request, body)
-        if name and any(book.rules.stance(stance)[0] == "seen" for book in books)
+        if name and _asks(decider, request, stance)
     )
+
+
+def knows_items(decider: Decider, request: Request) -> bool:
+    """Tell whether the items of an answer may be referred to if they were seen."""
+    return _asks(decider, request, "state.item_reference")
+
+
+def _asks(decider: Decider, request: Request, stance: str) -> bool:
+    """Tell whether the policy asks for seen state."""
+    page = decider.book.page(request.principal, request.date)
+    books = (page.acting, page.watched or page.acting)
+    return any(book.rules.stance(stance)[0] == "seen" for book in books)
 
 
 def left_by(

@@ -87,8 +87,10 @@ class Answering:
             refusal = not_recorded(entry.journal.decision_id)
             entry.error_code = refusal.error["code"]
             await self._cut(FULL, refusal.message(heard.exchange.lane))
-        if entry.recall is not None and entry.recall.listening:
-            await entry.recall.take(b"", heard.exchange.response_id, last=False)
+        items = heard.fed.items
+        if entry.recall is not None and (entry.recall.listening or items):
+            name = heard.exchange.response_id
+            await entry.recall.take(b"", name, items, last=False)
         await self._say(message)
         if heard.fed.cut is not None:
             await self._cut(VIOLATED, heard.fed.cut.error)

@@ -17,12 +17,13 @@ from imagegate.engine.exchange import Ruling
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import Settings
 from imagegate.engine.request import Request
-from imagegate.engine.sight import left_by, passes, refers_to
+from imagegate.engine.sight import knows_items, left_by, passes, refers_to
 from imagegate.middleware.setup import Setup
 from imagegate.seen import Sight, SightLost, allowed
 
 _ANSWERS: Final = ("responses.create", "responses.connect", "agents.responses")
 """Doors whose answers are responses of the request's own making."""
+_RETRIEVE: Final = "responses.retrieve"
 _BEGINS: Final = "conversations.create"
 _ADDS: Final = ("conversations.items.create", "conversations.update")
 _MOST: Final = 64 * 1024
@@ -90,14 +91,45 @@ class Recall:
         self.listening = door == _BEGINS or door in _ANSWERS
         await self._note(*filter(None, named))
 
-    async def take(self, piece: bytes, response_id: str | None, *, last: bool) -> None:
+    async def take(
+        self,
+        piece: bytes,
+        response_id: str | None,
+        items: tuple[str, ...] = (),
+        *,
+        last: bool,
+    ) -> None:
         """Take note of what was made, as soon as the answer says its name.
 
         Args:
             piece: Of the answer; of a conversation's, nothing else is read.
             response_id: What the answer calls itself, if that is known by now.
+            items: What the response is made of, once that is known.
             last: Nothing follows.
         """
+        if items:
+            await self._take_items(items)
+        if self.listening:
+            await self._listen(piece, response_id, last=last)
+
+    async def _take_items(self, items: tuple[str, ...]) -> None:
+        """Let items be referred to by whom the response may be."""
+        match = self._context.match
+        if match is None or not knows_items(
+            self._gate.decider, self._context.asks(match)
+        ):
+            return
+        if match.door.name in _ANSWERS:
+            await self._note(*items)
+        elif match.door.name == _RETRIEVE:
+            name = match.params["response_id"]
+            sight = (await self._find((name,))).get(name)
+            if sight is not None:
+                await self._keep(items, sight)
+
+    async def _listen(
+        self, piece: bytes, response_id: str | None, *, last: bool
+    ) -> None:
         name = response_id
         if self._answer is not None:
             self._answer += piece
@@ -118,9 +150,11 @@ class Recall:
         if not names or self._left is None:
             return
         who, date = self._context.principal, self._context.date
-        sight = Sight(self._gate.rules_for(who, date), self._left)
+        await self._keep(names, Sight(self._gate.rules_for(who, date), self._left))
+
+    async def _keep(self, names: tuple[str, ...], sight: Sight) -> None:
         try:
-            await self._store.note(who, names, sight)
+            await self._store.note(self._context.principal, names, sight)
         except SightLost as error:
             log.warning("imagegate.seen_not_kept", reason=str(error))
 

@@ -162,8 +162,9 @@ class Relay:
             fed = self._exchange.feed(data, last=last)
         if fed.cancel is not None:
             self.cancel = fed.cancel
-        if self._recall is not None and self._recall.listening:
-            await self._recall.take(data, self._exchange.response_id, last=last)
+        if self._recall is not None and (self._recall.listening or fed.items):
+            name = self._exchange.response_id
+            await self._recall.take(data, name, fed.items, last=last)
         if self._tally is not None:
             await self._tally.began(self._exchange.started)
         if fed.records and not await self._recorded(fed):
