@@ -395,7 +395,7 @@ def test_it_says_where_it_came_in_and_by_which_policy_it_ends() -> None:
     to = exchange()
 
     assert to.match == find_door("POST", "/v1/responses")
-    assert to.digest == GATE.digest
+    assert to.rules == GATE.digest
 
 
 def test_where_there_is_no_door_there_is_no_way() -> None:

@@ -190,6 +190,13 @@ def refusal(rules: str, members: dict[str, Any]) -> Answer:
     ("rules", "members", "field", "said", "fix"),
     [
         ("", {"prompt": {"id": "p"}}, "prompt", "not allowed", "without `prompt`"),
+        (
+            "",
+            {"agent_reference": {"name": "a"}},
+            "agent_reference",
+            "this agent is not allowed",
+            "without `agent_reference`",
+        ),
         (LIST, {"prompt": "p"}, "prompt", "not among those", "without `prompt`"),
         (
             "state: { conversation: seen }",

@@ -35,7 +35,7 @@ def judge_state(scene: Scene, request: Request, body: Body) -> Iterator[Violatio
             field=kind if field.isdigit() else field,
             before=None,
             by=reason_of(line),
-            message=f"this {kind.replace('_', ' ')} {said}",
+            message=f"this {kind.replace('_', ' ').removesuffix('s')} {said}",
             fix=f"send the request without `{field}`"
             if not field.isdigit()
             else ("send the item itself in the place of its id"),
