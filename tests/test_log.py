@@ -4,12 +4,15 @@ import asyncio
 import io
 import json
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imagegate import log
+from imagegate.cli.screen import complain
 
 CANARY = "sk-canary"
 
@@ -59,6 +62,27 @@ def test_a_terminal_gets_words(
     assert "imagegate.listening" in said
     assert ("\x1b[" in said) is colour
     assert not said.startswith("{")
+
+
+def test_the_journal_learns_how_grave_a_line_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, elsewhere = tmp_path / "journal", tmp_path / "elsewhere"
+    with journal.open("w") as stream, elsewhere.open("w") as other:
+        found = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        monkeypatch.setattr(sys, "stderr", stream)
+        log.info("imagegate.listening")
+        log.warning("imagegate.slow")
+        log.error("imagegate.gone")
+        complain("the address is taken")
+        monkeypatch.setattr(sys, "stderr", other)
+        log.error("imagegate.gone")
+
+    said = journal.read_text().splitlines()
+    assert [line[:4] for line in said] == ["<6>{", "<4>{", "<3>{", "<3>i"]
+    assert json.loads(said[2][3:])["event"] == "imagegate.gone"
+    assert elsewhere.read_text().startswith("{")
 
 
 def test_a_log_that_nobody_takes_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
 """The program's own log: what an operator has to know about the program itself.
 
 It goes to standard error, so that it never mixes with records: one line an event,
-JSON for machines, plain words on a terminal. It names what happened and where, and
-never a value that came from a request or from an exception: those may hold a prompt
-or a key.
+JSON for machines, plain words on a terminal. The journal of systemd learns besides how
+grave a line is. It names what happened and where, and never a value that came from a
+request or from an exception: those may hold a prompt or a key.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import Literal, TextIO
+from typing import Final, Literal, TextIO
 
 import msgspec
 import structlog
 
 Level = Literal["info", "warning", "error"]
+_PRIORITIES: Final[Mapping[str, int]] = {"info": 6, "warning": 4, "error": 3}
+"""As `sd-daemon(3)` has them; the journal takes every line for 6 that says nothing."""
 
 
 class Told(Exception):  # noqa: N818 - a fact, not an error
@@ -72,6 +74,21 @@ class Bridge(logging.Handler):
         _say(level, "imagegate.dependency", {"logger": record.name, "message": said})
 
 
+def mark(level: Level, stream: TextIO) -> str:
+    """Return what a line begins with, so that the journal knows how grave it is.
+
+    Anywhere else it is nothing. `JOURNAL_STREAM` names what systemd has connected, and
+    children inherit the name, whatever theirs is connected to.
+    """
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return ""
+    named = os.environ.get("JOURNAL_STREAM")
+    is_journal = named == f"{found.st_dev}:{found.st_ino}"
+    return f"<{_PRIORITIES[level]}>" if is_journal else ""
+
+
 def take_over() -> None:
     """Let everything that this process logs come out here."""
     logging.basicConfig(handlers=[Bridge()], level=logging.WARNING, force=True)
@@ -80,7 +97,7 @@ def take_over() -> None:
 def _say(level: Level, event: str, fields: Mapping[str, object]) -> None:
     logger = structlog.wrap_logger(
         structlog.WriteLogger(sys.stderr),
-        processors=_processors(sys.stderr),
+        processors=_processors(sys.stderr, level),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     # A log that nobody can take any more is no reason to stop.
@@ -88,11 +105,13 @@ def _say(level: Level, event: str, fields: Mapping[str, object]) -> None:
         getattr(logger, level)(event, **fields)
 
 
-def _processors(stream: TextIO) -> list[structlog.typing.Processor]:
+def _processors(stream: TextIO, level: Level) -> list[structlog.typing.Processor]:
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     if not stream.isatty():
         json = structlog.processors.JSONRenderer(serializer=_encode)
-        return [structlog.processors.add_log_level, stamp, _in_order, json]
+        first = mark(level, stream)
+        marked = [lambda _logger, _name, line: first + line] if first else []
+        return [structlog.processors.add_log_level, stamp, _in_order, json, *marked]
     coloured = "NO_COLOR" not in os.environ
     clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
     console = structlog.dev.ConsoleRenderer(colors=coloured, pad_event_to=0)

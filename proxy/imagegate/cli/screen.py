@@ -11,6 +11,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from imagegate import log
+
 PIPE_WIDTH = 200
 """Where no terminal says how wide it is, a row stays on one line."""
 WIDE = 120
@@ -104,9 +106,14 @@ def print_json(value: object) -> None:
 
 def complain(message: str) -> None:
     """Say on standard error what went wrong with the call."""
-    console(stderr=True).print(
-        Text(f"imagegate: {message}", style="red"), soft_wrap=True
-    )
+    print_error(Text(f"imagegate: {message}", style="red"))
+
+
+def print_error(*lines: Text | str) -> None:
+    """Print lines on standard error, as they are, however long."""
+    first = log.mark("error", sys.stderr)
+    for line in lines:
+        console(stderr=True).print(Text.assemble(first, line), soft_wrap=True)
 
 
 def write(text: str) -> None:

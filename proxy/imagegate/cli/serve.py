@@ -11,7 +11,7 @@ from rich.text import Text
 
 from imagegate.cli.exits import Exit
 from imagegate.cli.policies import describe, read_policy
-from imagegate.cli.screen import complain, console, write
+from imagegate.cli.screen import complain, print_error, write
 from imagegate.gates.watch import News
 from imagegate.gateway import (
     CannotMeasureError,
@@ -44,7 +44,7 @@ def run(
     """
     reading = read_settings(options, os.environ, config=config)
     for problem in reading.problems:
-        _say(*describe_setting(problem))
+        print_error(*describe_setting(problem))
     plan = plan_of(reading.settings) if reading.settings.policy else Exit.USAGE
     if reading.problems:
         return Exit.USAGE
@@ -68,7 +68,7 @@ def plan_of(settings: Settings) -> Plan | Exit:
         if read is None:
             return Exit.USAGE
         for problem in read.checked.errors:
-            _say(*describe(read.file, problem))
+            print_error(*describe(read.file, problem))
         if read.checked.policy is None:
             found = Exit.INVALID
         texts[role] = read.data
@@ -108,8 +108,3 @@ def describe_setting(problem: SettingsProblem) -> tuple[Text, str]:
     path = f" {problem.path}" if problem.path else ""
     head = Text.assemble((place, "bold"), (f"error [{problem.id}]", "red"), path)
     return head, f"  {problem.message}"
-
-
-def _say(*lines: Text | str) -> None:
-    """Print on standard error: standard output is for records."""
-    console(stderr=True).print(*lines, sep="\n", soft_wrap=True)
