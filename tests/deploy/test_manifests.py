@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import tomllib
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from tools import DEPLOY, run
 
+from imagegate.cli.exits import Exit
 from imagegate.identity.keyfile import change_keys
 from imagegate.settings import read_settings
 
@@ -84,6 +86,21 @@ def test_systemd_takes_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
         "RootDirectoryOrRootImage",
         "DeviceAllow",
     }
+
+
+def test_the_unit_is_down_only_while_it_is_stopped_or_refused() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read(DEPLOY / "systemd/imagegate.service")
+    service = unit["Service"]
+
+    # What fails before it is tried again even where that does not help; and a strict
+    # look at the policy would refuse what the gateway takes, an exception that ran out.
+    assert "ExecStartPre" not in service
+    # A limit counts restarts by hand too: the one too many would leave it stopped.
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert service["Restart"] == "on-failure"
+    refused = set(map(int, service["RestartPreventExitStatus"].split()))
+    assert refused == {Exit.USAGE, Exit.INVALID}
 
 
 @pytest.mark.parametrize("name", ["systemd", "compose"])

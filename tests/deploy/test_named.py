@@ -58,7 +58,7 @@ def started() -> list[tuple[str, list[str]]]:
 def test_commands_and_options_exist() -> None:
     found = started()
 
-    assert len(found) == 5
+    assert len(found) == 4
     for command, words in found:
         assert {each for each in words if each[:1] == "-"} <= OPTIONS[command]
 
