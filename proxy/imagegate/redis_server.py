@@ -38,6 +38,9 @@ def connected(
         socket_connect_timeout=seconds,
         # What is sent twice could be counted twice: whoever calls decides.
         retry=Retry(NoBackoff(), 0),
+        # With 3 it takes word of maintenance, and then does not look whether a
+        # connection has ended while nobody used it: the next call would fail.
+        protocol=2,
         decode_responses=True,
         client_name="imagegate",
     )

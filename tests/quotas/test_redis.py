@@ -159,6 +159,21 @@ async def test_a_server_that_comes_back_is_told_what_it_missed(own: Redisd) -> N
     await store.close()
 
 
+async def test_a_connection_that_the_server_has_ended_costs_nothing(
+    own: Redisd,
+) -> None:
+    """Servers, and what is before them, end connections that nobody uses."""
+    store = RedisQuotas(own.url)
+    for _ in range(2):
+        taken = [store.take((COUNTED,), [], NOW) for _ in range(5)]
+        assert len(await asyncio.gather(*taken)) == 5
+        reader, writer = await asyncio.open_connection("127.0.0.1", own.port)
+        own.say("CLIENT", "KILL", "TYPE", "normal")
+        assert await reader.read() == b""  # the youngest: the others have ended too
+        writer.close()
+    await store.close()
+
+
 async def test_a_server_that_was_emptied_gets_the_scripts_again(own: Redisd) -> None:
     store = RedisQuotas(own.url)
     await store.take((COUNTED,), [], NOW)
