@@ -128,6 +128,41 @@ def test_several_requests_on_one_connection(
     assert sorted(outcomes(records())) == ["completed"] * 3 + ["refused"] * 2
 
 
+async def test_a_turn_of_codex_that_was_warmed_up(url: str) -> None:
+    """What is not stored is held by its connection, and by no other."""
+    turn = {
+        "type": "response.create",
+        "model": "gpt-5-codex",
+        "input": [{"type": "message", "id": "msg_1", "role": "user", "content": "x"}],
+        "tools": [{"type": "namespace", "name": "agents", "tools": []}],
+        "store": False,
+        "client_metadata": {"x-codex-window-id": "w:0"},
+    }
+    said: list[Any] = []
+
+    async def ask(connection: Any, **members: Any) -> None:
+        await connection.send(json.dumps(turn | members))
+        async for message in connection:
+            said.append(json.loads(message))
+            if said[-1]["type"] in {"response.completed", "error"}:
+                break
+
+    gateway, bearer = url.replace("http", "ws", 1), {"authorization": "Bearer k"}
+    headers = {**bearer, "openai-beta": "responses_websockets=2026-02-06"}
+    for _ in range(2):
+        async with connect(
+            f"{gateway}/responses", additional_headers=headers, proxy=None
+        ) as connection:
+            if not said:
+                await ask(connection, generate=False)
+                warm = said[-1]["response"]["id"]
+            await ask(connection, previous_response_id=warm)
+
+    ends = [each for each in said if each["type"] in {"response.completed", "error"}]
+    assert [each["type"] for each in ends] == [*["response.completed"] * 2, "error"]
+    assert ends[-1]["error"]["code"] == "previous_response_not_found"
+
+
 async def test_lanes_and_steering_of_an_async_client(
     url: str, records: Records, log: Log
 ) -> None:

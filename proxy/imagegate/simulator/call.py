@@ -13,13 +13,18 @@ from imagegate.simulator.received import Received
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """The request, where it leads, and how it is to be answered."""
+    """The request, where it leads, and how it is to be answered.
+
+    Attributes:
+        held: The response that its connection still holds, stored or not.
+    """
 
     received: Received
     place: Place
     behaviour: Behaviour
     body: dict[str, Any]
     ident: str = ""
+    held: str | None = None
 
     def query(self, name: str) -> str | None:
         """Return a parameter of the query; of several, the last."""

@@ -19,6 +19,7 @@ CREATE = frozenset(
     [
         "access_programs",
         "background",
+        "client_metadata",  # in no SDK; Codex sends it with every turn
         "context_management",
         "conversation",
         "image",

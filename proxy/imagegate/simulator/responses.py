@@ -152,7 +152,7 @@ class Responses:
     def _check(self, call: Call) -> Tools:
         """Raise unless model, state and tools of a request are as they must be."""
         request.check_model(call.body, dialect=call.place.dialect)
-        self._check_previous(call.body)
+        self._check_previous(call.body, call.held)
         models = ImageModels(
             dialect=call.place.dialect,
             deployments=self._deployments,
@@ -162,9 +162,9 @@ class Responses:
         check_choice(call.body.get("tool_choice"), tools)
         return tools
 
-    def _check_previous(self, body: dict[str, Any]) -> None:
+    def _check_previous(self, body: dict[str, Any], held: str | None) -> None:
         previous = body.get("previous_response_id")
-        if previous is not None and previous not in self._runs:
+        if previous is not None and previous not in self._runs and previous != held:
             raise refusal(
                 f"Previous response with id '{previous}' not found.",
                 param="previous_response_id",

@@ -72,6 +72,7 @@ class Conversation:
         self._send = send
         self._lanes: dict[str | None, Lane] = {}
         self._sent = 0
+        self._held: str | None = None  # a connection keeps its latest, if not stored
 
     async def hold(self, receive: Receive) -> None:
         """Answer until the client leaves, or the connection is to break."""
@@ -218,6 +219,7 @@ class Conversation:
         generate = call.body.pop("generate", True)
         if not isinstance(generate, bool):
             raise invalid_type("generate", generate, expected="a boolean")
+        call = msgspec.structs.replace(call, held=self._held)
         run = lane.run = self._responses.begin(call)
         run.images = run.images if generate else 0
         await asyncio.sleep(behaviour.head_delay_ms / 1000)
@@ -225,6 +227,7 @@ class Conversation:
             for event in events:
                 if generate or event["type"] in _TURNS:
                     await self._tell(lane, event, behaviour)
+        self._held = run.id
 
     async def _tell(
         self, lane: Lane, event: dict[str, Any], behaviour: Behaviour
