@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from driving import TOOL, Call, Inner, Notebook, asking, gate, governed, request
 from starlette.types import Scope
 
 from imagegate.engine.policy import Principal
-from imagegate.seen import MemorySeen
+from imagegate.seen import MemorySeen, Seen, Sight
 
 pytestmark = pytest.mark.anyio
 BY = gate("""
@@ -26,9 +28,9 @@ PLANTED = {"type": "additional_tools", "tools": [{**TOOL, "quality": "high"}]}
 class Member:
     """Somebody whose teams change, of whose requests one store knows."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Seen | None = None) -> None:
         self.teams: tuple[str, ...] = ("art",)
-        self._seen, self._audit = MemorySeen(), Notebook()
+        self._seen, self._audit = seen or MemorySeen(), Notebook()
 
     async def post(self, made: str, body: bytes, path: str = "/v1/responses") -> Call:
         """Send something of which is made what has this name."""
@@ -69,3 +71,35 @@ async def test_what_others_may_have_too_goes_on_without_the_team() -> None:
 
     earlier = asking(previous_response_id="resp_1")
     assert (await ann.post("resp_2", earlier)).status == 200
+
+
+class Slow(MemorySeen):
+    """Somebody who asks first, and goes on last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.going = asyncio.Event(), asyncio.Event()
+
+    async def find(self, who: Principal, ids: Iterable[str]) -> Mapping[str, Sight]:
+        found = await super().find(who, ids)
+        if found and not self.asked.is_set():
+            self.asked.set()
+            await self.going.wait()
+        return found
+
+
+async def test_two_at_once_in_a_conversation_do_not_hide_what_the_other_left() -> None:
+    """The one without tools was judged before the other one was, and noted behind."""
+    seen = Slow()
+    ann, in_it = Member(seen), asking(conversation="conv_1")
+    await ann.post("conv_1", b"{}", "/v1/conversations")
+
+    plain = asyncio.ensure_future(ann.post("resp_1", in_it))
+    async with asyncio.timeout(10):
+        await seen.asked.wait()
+    await ann.post("resp_2", asking(conversation="conv_1", input=[PLANTED]))
+    seen.going.set()
+    assert (await plain).status == 200
+
+    ann.teams = ()
+    assert (await ann.post("resp_3", in_it)).status == 403

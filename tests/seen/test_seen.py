@@ -51,8 +51,10 @@ class EachTime:
 
     async def note(self, who: Principal, ids: Iterable[str], sight: Sight) -> None:
         store = RedisSeen(self.url, prefix="p")
-        await store.note(who, ids, sight)
-        await store.close()
+        try:
+            await store.note(who, ids, sight)
+        finally:
+            await store.close()
 
     async def find(self, who: Principal, ids: Iterable[str]) -> Mapping[str, Sight]:
         store = RedisSeen(self.url, prefix="p")
@@ -122,10 +124,32 @@ def test_names_cannot_be_made_to_look_alike(seen: Seen) -> None:
 
 def test_the_latest_sight_counts(seen: Seen) -> None:
     note(seen, ANN, "conv_1")
-    later = Sight("d2", ())
+    later = Sight("d2", ({"quality": "low"}, *SIGHT.tools))
     note(seen, ANN, "conv_1", sight=later)
 
     assert find(seen, ANN, "conv_1") == {"conv_1": later}
+
+
+def test_what_was_kept_by_another_request_is_not_forgotten(seen: Seen) -> None:
+    """Two at once in one conversation know nothing of each other's tools."""
+    for _ in range(2):
+        note(seen, ANN, "conv_1")
+        note(seen, ANN, "conv_1", "conv_2", sight=Sight("d1"))
+
+    assert find(seen, ANN, "conv_1", "conv_2") == {
+        "conv_1": SIGHT,
+        "conv_2": Sight("d1"),
+    }
+
+
+def test_what_was_judged_by_others_is_judged_together_next_time(seen: Seen) -> None:
+    """By no rules at all was what they left judged as a whole."""
+    note(seen, ANN, "conv_1")
+    note(seen, ANN, "conv_1", sight=Sight("d2"))
+
+    (found,) = find(seen, ANN, "conv_1").values()
+    assert found == Sight("", SIGHT.tools)
+    assert not allowed({"conv_1": found}, "d2", lambda _: False)
 
 
 def test_memory_is_bounded() -> None:
@@ -251,6 +275,8 @@ def test_a_damaged_sight_is_no_answer(tmp_path: Path, opened: Open) -> None:
 
     with pytest.raises(SightLost):
         find(seen, ANN, "resp_1")
+    with pytest.raises(SightLost):
+        note(seen, ANN, "resp_1")
 
 
 # -- the server -------------------------------------------------------------------
@@ -274,6 +300,8 @@ def test_a_damaged_sight_of_the_server_is_no_answer(server: Redisd) -> None:
 
     with pytest.raises(SightLost):
         find(EachTime(server.url), ANN, "resp_1")
+    with pytest.raises(SightLost):
+        note(EachTime(server.url), ANN, "resp_1")
 
 
 def test_an_outage_is_no_answer_and_costs_its_patience_once(tmp_path: Path) -> None:
@@ -299,6 +327,42 @@ def test_an_outage_is_no_answer_and_costs_its_patience_once(tmp_path: Path) -> N
 
     with redisd(tmp_path) as own:
         assert asyncio.run(outage(own)) < 10  # and not a hundred times its patience
+
+
+def test_gateways_that_keep_something_at_once_all_keep_it(
+    server: Redisd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each joins its own with what it finds, until nobody was in between."""
+    monkeypatch.setattr("imagegate.seen.redis._PATIENCE", 10)
+    tools = [{"n": number} for number in range(8)]
+
+    async def work() -> None:
+        stores = [RedisSeen(server.url, prefix="once") for _ in tools]
+        pairs = zip(stores, tools, strict=True)
+        jobs = (store.note(ANN, ["conv_1"], Sight("d", (one,))) for store, one in pairs)
+        await asyncio.gather(*jobs)
+        found = (await stores[0].find(ANN, ["conv_1"]))["conv_1"]
+        assert {tool["n"] for tool in found.tools} == {*range(8)}
+        for store in stores:
+            await store.close()
+
+    asyncio.run(work())
+
+
+def test_what_cannot_be_joined_is_unseen(
+    server: Redisd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagegate.seen.redis._TRIES", 0)
+
+    async def work() -> None:
+        store = RedisSeen(server.url, prefix="never")
+        await store.note(ANN, ["conv_1"], SIGHT)
+        with pytest.raises(SightLost):
+            await store.note(ANN, ["conv_1"], SIGHT)
+        assert await store.find(ANN, ["conv_1"]) == {}
+        await store.close()
+
+    asyncio.run(work())
 
 
 # -- under today's policy ---------------------------------------------------------

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from imagegate.engine.policy import Principal
-from imagegate.seen.store import Sight, owner_of
+from imagegate.seen.store import Sight, joined, owner_of
 
 
 class MemorySeen:
@@ -17,10 +17,11 @@ class MemorySeen:
         self._kept: OrderedDict[tuple[str, str], Sight] = OrderedDict()
 
     async def note(self, who: Principal, ids: Iterable[str], sight: Sight) -> None:
-        """Keep what the state under these ids holds."""
+        """Keep what the state under these ids holds, beside what it held before."""
         owner = owner_of(who)
         for name in ids:
-            self._kept[owner, name] = sight
+            known = self._kept.get((owner, name))
+            self._kept[owner, name] = joined(known, sight) if known else sight
             self._kept.move_to_end((owner, name))
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)

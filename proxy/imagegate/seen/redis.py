@@ -16,10 +16,17 @@ import msgspec
 
 from imagegate.engine.policy import Principal
 from imagegate.redis_server import connected
-from imagegate.seen.store import DAYS, Sight, SightLost, owner_of
+from imagegate.seen.store import DAYS, Sight, SightLost, joined, owner_of
 
 _DAY: Final = 86_400
 _PATIENCE: Final = 0.25
+_TRIES: Final = 16
+"""How often a sight is joined with what others keep there meanwhile."""
+_REPLACE: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1
+"""
 _PAUSE: Final = 1.0
 """Seconds for which nobody asks after one was not answered: an outage must not cost
 each request its whole patience.
@@ -39,21 +46,43 @@ class RedisSeen:
     ) -> None:
         """Describe the server; nothing is asked of it yet."""
         self._redis, self._errors = connected(url, password=password, seconds=_PATIENCE)
+        self._replace = self._redis.register_script(_REPLACE)
         self._prefix = prefix
         self._keep = math.ceil(days * _DAY)
         self._quiet_until = 0.0
 
     async def note(self, who: Principal, ids: Iterable[str], sight: Sight) -> None:
-        """Keep what the state under these ids holds."""
+        """Keep what the state under these ids holds, beside what it held before."""
         self._check()
-        data = msgspec.json.encode(sight)
+        data, keys = msgspec.json.encode(sight), [self._key(who, name) for name in ids]
         try:
             async with self._redis.pipeline(transaction=False) as line:
-                for name in ids:
-                    line.set(self._key(who, name), data, ex=self._keep)
-                await line.execute()
+                for key in keys:
+                    line.set(key, data, ex=self._keep, nx=True)
+                kept = await line.execute()
+            for key, new in zip(keys, kept, strict=True):
+                if not new:
+                    await self._join(key, sight)
         except self._errors as error:
             raise self._lost(error) from error
+        except msgspec.MsgspecError as error:
+            raise SightLost("what is kept there is no sight") from error
+
+    async def _join(self, key: str, sight: Sight) -> None:
+        """Join a sight with what is kept, whatever others do there meanwhile."""
+        for _ in range(_TRIES):
+            known = await self._redis.get(key)
+            if known is None:
+                data = msgspec.json.encode(sight)
+                if await self._redis.set(key, data, ex=self._keep, nx=True):
+                    return
+                continue
+            both = joined(msgspec.json.decode(known, type=Sight), sight)
+            said = [known, msgspec.json.encode(both), self._keep]
+            if await self._replace(keys=[key], args=said):
+                return
+        await self._redis.delete(key)
+        raise SightLost("too many keep something there at once")
 
     async def find(self, who: Principal, ids: Iterable[str]) -> Mapping[str, Sight]:
         """Return what is known of these ids for this principal."""

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from imagegate.engine.policy import Principal
-from imagegate.seen.store import DAYS, Sight, SightLost, owner_of
+from imagegate.seen.store import DAYS, Sight, SightLost, joined, owner_of
 from imagegate.sqlite_file import CannotOpenError, open_file
 
 _DAY: Final = 86_400
@@ -28,7 +28,10 @@ CREATE TABLE IF NOT EXISTS sights (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS noted ON sights (noted);
 """
-_NOTE: Final = "INSERT OR REPLACE INTO sights VALUES (?, ?, ?, ?)"
+_NOTE: Final = """
+INSERT INTO sights VALUES (?, ?, ?, ?) ON CONFLICT (owner, id)
+DO UPDATE SET sight = joined(sight, excluded.sight), noted = excluded.noted
+"""
 _FIND: Final = "SELECT sight FROM sights WHERE owner = ? AND id = ? AND noted > ?"
 _FORGET: Final = "DELETE FROM sights WHERE noted <= ?"
 
@@ -48,9 +51,10 @@ class SqliteSeen:
             self._base = open_file(file, _TABLES, version=_VERSION)
         except CannotOpenError as error:
             raise SightLost(str(error)) from error
+        self._base.create_function("joined", 2, _joined, deterministic=True)
 
     async def note(self, who: Principal, ids: Iterable[str], sight: Sight) -> None:
-        """Keep what the state under these ids holds."""
+        """Keep what the state under these ids holds, beside what it held before."""
         owner, now = owner_of(who), time.time()
         data = msgspec.json.encode(sight)
         try:
@@ -77,3 +81,9 @@ class SqliteSeen:
     async def close(self) -> None:
         """Let go of the file."""
         self._base.close()
+
+
+def _joined(known: bytes, fresh: bytes) -> bytes:
+    """Join two sights, within the statement that keeps the second."""
+    one, other = (msgspec.json.decode(each, type=Sight) for each in (known, fresh))
+    return msgspec.json.encode(joined(one, other))

@@ -35,7 +35,7 @@ class Seen(Protocol):
     """Keeps sights by principal and id."""
 
     async def note(self, who: Principal, ids: Iterable[str], sight: Sight) -> None:
-        """Keep what the state under these ids holds.
+        """Keep what the state under these ids holds, beside what it held before.
 
         Raises:
             SightLost: When it could not be kept; the ids then stay unseen.
@@ -58,6 +58,20 @@ def owner_of(who: Principal) -> str:
     The parts are kept apart, so that no name can be made to look like another.
     """
     return f"{len(who.source)}:{who.source}{who.id}"
+
+
+def joined(known: Sight, fresh: Sight) -> Sight:
+    """Add what a request leaves to what state was known to hold.
+
+    Two that go on at once in one conversation know nothing of each other. What the
+    other one left was judged by nobody together with this: it is judged again, unless
+    both were judged by the same rules.
+    """
+    missing = tuple(tool for tool in known.tools if tool not in fresh.tools)
+    if not missing:
+        return fresh
+    rules = fresh.rules if fresh.rules == known.rules else ""
+    return Sight(rules, (*fresh.tools, *missing))
 
 
 def allowed(
