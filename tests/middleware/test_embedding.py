@@ -246,13 +246,15 @@ async def test_lifespan_passes_untouched(audit: Notebook) -> None:
     seen: list[Any] = []
 
     async def inner(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.extend((scope, receive, send))
+        seen.extend((scope, await receive(), send))
 
-    call = Call(governed(inner, audit), {"type": "lifespan", "state": {}})
+    call = Call(governed(inner, audit), {"type": "lifespan", "state": {}}, None)
+    startup = {"type": "lifespan.startup"}
+    call.put(startup)
     await call.whole()
 
     assert seen[0] is call.scope
-    assert seen[1:] == [call.receive, call.send]
+    assert seen[1:] == [startup, call.send]
     assert audit.records == []
 
 

@@ -11,8 +11,9 @@ around: a path that is no door is refused, unless it is named in `own_paths`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
@@ -35,6 +36,9 @@ from imagegate.quotas import MemoryQuotas, Quotas
 from imagegate.seen import MemorySeen, Seen
 
 __all__ = ["Identify", "Limits", "PolicyMiddleware", "Way", "anonymous", "load_of"]
+
+_LAST_SECONDS: Final = 5.0
+"""What exchanges get to write down how they ended, when the server stops."""
 
 
 class PolicyMiddleware:
@@ -99,7 +103,7 @@ class PolicyMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one request."""
         if scope["type"] == "lifespan":
-            await self._setup.app(scope, receive, send)
+            await self._setup.app(scope, self._last(receive), send)
             return
         if scope["type"] not in {"http", "websocket"}:
             raise ValueError(f"cannot judge a scope of type {scope['type']!r}")
@@ -110,3 +114,23 @@ class PolicyMiddleware:
             return
         setup = self._setup = self._setup.up_to_date()
         await Responder(setup, asked, receive, send).respond()
+
+    async def ended(self) -> None:
+        """Wait until what was under way is on record, for some seconds at most.
+
+        A server that stops cancels requests, and does not wait for them. The lifespan
+        that comes by here waits by itself; one that does not, as of an application
+        in which this is mounted, awaits this before it closes the audit.
+        """
+        await self._setup.load.ended(_LAST_SECONDS)
+
+    def _last(self, receive: Receive) -> Receive:
+        """Let an application hear of the shutdown behind the last exchange."""
+
+        async def receiving() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self.ended()
+            return message
+
+        return receiving

@@ -6,6 +6,8 @@ takes more than it can carry serves nobody.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import Counter
 from types import TracebackType
 from typing import Final, Self
@@ -29,6 +31,7 @@ _HEAVY: Final = MalformedRequest(
     status=503,
 )
 _Who = tuple[str, str, bool]
+_LOOK: Final = 0.01  # seconds between two looks at what is left, where all ends
 
 
 class Load:
@@ -51,6 +54,13 @@ class Load:
     def carry(self) -> Carried:
         """Begin to carry something, which is nothing as yet."""
         return Carried(self)
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until no exchange is carried; no longer than so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.exchanges:  # noqa: ASYNC110 - an event costs each of them
+                    await asyncio.sleep(_LOOK)
 
     def take_exchange(self) -> None:
         """Take one more exchange.

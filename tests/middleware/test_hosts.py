@@ -1,0 +1,112 @@
+"""Servers and frameworks, each played as it was met: what they do beside uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from driving import Call, Notebook, governed, read, soon
+from starlette.types import Message, Receive, Scope, Send
+
+import imagegate.middleware
+
+pytestmark = pytest.mark.anyio
+
+
+class Host:
+    """An application with a lifespan, and a request that takes a while to end.
+
+    Args:
+        audit: Whose records are noted when it hears of the shutdown.
+    """
+
+    def __init__(self, audit: Notebook) -> None:
+        self.busy = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.then: list[str] | None = None
+        self._audit = audit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            self.then = self._audit.events
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await read(receive)
+        self.busy.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.let_go.wait()
+
+
+class Life:
+    """The server's side of a lifespan."""
+
+    def __init__(self) -> None:
+        self.said: asyncio.Queue[Message] = asyncio.Queue()
+        self.heard: list[str] = []
+        self.said.put_nowait({"type": "lifespan.startup"})
+
+    def stop(self) -> None:
+        self.said.put_nowait({"type": "lifespan.shutdown"})
+
+    async def hear(self, message: Message) -> None:
+        self.heard.append(message["type"].removeprefix("lifespan."))
+
+
+async def test_an_application_stops_behind_the_last_record(audit: Notebook) -> None:
+    """uvicorn cancels what is late, and says that it stops in the same moment."""
+    host, life = Host(audit), Life()
+    app = governed(host, audit)
+    living = asyncio.create_task(app({"type": "lifespan"}, life.said.get, life.hear))
+    async with Call(app) as call:
+        await soon(host.busy.wait())
+        assert call.task is not None
+        call.task.cancel()
+        life.stop()
+        await asyncio.sleep(0.05)
+        waited = host.then is None
+        host.let_go.set()
+        await soon(living)
+        await asyncio.wait([call.task])
+
+    assert waited
+    assert host.then == ["request_forwarded", "exchange_finished"]
+    assert audit.completion.outcome == "shutdown"
+    assert life.heard == ["startup.complete", "shutdown.complete"]
+
+
+async def test_it_does_not_wait_for_ever(
+    audit: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagegate.middleware, "_LAST_SECONDS", 0.01)
+    host, life = Host(audit), Life()
+    app = governed(host, audit)
+    async with Call(app) as call:
+        await soon(host.busy.wait())
+        life.stop()
+        await soon(app({"type": "lifespan"}, life.said.get, life.hear))
+        assert call.task is not None
+        call.task.cancel()
+        host.let_go.set()
+        await asyncio.wait([call.task])
+
+    assert host.then == ["request_forwarded"]
+
+
+async def test_a_lifespan_that_does_not_come_by_here_can_wait(audit: Notebook) -> None:
+    """A framework tells an application that is mounted in it nothing."""
+    host = Host(audit)
+    app = governed(host, audit)
+    async with Call(app) as call:
+        await soon(host.busy.wait())
+        assert call.task is not None
+        call.task.cancel()
+        host.let_go.set()
+        await soon(app.ended())
+        told = audit.events
+        await asyncio.wait([call.task])
+
+    assert told == ["request_forwarded", "exchange_finished"]
