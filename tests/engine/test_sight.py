@@ -13,7 +13,7 @@ from imagegate.engine.exchange import Exchange
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import MAX_ENTRIES, DecisionRecord, Settings
 from imagegate.engine.request import Request
-from imagegate.engine.sight import knows_items, left_by, passes, refers_to
+from imagegate.engine.sight import UNSEEN, knows_items, left_by, passes, refers_to
 
 SEEN = "state: { conversation: seen, previous_response: seen, item_reference: seen }\n"
 CAP = "settings: { quality: { max: medium, default: medium, otherwise: lower } }\n"
@@ -121,6 +121,16 @@ def test_what_was_there_is_left_too_and_once() -> None:
     other = {"quality": "medium"}
 
     assert left_by(made, [own, [other], [other]]) == (*own, other)
+
+
+def test_what_nobody_looked_at_leaves_what_nobody_knows() -> None:
+    """A door may be opened; what went through it was not judged for that."""
+    found = msgspec.structs.replace(record("", request()), inspected=False)
+
+    assert left_by(found) is None
+    for rules in ("", CAP, "tool: strip\n", "fields: { unknown_values: pass }\n"):
+        decider = Decider(policy(rules), CATALOGUE)
+        assert not passes(decider, asked(request()), [UNSEEN])
 
 
 def test_too_many_tools_are_not_told_of() -> None:

@@ -11,17 +11,19 @@ import pytest
 from driving import TOOL, Call, Inner, Notebook, asking, gate, governed, request
 from starlette.types import Scope
 
+from imagegate.engine.gate import Gate
 from imagegate.engine.policy import Principal
 from imagegate.seen import MemorySeen, Seen, Sight
 
 pytestmark = pytest.mark.anyio
-BY = gate("""
+RULES = """
 state: { conversation: seen, previous_response: seen }
 teams:
   art:
     match: { team: art }
     settings: { quality: { max: high, loosens: true } }
-""")
+"""
+BY, OPEN = gate(RULES), gate(f"{RULES}\nsurface: {{ conversations: pass }}")
 PLANTED = {"type": "additional_tools", "tools": [{**TOOL, "quality": "high"}]}
 
 
@@ -32,7 +34,9 @@ class Member:
         self.teams: tuple[str, ...] = ("art",)
         self._seen, self._audit = seen or MemorySeen(), Notebook()
 
-    async def post(self, made: str, body: bytes, path: str = "/v1/responses") -> Call:
+    async def post(
+        self, made: str, body: bytes, path: str = "/v1/responses", *, by: Gate = BY
+    ) -> Call:
         """Send something of which is made what has this name."""
 
         async def who(scope: Scope) -> Principal:
@@ -41,7 +45,7 @@ class Member:
             return Principal(id="ann", source="test", verified=True, attributes=said)
 
         answer = Inner(json.dumps({"id": made, "object": "response"}).encode())
-        kept: dict[str, Any] = {"by": BY, "identify": who, "seen": self._seen}
+        kept: dict[str, Any] = {"by": by, "identify": who, "seen": self._seen}
         app = governed(answer, self._audit, **kept)
         return await Call(app, request(path=path), (body,)).whole()
 
@@ -103,3 +107,17 @@ async def test_two_at_once_in_a_conversation_do_not_hide_what_the_other_left() -
 
     ann.teams = ()
     assert (await ann.post("resp_3", in_it)).status == 403
+
+
+async def test_a_door_that_is_opened_is_not_where_conversations_are_judged() -> None:
+    """Neither those that are begun through it, nor what is put into others."""
+    ann, in_it = Member(), asking(conversation="conv_1")
+    other = asking(conversation="conv_2")
+    items = json.dumps({"items": [PLANTED]}).encode()
+    await ann.post("conv_1", items, "/v1/conversations", by=OPEN)
+    await ann.post("conv_2", b"{}", "/v1/conversations")
+
+    assert (await ann.post("resp_1", in_it, by=OPEN)).status == 403
+    assert (await ann.post("resp_2", other, by=OPEN)).status == 200
+    await ann.post("msg_1", items, "/v1/conversations/conv_2/items", by=OPEN)
+    assert (await ann.post("resp_3", other, by=OPEN)).status == 403

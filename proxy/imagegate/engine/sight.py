@@ -26,6 +26,10 @@ from imagegate.engine.surface import DOORS, Match
 _CREATE: Final = next(door for door in DOORS if door.name == "responses.create")
 
 
+UNSEEN: Final[Settings] = {"model": ""}
+"""Stands for tools at which nobody looked: there is no policy under which it passes."""
+
+
 def refers_to(decider: Decider, request: Request) -> tuple[str, ...]:
     """Return the ids that a request refers to, where the policy asks for seen ones."""
     body = request.body
@@ -53,13 +57,16 @@ def _asks(decider: Decider, request: Request, stance: str) -> bool:
 def left_by(
     record: DecisionRecord, inherited: Iterable[Sequence[Settings]] = ()
 ) -> tuple[Settings, ...] | None:
-    """Return the image tools of the state that a request leaves; None for too many.
+    """Return the image tools of the state that a request leaves.
+
+    It is None for too many, and where nobody looked.
 
     Args:
         record: Of the decision.
         inherited: The tools of the state that it refers to.
     """
-    if not record.whole or record.tools_count > len(record.tools):
+    told = record.whole and record.tools_count <= len(record.tools)
+    if not (told and record.inspected):
         return None
     found: list[Settings] = [tool.enforced for tool in record.tools if tool.sent]
     for tools in inherited:

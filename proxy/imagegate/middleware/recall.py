@@ -17,7 +17,7 @@ from imagegate.engine.exchange import Ruling
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import Settings
 from imagegate.engine.request import Request
-from imagegate.engine.sight import knows_items, left_by, passes, refers_to
+from imagegate.engine.sight import UNSEEN, knows_items, left_by, passes, refers_to
 from imagegate.middleware.setup import Setup
 from imagegate.seen import Sight, SightLost, allowed
 
@@ -86,6 +86,10 @@ class Recall:
         door = "" if match is None else match.door.name
         if door in _ADDS:
             named |= self._found.keys()
+            if match is not None and not ruling.record.inspected:
+                # What an opened door lets in was judged by nobody.
+                name = match.params["conversation_id"]
+                await self._keep((name,), Sight("", (UNSEEN,)))
         if door == _BEGINS:
             self._answer = bytearray()
         self.listening = door == _BEGINS or door in _ANSWERS
