@@ -11,7 +11,13 @@ from tokens import EC, RSA, jwk, published
 
 from imagegate.engine.errors import MalformedRequest
 from imagegate.identity.jwks import KeySet, read_jwks
-from imagegate.identity.published import AGAIN_SECONDS, Published
+from imagegate.identity.published import (
+    AGAIN_SECONDS,
+    UNTENDED_SECONDS,
+    Published,
+    PublishedError,
+)
+from imagegate.upstream.client import UpstreamError
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +34,7 @@ class World:
         self.keys = [jwk(RSA, "a")]
         self.seconds: float | None = HOLDS
         self.broken = False
+        self.raises: Exception = OSError("host-canary is down")
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
         self.published = Published(
@@ -42,7 +49,7 @@ class World:
         self.fetched += 1
         await self.may_go_on.wait()
         if self.broken:
-            raise OSError("host-canary is down")
+            raise self.raises
         return published(*self.keys), self.seconds
 
     async def knows(self, kid: str, algorithm: str = "RS256") -> bool:
@@ -51,9 +58,9 @@ class World:
 
         return known(await self.published.keys(known))
 
-    async def is_unavailable(self) -> bool:
+    async def is_unavailable(self, kid: str = "a") -> bool:
         try:
-            await self.knows("a")
+            await self.knows(kid)
         except MalformedRequest as error:
             return (error.status, error.code) == (503, "identity_unavailable")
         return False
@@ -103,6 +110,60 @@ async def test_keys_are_renewed_and_nobody_waits_for_it(world: World) -> None:
 
     assert not await world.knows("a")
     assert await world.knows("b", "ES256")
+
+
+async def test_keys_that_nobody_asked_for_meanwhile_are_renewed_first(
+    world: World,
+) -> None:
+    await world.knows("a")
+    world.keys = [jwk(EC, "b")]
+
+    world.now += HOLDS + UNTENDED_SECONDS
+    assert not await world.knows("a")  # it was withdrawn
+    assert world.fetched == 2
+
+    world.broken = True
+    world.now += HOLDS + UNTENDED_SECONDS
+    assert await world.knows("b", "ES256")  # and this one holds, as long as it may
+    assert world.fetched == 3
+
+
+async def test_a_key_may_be_new_as_long_as_nobody_can_say(world: World) -> None:
+    await world.knows("a")
+    world.keys.append(jwk(RSA, "b"))
+    world.broken = True
+    world.now += AGAIN_SECONDS
+
+    assert await world.is_unavailable("b")
+    assert await world.is_unavailable("b")  # without another look
+    assert await world.knows("a")
+    assert world.fetched == 2
+
+    world.broken = False
+    world.now += AGAIN_SECONDS
+    assert await world.knows("b")
+    assert not await world.knows("c")
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (PublishedError("more than 5 bytes"), '"problem":"more than 5 bytes"'),
+        (UpstreamError("document_refused", status=502), '"problem":"document_refused"'),
+        (ValueError("host-canary"), '"exception":"ValueError"'),
+    ],
+    ids=["ours", "a code", "another's"],
+)
+async def test_the_log_says_what_is_wrong_in_words_of_ours(
+    world: World, capsys: Any, raised: Exception, told: str
+) -> None:
+    world.broken, world.raises = True, raised
+
+    await world.is_unavailable()
+
+    said = capsys.readouterr().err
+    assert told in said
+    assert "canary" not in said
 
 
 async def test_a_key_that_is_new_is_fetched_for(world: World) -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from imagegate.engine.policy import Principal
 from imagegate.identity.claims import principal_of
-from imagegate.identity.published import Published
+from imagegate.identity.published import Published, PublishedError
 
 if TYPE_CHECKING:
     from imagegate.identity.jwks import KeySet
@@ -172,10 +172,16 @@ async def _read(file: Path) -> tuple[bytes, float]:
 async def _discovered(issuer: str, fetch: Fetch) -> tuple[bytes, float | None]:
     """Ask a provider where its keys are, and fetch them."""
     said, _ = await fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-    configuration = msgspec.json.decode(said, type=_Configuration)
+    try:
+        configuration = msgspec.json.decode(said, type=_Configuration)
+    except (ValueError, RecursionError):
+        raise PublishedError("its configuration cannot be read") from None
     if configuration.issuer != issuer:
-        raise ValueError("the configuration is another issuer's")
-    check_address(configuration.jwks_uri)
+        raise PublishedError("its configuration names another `issuer`, to the letter")
+    try:
+        check_address(configuration.jwks_uri)
+    except ValueError:
+        raise PublishedError("its `jwks_uri` is no address to be trusted") from None
     return await fetch(configuration.jwks_uri)
 
 

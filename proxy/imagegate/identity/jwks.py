@@ -12,6 +12,8 @@ from typing import Any, Final
 import jwt
 import msgspec
 
+from imagegate.identity.published import PublishedError
+
 ALGORITHMS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     **dict.fromkeys(
         ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", frozenset())
@@ -29,7 +31,7 @@ _MOST_KEYS: Final = 200
 _SHORTEST: Final = 2048
 
 
-class JwksError(Exception):
+class JwksError(PublishedError):
     """What was read is no set of keys, or of none that can be used."""
 
 

@@ -22,11 +22,20 @@ if TYPE_CHECKING:
 Source = Callable[[], Awaitable[tuple[bytes, float | None]]]
 """Fetches a document, and says for how many seconds it holds, if its server does."""
 
+
 AGAIN_SECONDS: Final = 10.0
 """Between two fetches, whatever is asked."""
 FETCH_SECONDS: Final = 10.0
+UNTENDED_SECONDS: Final = 60.0
+"""Behind the time of keys, in which a request would have had them renewed. Where none
+came they may be days old, and are looked at before the next one is answered.
+"""
 _USUAL: Final = 3600.0
 _LEAST, _MOST = 60.0, 86_400.0
+
+
+class PublishedError(Exception):
+    """Why keys cannot be used, in words of ours that the log may tell."""
 
 
 class Published:
@@ -63,17 +72,24 @@ class Published:
         """Return the keys, after another look at the provider if one is missing.
 
         Raises:
-            MalformedRequest: When there are none; nobody can tell who asks then.
+            MalformedRequest: When there are none, or the one that is missing cannot be
+                looked for; nobody can tell who asks then.
         """
         held = self._held()
-        if held is None or not known(held):
+        if held is None or not known(held) or self._untended():
             await self._fetched()
         elif self._clock() >= self._fresh_until:
             self._fetch()
         held = self._held()
-        if held is None:
+        # A key that is not known may be a new one, as long as nobody can say.
+        if held is None or (self._failed and not known(held)):
             raise unavailable()
         return held
+
+    def _untended(self) -> bool:
+        """Whether keys are old, and nobody has tried of late to renew them."""
+        tended = max(self._fresh_until, self._again)
+        return self._clock() >= tended + UNTENDED_SECONDS
 
     def _held(self) -> KeySet | None:
         return self._keys if self._clock() < self._until else None
@@ -103,7 +119,7 @@ class Published:
         except Exception as error:  # noqa: BLE001 - whatever a source raises
             self._failed = True
             said = {"issuer": self._name, "still_held": self._held() is not None}
-            log.error("imagegate.jwks_not_fetched", **said, **log.place_of(error))
+            log.error("imagegate.jwks_not_fetched", **said, **_why(error))
             return
         if self._failed or self._keys is None:
             log.info("imagegate.jwks_fetched", issuer=self._name)
@@ -112,3 +128,10 @@ class Published:
         self._keys = keys
         self._fresh_until = now + min(max(given, _LEAST), _MOST)
         self._until = self._fresh_until + self._stale
+
+
+def _why(error: Exception) -> dict[str, str]:
+    """Say what was wrong, as far as it is ours to say, and where."""
+    told = isinstance(error, PublishedError)
+    problem = str(error) if told else str(getattr(error, "code", ""))
+    return {**({"problem": problem} if problem else {}), **log.place_of(error)}
