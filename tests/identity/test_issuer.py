@@ -31,7 +31,7 @@ from tokens import (
 
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.policy import Principal
-from imagegate.identity import Front, Issuer, identify_by
+from imagegate.identity import Front, Issuer, KeyRing, Keys, identify_by
 from imagegate.identity.issuer import MissingExtraError, check_address
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +101,86 @@ async def test_who_asks_is_what_the_token_says() -> None:
         source="jwt",
         proof=f"issuer {ISSUER}",
     )
+
+
+@pytest.mark.parametrize("claim", ["scope", "scp"])
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("images:create images:high", ("images:create", "images:high")),
+        (["images:create", "images:high"], ("images:create", "images:high")),
+        ("images:create", ("images:create",)),
+        ("", ()),
+    ],
+)
+async def test_scopes_are_a_list_however_they_are_written(
+    claim: str, said: object, found: tuple[str, ...]
+) -> None:
+    more: dict[str, Any] = {claim: said}
+    token = signed(**more, groups=["Art Department"])
+
+    told = await who(token, attributes={"scope": claim})
+
+    assert told.attributes.get("scope", ()) == found
+    assert told.attributes["team"] == ("Art Department",)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"aud": "someone"}, "audience"),
+        ({"iss": "https://evil.example"}, "issuer"),
+        ({"nbf": NOW + DAY}, "yet"),
+    ],
+)
+async def test_its_owner_learns_what_is_wrong_with_a_token(
+    more: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(MalformedRequest) as raised:
+        await who(signed(**more))
+
+    assert why in raised.value.message
+
+
+@pytest.mark.parametrize("shown", ["opaque-AbC", "a.b.c.d.e", "Zm9v"])
+async def test_what_is_no_signed_token_is_not_called_a_key(shown: str) -> None:
+    with pytest.raises(MalformedRequest) as raised:
+        await who(shown)
+    assert (raised.value.code, "JWT" in raised.value.message) == ("invalid_token", True)
+
+    keys = KeyRing(Keys(bytes(32)))
+    head = [(b"authorization", f"Bearer {shown}".encode())]
+    with pytest.raises(MalformedRequest) as raised:
+        await identify_by(keys=keys, issuers=[issuer()])(request(headers=head))
+    assert raised.value.code == "invalid_api_key"
+    assert "JWT" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("typ", "taken"),
+    [
+        ("JWT", True),
+        ("jwt", True),
+        ("JOSE", True),
+        ("at+jwt", True),
+        ("application/at+JWT", True),
+        ("application/okta-internal-at+jwt", True),
+        ("logout+jwt", False),
+        ("application/Logout+JWT", False),
+        ("secevent+jwt", False),
+        ("dpop+jwt", False),
+        (7, False),
+    ],
+)
+async def test_a_token_that_calls_itself_something_else_is_refused(
+    typ: object, *, taken: bool
+) -> None:
+    token = signed(head={"typ": typ})
+
+    if taken:
+        assert (await who(token)).id == "anna"
+    else:
+        assert await refusal(token) == (401, "invalid_token")
 
 
 @pytest.mark.parametrize(

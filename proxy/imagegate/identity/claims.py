@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from imagegate.engine.policy import Principal
 from imagegate.identity.labels import MOST_VALUES, is_label
 from imagegate.identity.refusals import wrong_token
+
+_SPACED: Final = frozenset({"scope", "scp"})
+"""Lists that are written as one text, with spaces between: RFC 8693, section 4.2."""
 
 
 def principal_of(
@@ -61,6 +64,8 @@ def values_of(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
     found = _find(claims, name)
     if found is None:
         return ()
+    if name in _SPACED and isinstance(found, str):
+        found = found.split()
     values = found if isinstance(found, list) else [found]
     if len(values) > MOST_VALUES:
         raise wrong_token(f"has more than {MOST_VALUES} `{name}`")

@@ -43,6 +43,16 @@ def wrong_token(why: str = "is not valid here") -> Unidentified:
     return Unidentified("invalid_token", f"the bearer token {why}")
 
 
+def unknown_credential(ways: frozenset[str]) -> Unidentified:
+    """Refuse what is neither, in the words of what would be taken."""
+    if "jwt" not in ways:
+        return wrong_key()
+    if "key" not in ways:
+        return wrong_token("is none that is signed (a JWT), as this gateway takes them")
+    message = "this is neither a key of this gateway's nor a signed token (a JWT)"
+    return Unidentified("invalid_api_key", message)
+
+
 def expired_token() -> Unidentified:
     """Refuse a token whose time is over."""
     return Unidentified("expired_token", "the bearer token has expired")

@@ -17,7 +17,12 @@ from imagegate.identity.presented import (
     looks_like_token,
     presented,
 )
-from imagegate.identity.refusals import no_credential, wrong_key, wrong_token
+from imagegate.identity.refusals import (
+    no_credential,
+    unknown_credential,
+    wrong_key,
+    wrong_token,
+)
 from imagegate.identity.secret import PREFIX, read_secret
 
 Clock = Callable[[], datetime.datetime]
@@ -99,7 +104,7 @@ class _Resolver:
         named = None if self._front is None else self._front.who(scope)
         if named is None and self._required:
             if shown is not None:
-                raise wrong_key()
+                raise unknown_credential(self._ways)
             raise no_credential(self._ways, self._header)
         return named or ANONYMOUS
 
@@ -121,5 +126,5 @@ class _Resolver:
 
         issuer = self._issuers.get(issuer_in(shown))
         if issuer is None:
-            raise wrong_token()
+            raise wrong_token("is of an issuer that is not taken here")
         return await issuer.who(shown)

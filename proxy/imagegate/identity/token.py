@@ -1,8 +1,9 @@
 """One bearer token: whether its issuer signed it, for us, and for now.
 
 The head of a token is its sender's word. Of it only `alg` and `kid` are looked at, and
-they only choose among what the operator allows: nothing that a token points to (`jku`,
-`x5u`, `jwk`) is fetched or believed, and nothing critical that is not understood.
+they only choose among what the operator allows, and at `typ`, which can only have it
+refused: nothing that a token points to (`jku`, `x5u`, `jwk`) is fetched or believed,
+and nothing critical that is not understood.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Head(msgspec.Struct, frozen=True):
     alg: str
     kid: str | None = None
     crit: Any = None
+    typ: Any = None
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -65,7 +67,21 @@ def head_of(token: str, algorithms: Sequence[str]) -> Head:
     head = _part(token, 0, Head)
     if head.alg not in algorithms or head.crit is not None:
         raise wrong_token("is signed in a way that is not taken here")
+    if not _is_to_ask_with(head.typ):
+        raise wrong_token("is of another kind than an access token")
     return head
+
+
+def _is_to_ask_with(typ: object) -> bool:
+    """Tell whether a token may be meant to ask with, by what it calls itself.
+
+    Access tokens are `at+jwt` (RFC 9068), `JWT`, or say nothing. What ends a session,
+    or tells what has happened, is signed with the same keys and calls itself so.
+    """
+    if typ is None:
+        return True
+    said = typ.lower() if isinstance(typ, str) else "+jwt"
+    return not said.endswith("+jwt") or said.endswith("at+jwt")
 
 
 def _part(token: str, number: int, kind: type[_P]) -> _P:
@@ -114,6 +130,10 @@ def claims_of(  # noqa: PLR0913 - what is proved, and by what
             )
         except jwt.ExpiredSignatureError:
             raise expired_token() from None
+        except jwt.InvalidAudienceError:
+            raise wrong_token("is for another audience") from None
+        except jwt.ImmatureSignatureError:
+            raise wrong_token("does not hold yet") from None
         except jwt.InvalidSignatureError:
             continue
         except _WRONG:
