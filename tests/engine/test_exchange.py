@@ -715,6 +715,25 @@ def test_an_image_that_is_read_from_a_conversation_is_recorded(path: str) -> Non
     assert record.response_id is None
 
 
+@pytest.mark.parametrize("entry", [{"url": "https://x/secret"}, {"url": "", "x": 1}])
+def test_an_image_that_is_told_by_its_address_was_made(entry: dict[str, Any]) -> None:
+    """Providers that keep images for an hour answer so; the address stays theirs."""
+    to = exchange(path="/v1/images/generations")
+    to.request(read_body_now(b'{"prompt":"x","model":"gpt-image-1-mini"}'))
+    to.response(200, "application/json")
+
+    records = to.feed(json.dumps({"created": 1, "data": [entry]}).encode(), last=True)
+    last = completion(to)
+
+    made = bool(entry["url"])
+    assert [type(record) for record in records.records] == [ImageRecord] * made
+    assert (last.images, to.started) == (int(made), int(made))
+    assert b"secret" not in msgspec.json.encode([*records.records, last])
+    for record in records.records:
+        assert isinstance(record, ImageRecord)
+        assert (record.made, record.image_bytes) == (True, None)
+
+
 @pytest.mark.parametrize("named", ["sk-proj-0a1b2c", "a-cat-on-a-hot-tin-roof"])
 def test_a_path_is_no_way_into_the_records(named: str) -> None:
     """What has not the shape of an identifier may be a key, or a prompt."""

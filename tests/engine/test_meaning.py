@@ -507,7 +507,8 @@ def test_an_images_answer() -> None:
             size="1536x1024", end=7,
         ),
         FinishedItem(
-            type="images", output_index=1, quality="low", size="1024x1024", end=7
+            type="images", output_index=1, elsewhere=True, quality="low",
+            size="1024x1024", end=7,
         ),
         FinishedItem(
             type="images", output_index=2, quality="low", size="1536x1024", end=7

@@ -133,6 +133,7 @@ class FinishedItem(Observed, frozen=True, kw_only=True):
             `items` for what is read of a conversation.
         status: As sent. Finished items often say `generating`, so whether
             there is an image is told by `image` alone.
+        elsewhere: There is an image, at an address that is told in its place.
         usage: Only of the Images API, which has no response to tell it.
     """
 
@@ -147,13 +148,14 @@ class FinishedItem(Observed, frozen=True, kw_only=True):
     background: str | None = None
     output_format: str | None = None
     image: Payload | None = None
+    elsewhere: bool = False
     error_code: str | None = None
     usage: ImageUsage | None = None
 
     @property
     def has_result(self) -> bool:
         """Whether an image was made."""
-        return self.image is not None
+        return self.image is not None or self.elsewhere
 
 
 class ToolsAdded(Observed, frozen=True, kw_only=True):

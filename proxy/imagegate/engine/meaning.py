@@ -243,6 +243,7 @@ class _Reader:
             status=word(item.status),
             action=word(item.action),
             image=self._payload(picture),
+            elsewhere=bool(item.url) and isinstance(item.url, str),
             error_code=word(as_object(item.error).get("code")),
             usage=_usage(item.usage),
             **_settings(item, settings),
