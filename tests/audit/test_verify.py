@@ -15,7 +15,14 @@ from journals import journal
 from making import QUICK, completion, decision
 
 from imagegate.audit.chain import Head, entries_of, first_head, link
-from imagegate.audit.events import CheckpointRecord, ClosedRecord, OpenedRecord, Written
+from imagegate.audit.events import (
+    CheckpointRecord,
+    ClosedRecord,
+    OpenedRecord,
+    RetiredFile,
+    RetiredRecord,
+    Written,
+)
 from imagegate.audit.logfile import files_in
 from imagegate.audit.verify import Report, read_checkpoints, verify
 
@@ -368,3 +375,59 @@ def test_a_file_of_another_instance_under_this_name_is_seen() -> None:
     name = name_of(0).replace(INSTANCE, "f" * 16)
 
     assert place(verified({name: data})) == ("foreign", 1, name)
+
+
+def test_a_line_that_nests_without_end_is_seen() -> None:
+    start, _ = forged(FIRST, opened())
+    deep = b'{"x":' + b"[" * 100_000 + b"\n"
+
+    assert place(verified({name_of(0): start + deep})) == ("not-json", 2, name_of(0))
+
+
+# -- what retention took --------------------------------------------------------------
+
+
+def retiring(last_seq: int, last_hash: str = "0" * 64) -> dict[str, bytes]:
+    """Return the file of a process that has retired one of another, and says so."""
+    name = min(trail()[0])
+    gone = RetiredFile(file=name, bytes=1, last_seq=last_seq, last_hash=last_hash)
+    data, _ = forged(FIRST, opened(), RetiredRecord(reason="age", files=(gone,)))
+    return {name_of(0): data}
+
+
+def test_a_chain_of_which_retention_took_all_is_not_missed() -> None:
+    _, checkpoints = trail()
+
+    assert verified(retiring(checkpoints[-1].last_seq), checkpoints).ok
+
+
+def test_a_chain_of_which_retention_took_a_part_is_missed() -> None:
+    _, checkpoints = trail()
+
+    report = verified(retiring(checkpoints[-1].last_seq - 1), checkpoints)
+
+    [problem] = report.problems
+    assert (problem.kind, problem.instance) == ("missing", checkpoints[0].chain)
+
+
+def test_the_end_that_retention_took_was_not_cut_off() -> None:
+    files, checkpoints = trail()
+    left = {min(files): files[min(files)]}
+
+    assert not verified(left, checkpoints).ok
+    assert verified(left | retiring(checkpoints[-1].last_seq), checkpoints).ok
+
+
+def test_a_file_that_is_retired_while_others_are_read_is_not_missed(
+    tmp_path: Path,
+) -> None:
+    """The listing still had it, and the line that tells of it is read behind."""
+    [(name, data)] = retiring(5).items()
+    (tmp_path / name).write_bytes(data)
+    retired, other = tmp_path / min(trail()[0]), tmp_path / "other.jsonl.zst"
+
+    report = verify([retired, tmp_path / name])
+    assert report.ok
+    assert [file.file for file in report.files] == [tmp_path / name]
+    with pytest.raises(FileNotFoundError, match=r"other\.jsonl\.zst'"):
+        verify([other, tmp_path / name])

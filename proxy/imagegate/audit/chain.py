@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -54,7 +54,9 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 
 read_line = msgspec.json.Decoder(Line).decode
-"""Read a line; raises `msgspec.MsgspecError` or `UnicodeDecodeError` if it is none."""
+"""Read a line; raises one of `NO_LINE` if it is none."""
+NO_LINE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises on bytes that anybody may have put into a file."""
 
 
 def new_instance() -> str:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final, Literal, NoReturn, TypeAlias
 
 import msgspec
 
-from imagegate.audit.chain import Line, genesis, hash_of, read_line
+from imagegate.audit.chain import NO_LINE, Line, genesis, hash_of, read_line
 from imagegate.audit.events import (
     CLOSED,
     COMPLETION,
@@ -46,7 +46,6 @@ _STEP: Final = 10_000  # lines between two reports of progress
 _OPENED: Final = "imagegate.audit_opened"
 _NOTES: Final = frozenset({"imagegate.audit_gap", "imagegate.audit_recovered"})
 _ENVELOPE: Final = frozenset({"time", "instance", "seq", "prev", "schema", "event"})
-_NO_LINE: Final = (msgspec.MsgspecError, UnicodeDecodeError)
 _read_note = msgspec.json.Decoder(dict[str, Any]).decode
 _read_opened = msgspec.json.Decoder(OpenedRecord).decode
 _read_closed = msgspec.json.Decoder(ClosedRecord).decode
@@ -140,6 +139,8 @@ class FileProof:
         try:
             return open_log(self.path)
         except FileNotFoundError:
+            if self.path.name.endswith(PACKED):
+                raise
             self.path = self.path.with_name(self.path.name + PACKED)
             return open_log(self.path)
 
@@ -171,7 +172,7 @@ class FileProof:
     def _take(self, raw: bytes, rest: Iterator[bytes]) -> None:
         try:
             line = read_line(raw)
-        except _NO_LINE:
+        except NO_LINE:
             self._take_foreign(raw)
             return
         if raw[-1:] != b"\n":
@@ -227,7 +228,7 @@ class FileProof:
         """Say which of two lines was changed: the next one vouches for its own."""
         following = next(rest, b"")
         vouched = True
-        with suppress(*_NO_LINE):
+        with suppress(*NO_LINE):
             vouched = not following or read_line(following).prev == hash_of(raw)
         if vouched:
             says = "its hash is not the one that the next line states"
@@ -256,19 +257,19 @@ class FileProof:
         if event == CLOSED:
             self._close(raw)
         elif event == _OPENED:
-            with suppress(*_NO_LINE):
+            with suppress(*NO_LINE):
                 self.opened = _read_opened(raw)
         elif event == "imagegate.audit_retired":
-            with suppress(*_NO_LINE):
+            with suppress(*NO_LINE):
                 self.retired += _read_retired(raw).files
         elif event in _NOTES:
-            with suppress(*_NO_LINE):
+            with suppress(*NO_LINE):
                 self._take_note(_read_note(raw))
 
     def _close(self, raw: bytes) -> None:
         self.closed = True
         first = self.first.seq if self.first else 0
-        with suppress(*_NO_LINE):
+        with suppress(*NO_LINE):
             if _read_closed(raw).lines != self.seq - first + 1:
                 says = "it states another number of lines than there are"
                 self._complain("edited", says)
@@ -293,6 +294,6 @@ def is_held(path: Path) -> bool:
 
 
 def _seq_of(raw: bytes) -> int | None:
-    with suppress(*_NO_LINE):
+    with suppress(*NO_LINE):
         return read_line(raw).seq
     return None

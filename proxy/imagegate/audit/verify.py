@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from imagegate.audit.chain import NO_LINE
 from imagegate.audit.events import CheckpointRecord
 from imagegate.audit.logfile import PACKED, files_in, instance_of
 from imagegate.audit.proof import BrokenError, FileProof, Kind, Wanted
@@ -109,10 +110,31 @@ def verify(
     for each in checkpoints:
         wanted[each.chain, each.last_seq].add(each.last_hash)
     wanted = dict(wanted)  # no longer one that grows when it is asked
-    files = [FileProof(path, wanted) for path in expand(paths)]
-    for file in files:
-        file.read(progress or (lambda _: None))
+    files = list(_read(list(expand(paths)), wanted, progress or (lambda _: None)))
     return _Chains(files, wanted, partial=partial).report()
+
+
+def _read(
+    paths: Sequence[Path], wanted: Wanted, progress: Callable[[int], None]
+) -> Iterator[FileProof]:
+    """Read files; what is retired meanwhile is as if it had been before.
+
+    Raises:
+        OSError: When one went that no line says to be retired.
+    """
+    gone: dict[str, OSError] = {}
+    told: set[str] = set()
+    for path in paths:
+        file = FileProof(path, wanted)
+        try:
+            file.read(progress)
+        except FileNotFoundError as error:
+            gone[path.name.removesuffix(PACKED)] = error
+        else:
+            told |= {each.file for each in file.retired}
+            yield file
+    for name in gone.keys() - told:
+        raise gone[name]
 
 
 def expand(paths: Iterable[Path]) -> Iterator[Path]:
@@ -128,7 +150,7 @@ def read_checkpoints(lines: Iterable[bytes]) -> Iterator[CheckpointRecord]:
     """Find checkpoints in the lines of another log; anything else is stepped over."""
     for line in lines:
         if b"imagegate.audit_checkpoint" in line:
-            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            with suppress(*NO_LINE):
                 yield _read_checkpoint(line)
 
 
@@ -139,7 +161,9 @@ class _Chains:
         self, files: Sequence[FileProof], wanted: Wanted, *, partial: bool
     ) -> None:
         self._files = files
-        self._wanted = wanted
+        self._known: dict[str, int] = {}
+        for chain, seq in wanted:
+            self._known[chain] = max(seq, self._known.get(chain, seq))
         self._partial = partial
         self._unseen: list[str] = []
         chains: dict[str, list[FileProof]] = defaultdict(list)
@@ -151,7 +175,10 @@ class _Chains:
         }
         gone = [each for file in files for each in file.retired]
         self._retired = {each.last_hash for each in gone}
-        self._retired_chains = {instance_of(Path(each.file)) for each in gone}
+        self._retired_up_to: dict[str, int] = defaultdict(lambda: -1)
+        for each in gone:
+            chain = instance_of(Path(each.file)) or ""
+            self._retired_up_to[chain] = max(self._retired_up_to[chain], each.last_seq)
 
     def report(self) -> Report:
         """Compare the files with each other and with the checkpoints."""
@@ -182,8 +209,8 @@ class _Chains:
                 yield found.problem
             else:
                 yield from self._seek_end(instance, chain[-1])
-        for instance in {chain for chain, _ in self._wanted} - self._chains.keys():
-            if instance not in self._retired_chains:
+        for instance in self._known.keys() - self._chains.keys():
+            if self._retired_up_to[instance] < self._known[instance]:
                 says = "checkpoints from elsewhere name it, and no file is here"
                 yield Problem(kind="missing", instance=instance, says=says)
 
@@ -251,15 +278,15 @@ class _Chains:
 
     def _seek_end(self, instance: str, last: FileProof) -> Iterator[Problem]:
         """Find out whether a chain is shorter than it was known to be elsewhere."""
-        known = [seq for chain, seq in self._wanted if chain == instance]
-        if known and max(known) > last.seq:
+        known = self._known.get(instance, -1)
+        if known > max(last.seq, self._retired_up_to[instance]):
             yield Problem(
                 kind="truncated",
                 instance=instance,
                 file=last.path,
                 line=last.number + 1,
                 says=f"it ends with seq {last.seq}; a checkpoint from elsewhere"
-                f" has seen seq {max(known)}",
+                f" has seen seq {known}",
             )
 
     def _unvouched(self) -> Iterator[str]:
