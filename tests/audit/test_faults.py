@@ -31,7 +31,9 @@ from journals import (
 from making import QUICK, completion, decision, generating
 
 from imagegate.audit import AuditUnavailableError
+from imagegate.audit.chain import entries_of
 from imagegate.audit.journal import Journal
+from imagegate.audit.ledger import Ledger
 from imagegate.audit.logfile import files_in
 from imagegate.audit.options import Mode
 from imagegate.audit.verify import verify
@@ -346,3 +348,41 @@ async def test_a_sync_that_fails_is_told_and_its_file_is_left(
 
 def broken(fd: int) -> None:
     raise OSError(5, "Input/output error", str(fd))
+
+
+async def test_a_disk_that_takes_nothing_is_not_filled_with_empty_files(
+    tmp_path: Path,
+) -> None:
+    async with journal(tmp_path) as audit:
+        with files_up_to(0):
+            for number in range(10):
+                with pytest.raises(AuditUnavailableError, match="File too large"):
+                    await audit.write([decision(f"d{number}")])
+        await audit.write([decision("after")])
+        assert len(files_in(tmp_path)) == 2, "the first one, and one behind it"
+
+    assert ids(tmp_path) == ["after"]
+    assert sum(gap["lost"] for gap in of(tmp_path, "audit_gap")) == 10
+    proved(tmp_path)
+
+
+def test_a_sync_that_fails_leaves_no_other_file_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path, msgspec.structs.replace(QUICK, rotate_bytes=1))
+    for name in ("a", "b", "c"):
+        ledger.append(entries_of([decision(name)]))
+    files = len(ledger._dirty)
+    asked: list[int] = []
+
+    def failing(fd: int) -> None:
+        asked.append(fd)
+        broken(fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", failing)
+        with pytest.raises(AuditUnavailableError, match="Input/output"):
+            ledger.sync()
+    ledger.close()
+
+    assert len(asked) == files > 1

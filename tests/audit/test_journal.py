@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import re
 import stat
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
-from journals import events, hidden, ids, journal, lines, of, orphan, proved, wait_for
+from journals import (
+    abandon,
+    events,
+    hidden,
+    ids,
+    journal,
+    lines,
+    of,
+    orphan,
+    proved,
+    wait_for,
+)
 from making import QUICK, completion, decision, generating
 
 from imagegate.audit import AuditUnavailableError
@@ -18,6 +32,7 @@ from imagegate.audit.events import CheckpointRecord
 from imagegate.audit.journal import Journal
 from imagegate.audit.logfile import files_in
 from imagegate.audit.options import Mode, Options
+from imagegate.audit.recovery import recover
 from imagegate.audit.verify import verify
 
 pytestmark = pytest.mark.anyio
@@ -327,14 +342,19 @@ async def test_the_queue_is_bounded_by_bytes_too(tmp_path: Path) -> None:
         assert audit.lost == 20 - audit.queued
 
 
-async def test_a_journal_is_of_no_use_in_another_process(tmp_path: Path) -> None:
-    async with journal(tmp_path) as audit:
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_journal_is_of_no_use_in_another_process(
+    tmp_path: Path, mode: Mode
+) -> None:
+    """Its threads are not there, so that in `batch` nobody would write either."""
+    async with journal(tmp_path, mode) as audit:
         audit._ledger._pid += 1
+        assert mode != "batch" or "another process" in str(audit.problem)
         with pytest.raises(AuditUnavailableError, match="another process"):
             await audit.write([decision("a")])
         audit._ledger._pid -= 1
 
-    assert events(tmp_path)[1] == "audit_gap"
+    assert (events(tmp_path)[1] == "audit_gap") == (mode != "batch")
 
 
 async def test_a_sync_is_shared_by_those_who_wait(tmp_path: Path) -> None:
@@ -395,3 +415,34 @@ async def test_a_fault_of_our_own_in_the_thread_fails_closed(tmp_path: Path) -> 
             await audit.write([decision("a")])
         audit._flusher._work = sync
         await audit.write([completion("a")])
+
+
+async def test_files_follow_each_other_by_name_though_the_clock_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(time.time_ns(), -3600 * 10**9)
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    audit = Journal.open(tmp_path, options=SMALL)
+    for number in range(20):
+        await audit.write([decision(f"d{number}")])
+    abandon(audit)
+
+    assert recover(tmp_path, by="f" * 16) == []
+    report = proved(tmp_path)
+    assert len(report.files) > 3
+    assert report.files[-1].state == "closed"
+    assert report.unfinished == 0
+    assert ids(tmp_path) == [f"d{number}" for number in range(20)]
+
+
+async def test_a_directory_that_was_made_lasts_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+    )
+    async with journal(tmp_path / "audit", "blocking-strict") as audit:
+        await audit.write([decision("a")])
+
+    assert synced == [tmp_path, tmp_path / "audit"]

@@ -15,6 +15,7 @@ from journals import (
     chattr,
     descriptor,
     events,
+    files_up_to,
     hidden,
     ids,
     journal,
@@ -22,6 +23,7 @@ from journals import (
     of,
     orphan,
     proved,
+    wait_for,
 )
 from making import QUICK, completion, decision
 
@@ -30,6 +32,7 @@ from imagegate.audit.logfile import LogFile, files_in
 from imagegate.audit.packing import pack
 from imagegate.audit.recovery import recover, tidy
 from imagegate.audit.verify import verify
+from imagegate.zstd import zstd
 
 pytestmark = pytest.mark.anyio
 BY = "f" * 16
@@ -279,3 +282,48 @@ async def test_a_large_orphan_is_read_in_pieces(tmp_path: Path) -> None:
     assert files_in(tmp_path)[0].stat().st_size > 10 * (1 << 20)
     assert peak < 4 * (1 << 20)
     assert verify([tmp_path]).unfinished == 0
+
+
+async def test_what_somebody_packed_in_part_takes_no_files_place(
+    tmp_path: Path,
+) -> None:
+    left = orphan(tmp_path)
+    data = left.read_bytes()
+    (tmp_path / f"{left.name}.zst").write_bytes(zstd.compress(data[:-300]))
+    options = msgspec.structs.replace(QUICK, compress=True)
+    async with journal(tmp_path, options=options):
+        wait_for(lambda: not left.exists())
+
+    assert ids(tmp_path) == ["a", "b", "c"]
+    assert len(of(tmp_path, "audit_recovered")) == 1
+    assert proved(tmp_path).unfinished == 0
+
+
+async def test_what_could_not_be_closed_at_the_start_is_closed_later(
+    tmp_path: Path,
+) -> None:
+    left = orphan(tmp_path)
+    with files_up_to(left.stat().st_size):
+        audit = Journal.open(tmp_path, options=QUICK)
+        [trouble] = audit.unrecovered
+    audit._keeper._round_at = 0.0  # it would come in a minute
+    wait_for(lambda: not audit.unrecovered)
+    await audit.close()
+
+    assert "File too large" in trouble
+    assert events(left)[-2:] == ["audit_recovered", "audit_closed"]
+    assert proved(tmp_path).unfinished == 0
+
+
+@pytest.mark.parametrize("at_the_end", [True, False])
+async def test_a_line_that_nests_without_end_keeps_no_start_from_closing(
+    tmp_path: Path, *, at_the_end: bool
+) -> None:
+    left = orphan(tmp_path)
+    data, deep = left.read_bytes(), b'{"x":' + b"[" * 2000
+    left.write_bytes(data + deep if at_the_end else deep + b"\n" + data)
+    async with journal(tmp_path) as audit:
+        assert audit.unrecovered == []
+
+    assert events(left)[-2:] == ["audit_recovered", "audit_closed"]
+    assert verify([tmp_path]).ok == at_the_end

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from making import QUICK, completion, decision, generating
 
-from imagegate.audit.chain import entries_of
+from imagegate.audit.chain import NO_LINE, entries_of
 from imagegate.audit.journal import Journal
 from imagegate.audit.ledger import Witness
 from imagegate.audit.logfile import files_in
@@ -67,7 +67,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
         # One may be compressed or retired between the listing and the reading.
         with contextlib.suppress(FileNotFoundError), open_log(each) as stream:
             for line in lines_in(stream):
-                with contextlib.suppress(msgspec.DecodeError):  # `proved` looks at it
+                with contextlib.suppress(*NO_LINE):  # `proved` looks at it
                     found.append(msgspec.json.decode(line))
     return found
 

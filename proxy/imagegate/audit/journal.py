@@ -14,7 +14,7 @@ from imagegate.audit.chain import Entry, entries_of
 from imagegate.audit.events import Written
 from imagegate.audit.flusher import Flusher
 from imagegate.audit.keeper import Keeper
-from imagegate.audit.ledger import Ledger, Witness
+from imagegate.audit.ledger import ELSEWHERE, Ledger, Witness
 from imagegate.audit.options import Mode, Options
 from imagegate.audit.passes import Passes
 from imagegate.audit.recovery import recover, tidy
@@ -28,7 +28,6 @@ class Journal:
 
     Attributes:
         instance: The name of this start of the process, in each of its lines.
-        unrecovered: Files of earlier processes that could not be closed, and why.
     """
 
     def __init__(
@@ -36,7 +35,6 @@ class Journal:
     ) -> None:
         """Use `open`."""
         self.instance = ledger.instance
-        self.unrecovered: list[str] = []
         self._mode = mode
         self._ledger = ledger
         self._closed = False
@@ -81,7 +79,7 @@ class Journal:
         with contextlib.suppress(AuditUnavailableError):
             ledger.tick()
         journal = cls(directory, ledger, mode, options)
-        journal.unrecovered = unrecovered
+        journal._keeper.unrecovered = unrecovered
         return journal
 
     async def write(self, records: Iterable[Written]) -> None:
@@ -89,7 +87,8 @@ class Journal:
 
         Raises:
             AuditUnavailableError: When one of them could not be written. In `batch`
-                never: what is lost is counted.
+                what is lost is counted, and this is raised only in a process that
+                was forked off since, where nobody would write.
         """
         batch = tuple(records)
         if not batch:
@@ -99,6 +98,8 @@ class Journal:
             if waiting is not None:
                 await waiting
         elif self._mode == "batch":
+            if self._ledger.elsewhere:
+                raise AuditUnavailableError(ELSEWHERE)
             if refused := self._queue.put(entries_of(batch)):
                 why = "the journal is closed" if self._closed else "the queue is full"
                 self._ledger.miss(refused, why)
@@ -115,12 +116,19 @@ class Journal:
         """
         if self._closed:
             return "the journal is closed"
+        if self._ledger.elsewhere:
+            return ELSEWHERE
         return None if self._mode == "batch" else self._ledger.problem
 
     @property
     def failing(self) -> str | None:
         """Why the last record could not be written, whatever the mode makes of it."""
         return self._ledger.problem
+
+    @property
+    def unrecovered(self) -> list[str]:
+        """Files of earlier processes that could not be closed yet, and why."""
+        return self._keeper.unrecovered
 
     @property
     def file(self) -> Path | None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from queue import Empty
 from typing import Final, Literal, NamedTuple
 
-from imagegate.audit.chain import entries_of, hash_of
+from imagegate.audit.chain import NO_LINE, entries_of, hash_of, read_line
 from imagegate.audit.events import RetiredFile, RetiredRecord
 from imagegate.audit.ledger import Ledger
 from imagegate.audit.logfile import PACKED, LogFile, files_in, instance_of
 from imagegate.audit.options import Options
 from imagegate.audit.packing import pack
 from imagegate.audit.reading import UnreadableError, last_line
-from imagegate.audit.recovery import is_closed
+from imagegate.audit.recovery import is_closed, recover
 from imagegate.audit.sink import AuditUnavailableError
 
 _ROUND: Final = 60.0  # seconds between two looks at all the files
@@ -50,6 +50,7 @@ class Keeper:
         self._stop = threading.Event()
         self._round_at = time.monotonic()
         self.trouble: str | None = None
+        self.unrecovered: list[str] = []
         self._thread = threading.Thread(
             target=self._run, name="imagegate-audit-keeper", daemon=True
         )
@@ -71,6 +72,8 @@ class Keeper:
 
     def _look_around(self) -> None:
         try:
+            if self.unrecovered:
+                self.unrecovered = recover(self._directory, by=self._ledger.instance)
             if self._options.compress:
                 self._pack_closed()
             self._retire()
@@ -163,9 +166,13 @@ def _is_done(path: Path) -> bool:
 
 def _retired(old: _Old) -> RetiredFile:
     name = old.path.name.removesuffix(PACKED)
-    with contextlib.suppress(UnreadableError):
+    with contextlib.suppress(UnreadableError, *NO_LINE):
+        line = last_line(old.path)
         return RetiredFile(
-            file=name, bytes=old.size, last_hash=hash_of(last_line(old.path))
+            file=name,
+            bytes=old.size,
+            last_seq=read_line(line).seq,
+            last_hash=hash_of(line),
         )
     return RetiredFile(file=name, bytes=old.size, last_hash="")
 

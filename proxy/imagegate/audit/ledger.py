@@ -47,6 +47,7 @@ from imagegate.audit.logfile import (
     State,
     Torn,
     new_name,
+    sync_directory,
 )
 from imagegate.audit.options import Options
 from imagegate.audit.sink import AuditUnavailableError
@@ -56,6 +57,7 @@ Witness: TypeAlias = Callable[[CheckpointRecord], None]
 """Takes checkpoints to another place. It must neither block nor raise anything but
 `OSError`, and may be called from any thread."""
 
+ELSEWHERE: Final = "the journal was opened in another process"
 _PATIENT: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EAGAIN, errno.EINTR}
 )
@@ -63,6 +65,7 @@ _PATIENT: Final = frozenset(
 _ENDS: Final = (CompletionRecord, UnknownCompletion)
 _HELD: Final = 10_000
 _LOOK: Final = 1.0  # seconds between two looks at the file's name
+_MICROSECOND: Final = 1000  # of nanoseconds: what a file's name tells apart
 
 
 class Ledger:
@@ -98,6 +101,7 @@ class Ledger:
         self._why = ""
         self._dirty: set[LogFile] = set()
         self._file: LogFile | None = None
+        self._named = 0
         self._began: Began = "started"
         self._previous: str | None = None
         self._behind = Torn()
@@ -113,6 +117,11 @@ class Ledger:
     def file(self) -> Path | None:
         """The file that is written now."""
         return self._file.path if self._file else None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether this is another process, forked off since: its threads are not."""
+        return os.getpid() != self._pid
 
     @property
     def held(self) -> int:
@@ -164,12 +173,15 @@ class Ledger:
         """
         with self._lock:
             dirty, self._dirty = self._dirty, set()
+        failed: OSError | None = None
         for file in dirty:
             try:
                 file.sync()
             except OSError as error:
                 self._distrust(file, error)
-                raise AuditUnavailableError(self.problem) from error
+                failed = error
+        if failed is not None:
+            raise AuditUnavailableError(self.problem) from failed
 
     def close(self) -> None:
         """Close open decisions as unknown, and the file; the first call alone."""
@@ -194,8 +206,8 @@ class Ledger:
     def _check_usable(self) -> None:
         if self._closed:
             raise OSError(errno.EBADF, "the journal is closed")
-        if os.getpid() != self._pid:
-            raise OSError(errno.EBADF, "the journal was opened in another process")
+        if self.elsewhere:
+            raise OSError(errno.EBADF, ELSEWHERE)
 
     def _put(self, file: LogFile, entries: list[Entry]) -> None:
         """Write to a file, or to another one if this one turns out to be broken."""
@@ -337,11 +349,15 @@ class Ledger:
         return self._file or self._begin(self._create())
 
     def _create(self) -> LogFile:
-        path = self._directory / new_name(self.instance, time.time_ns())
+        # Names sort as the files follow, also where the clock is set back.
+        self._named = max(time.time_ns(), self._named + _MICROSECOND)
+        path = self._directory / new_name(self.instance, self._named)
         try:
             return LogFile.create(path)
         except FileNotFoundError:
             self._directory.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(PermissionError):  # it may be made, not read
+                sync_directory(self._directory.parent)
             return LogFile.create(path)
 
     def _begin(self, file: LogFile) -> LogFile:
@@ -356,9 +372,13 @@ class Ledger:
         if state == "moved":
             with contextlib.suppress(OSError):
                 self._end(file, "moved")
+        self._file = None
+        unused = not (file.size or file.torn.size)
+        if unused and state == "failed" and file.place() == "ours":
+            file.discard()  # or each attempt on a broken disk would leave one
+            return
         self._began = "failed" if state == "ours" else state
         self._previous, self._behind = file.path.name, file.torn
-        self._file = None
         self.finished.put(file)
 
     def _rotation(self, file: LogFile, now: float) -> Ended | None:

@@ -56,9 +56,17 @@ def instance_of(path: Path) -> str | None:
 
 
 def files_in(directory: Path) -> list[Path]:
-    """Return the files of journals in a directory, plain and packed, by time."""
+    """Return the files of journals in a directory, plain and packed, by time.
+
+    Of a file that is there twice the plain one comes last: anybody may have packed a
+    part of it.
+    """
     named = filter(instance_of, directory.iterdir())
-    return sorted(each for each in named if each.is_file())
+    return sorted((each for each in named if each.is_file()), key=_place)
+
+
+def _place(path: Path) -> tuple[str, bool]:
+    return path.name.removesuffix(PACKED), not path.name.endswith(PACKED)
 
 
 def sync_directory(directory: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from collections.abc import Callable
 from hashlib import sha256
@@ -50,6 +52,21 @@ def pack(file: LogFile, *, stop: Callable[[], bool]) -> bool:
     sync_directory(packed.parent)
     file.path.unlink()
     return True
+
+
+def is_superfluous(path: Path) -> bool:
+    """Tell whether what is packed beside a file is the file, to its last byte.
+
+    Who looks after the machine may have packed it too, while it was written, or on a
+    disk that was full.
+    """
+    packed = path.with_name(path.name + PACKED)
+    with contextlib.suppress(OSError, EOFError, zstd.ZstdError), path.open("rb") as raw:
+        return (
+            _digest_of(packed, lambda: False)
+            == hashlib.file_digest(raw, "sha256").digest()
+        )
+    return False
 
 
 def _compress(path: Path, to: Path, stop: Callable[[], bool]) -> bytes | None:

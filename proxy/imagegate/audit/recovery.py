@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from imagegate.audit.chain import (
+    NO_LINE,
     Head,
     Line,
     entries_of,
@@ -37,6 +38,7 @@ from imagegate.audit.events import (
     unknown_end,
 )
 from imagegate.audit.logfile import PACKED, LogFile, files_in, instance_of
+from imagegate.audit.packing import is_superfluous
 from imagegate.audit.reading import UnreadableError, last_line, lines_in, open_log
 from imagegate.engine.records import Record
 
@@ -91,9 +93,10 @@ def read_contents(path: Path) -> Contents:
     with open_log(path) as stream, contextlib.suppress(UnreadableError):
         for raw in lines_in(stream):
             at += len(raw)
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                found.take(raw, read_line(raw))
+            with contextlib.suppress(*NO_LINE):
+                line = read_line(raw)
                 found.size = at
+                found.take(raw, line)
     return found
 
 
@@ -131,7 +134,7 @@ def is_closed(path: Path) -> bool:
     """Tell whether the last line of a file says that it is closed."""
     try:
         return read_line(last_line(path)).event == CLOSED
-    except (OSError, UnreadableError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, UnreadableError, *NO_LINE):
         return False
 
 
@@ -150,9 +153,10 @@ def tidy(directory: Path) -> None:
 
 
 def _remove_original(path: Path) -> None:
-    """Remove a file whose compressed form is complete, and so has its name."""
+    """Remove a file of which the compressed form holds all."""
     if path.exists() and (file := LogFile.claim(path)) is not None:
-        path.unlink(missing_ok=True)
+        if is_superfluous(path):
+            path.unlink(missing_ok=True)
         file.close()
 
 
