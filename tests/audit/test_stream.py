@@ -8,6 +8,7 @@ import fcntl
 import io
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -292,3 +293,22 @@ async def test_a_process_that_was_forked_off_writes_with_a_thread_of_its_own(
 
     assert names(read_all(reading)) == ["parent", "child"]
     await audit.close()
+
+
+async def test_a_thread_that_cannot_be_had_refuses_records_until_it_can(
+    pipe: tuple[int, BinaryIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, stream = pipe
+    audit = StreamAudit(stream)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(AuditUnavailableError):
+            await audit.write([decision("a")])
+    await audit.write([decision("b")])
+    await audit.close()
+
+    assert names(read_all(reading)) == ["imagegate.audit_gap", "b"]
+
+
+def no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError(f"can't start new thread: {thread.name}")

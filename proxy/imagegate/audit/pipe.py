@@ -68,9 +68,12 @@ class PipeWriter:
                 or self._stopping
             ):
                 return None
+            try:
+                self._start()
+            except RuntimeError:  # there may be no more threads, for now
+                return None
             self._jobs.append(job)
             self._size += job.size
-            self._start()
             self._changed.notify()
         return job
 
@@ -78,12 +81,12 @@ class PipeWriter:
         """Start the thread, and again in a process that was forked off since."""
         if self._pid == os.getpid():
             return
-        self._pid = os.getpid()
         self._began = None
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run, name="imagegate-audit-pipe", daemon=True
         )
-        self._thread.start()
+        thread.start()
+        self._thread, self._pid = thread, os.getpid()
 
     def withdraw(self, job: Job) -> bool:
         """Take a job back, unless it was begun."""
