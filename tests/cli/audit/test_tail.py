@@ -103,3 +103,77 @@ def test_a_file_that_is_there_twice_is_taken_once(
     lines = imagegate("audit", "tail", "-n", "100", tmp_path).out.splitlines()
 
     assert len(lines) == len(plain.splitlines())
+
+
+def test_following_goes_on_in_what_was_packed_meanwhile(tmp_path: Path) -> None:
+    first, second = tmp_path / "audit-1.jsonl", tmp_path / "audit-2.jsonl.zst"
+    first.write_text('{"event":"imagegate.one"}\n')
+    command = [sys.executable, "-m", "imagegate", "audit", "tail", "-f", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert "one" in following.stdout.readline()
+
+        data = first.read_bytes() + b'{"event":"imagegate.two"}\n'
+        (tmp_path / f"{first.name}.zst").write_bytes(zstd.compress(data))
+        first.unlink()
+        second.write_bytes(zstd.compress(b'{"event":"imagegate.three"}\n'))
+        (tmp_path / "audit-3.jsonl").write_text('{"event":"imagegate.four"}\n')
+        told = [following.stdout.readline() for _ in range(3)]
+        following.terminate()
+
+    assert [line.split()[-1] for line in told] == ["two", "three", "four"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"event":"\xff"}',
+        b'{"x":' + b"[" * 100_000,
+        b'{"event":5}',
+        b'{"event":"x","changes":[{}]}',
+        b"\0" * 1000,
+    ],
+    ids=["bytes", "depth", "type", "shape", "zeros"],
+)
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+def test_damage_hides_no_other_line(
+    damage: bytes, options: list[str], imagegate: Run, tmp_path: Path
+) -> None:
+    line = b'{"event":"%s","time":"2026","principal_team":["t"]}\n'
+    data = line % b"imagegate.one" + damage + b"\n" + line % b"imagegate.two"
+    (tmp_path / "a.jsonl").write_bytes(data)
+
+    ran = imagegate("audit", "tail", *options, tmp_path)
+
+    assert ran.code == 0
+    assert "one" in ran.out
+    assert "two" in ran.out
+    assert f"a line of {len(damage) + 1:,} bytes is no record" in ran.err
+
+
+def test_what_cannot_be_decompressed_is_said_and_the_rest_is_shown(
+    imagegate: Run, tmp_path: Path
+) -> None:
+    packed = zstd.compress(b'{"event":"imagegate.one"}\n' * 1000)
+    (tmp_path / "a.jsonl.zst").write_bytes(packed[:-3])
+    (tmp_path / "b.jsonl").write_text('{"event":"imagegate.two"}\n')
+
+    ran = imagegate("audit", "tail", "-n", "5000", tmp_path)
+
+    assert ran.code == 0
+    assert "two" in ran.out
+    assert "a.jsonl.zst cannot be decompressed any further" in ran.err
+
+
+def test_lines_of_a_file_stay_in_their_order_though_the_clock_was_set_back(
+    imagegate: Run, tmp_path: Path
+) -> None:
+    times = ["2027-01-01", "2026-01-01", "2026-01-02"]
+    lines = [
+        f'{{"event":"imagegate.n{n}","time":"{at}"}}\n' for n, at in enumerate(times)
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+
+    ran = imagegate("audit", "tail", tmp_path)
+
+    assert [line.split()[1] for line in ran.out.splitlines()] == ["n0", "n1", "n2"]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from rich.text import Text
 
+from imagegate.audit.chain import NO_LINE
+from imagegate.audit.logfile import PACKED
+from imagegate.audit.reading import LONGEST, UnreadableError, lines_in, open_log
 from imagegate.cli.audit.files import inside, trail_files
 from imagegate.cli.exits import Exit
 from imagegate.cli.screen import complain, print_text, write
-from imagegate.zstd import zstd
 
 _PAUSE: Final = 0.25
 _STYLES: Final = {
@@ -33,9 +34,9 @@ def read_line(line: bytes) -> dict[str, Any] | None:
     """Read a record; None when a line is none."""
     try:
         found: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except NO_LINE:
         return None
-    return found
+    return found if isinstance(found.get("event"), str) else None
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +56,9 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     def admit(self, record: Mapping[str, Any]) -> bool:
         """Tell whether a record is wanted."""
         return (
-            (self.event or "") in record.get("event", "")
+            (self.event or "") in record["event"]
             and str(record.get("decision_id", "")).startswith(self.decision or "")
-            and (self.team is None or self.team in record.get("principal_team", ()))
+            and (self.team is None or self.team in _teams(record))
             and self.principal in (None, record.get("principal_id"))
             and self.outcome in (None, record.get("outcome"))
         )
@@ -72,18 +73,16 @@ def run(
     named: Sequence[Path], filters: Filters, *, last: int, follow: bool, as_json: bool
 ) -> Exit:
     """Print the last records, and go on with those to come."""
-    files = trail_files(named)
-    growing = {file: Follower(file) for file in files if file.suffix == ".jsonl"}
-    latest = _latest(files, growing, filters, last)
-    for line in latest:
+    followers = [Follower(file) for file in trail_files(named)]
+    for line in _latest(followers, filters, last):
         _show(line, as_json=as_json)
     folders = [path for path in named if path.is_dir()]
+    growing = {each.name: each for each in followers}
     with contextlib.suppress(KeyboardInterrupt):
         while follow:
             time.sleep(_PAUSE)
             for file in (each for folder in folders for each in inside(folder)):
-                if file.suffix == ".jsonl" and file not in growing:
-                    growing[file] = Follower(file)
+                growing.setdefault(_plain(file), Follower(file))
             for follower in growing.values():
                 for line in filter(filters.admit_line, follower.lines()):
                     _show(line, as_json=as_json)
@@ -91,73 +90,114 @@ def run(
 
 
 def _latest(
-    files: Sequence[Path],
-    growing: Mapping[Path, Follower],
-    filters: Filters,
-    last: int,
+    followers: Sequence[Follower], filters: Filters, last: int
 ) -> Sequence[bytes]:
     """Return the last lines that are wanted, in the order of their time.
 
     Files that still grow are all read, for several processes may write at once; of
     the packed ones, the newest first, only as many as it takes.
     """
-    found: list[bytes] = []
-    for file in growing:
-        lines = filter(filters.admit_line, growing[file].lines())
-        found += collections.deque(lines, maxlen=last)
-    for file in reversed(files):
-        if file not in growing and len(found) < last:
-            lines = filter(filters.admit_line, _packed(file))
-            found += collections.deque(lines, maxlen=last - len(found))
-    found.sort(key=_when)
-    return found[-last:] if last else ()
+    found: list[tuple[str, bytes]] = []
+    for each in sorted(followers, key=lambda each: each.packed, reverse=True)[::-1]:
+        if each.packed and len(found) >= last:
+            each.skip()
+            continue
+        lines = filter(filters.admit_line, each.lines())
+        found[:0] = collections.deque(_timed(lines), maxlen=last)
+    found.sort(key=lambda timed: timed[0])
+    return [line for _, line in found[-last:]] if last else ()
 
 
-def _when(line: bytes) -> str:
-    record = read_line(line)
-    return str(record.get("time", "")) if record else ""
+def _timed(lines: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield lines with their times; what stands behind another is never before it."""
+    now = ""
+    for line in lines:
+        record = read_line(line)
+        now = max(now, str(record.get("time", ""))) if record else now
+        yield now, line
 
 
 class Follower:
-    """A file that others write to, read as far as its lines are whole."""
+    """A file that others write to, read as far as its lines are whole.
+
+    One that is done with is packed, and goes: what was not read yet is read there.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._at = 0
+        self._over = False
+
+    @property
+    def name(self) -> Path:
+        """The file's name before it is packed."""
+        return _plain(self._file)
+
+    @property
+    def packed(self) -> bool:
+        """Whether it was packed when it was found, and so is complete."""
+        return self._file.name.endswith(PACKED)
+
+    def skip(self) -> None:
+        """Read no more of it."""
+        self._over = True
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines that came since the last call."""
-        try:
-            with self._file.open("rb") as stream:
-                stream.seek(self._at)
-                for line in stream:
-                    if not line.endswith(b"\n"):
-                        return
-                    self._at += len(line)
-                    yield line
-        except FileNotFoundError:
+        if self._over:
             return
+        try:
+            yield from self._lines(self.name, packed=False)
+        except FileNotFoundError:
+            with contextlib.suppress(FileNotFoundError):
+                file = self.name.with_name(self.name.name + PACKED)
+                yield from self._lines(file, packed=True)
+                self._over = True
+
+    def _lines(self, file: Path, *, packed: bool) -> Iterator[bytes]:
+        with open_log(file) as stream:
+            at = 0 if packed else stream.seek(self._at)
+            try:
+                for line in lines_in(stream):
+                    if not (packed or line.endswith(b"\n") or len(line) >= LONGEST):
+                        return
+                    at += len(line)
+                    if at > self._at:
+                        self._at = at
+                        yield line
+            except UnreadableError:
+                complain(f"{file.name} cannot be decompressed any further")
 
 
-def _packed(file: Path) -> Iterator[bytes]:
-    with zstd.open(file, "rb") as stream:
-        yield from io.BufferedReader(stream)
+def _plain(file: Path) -> Path:
+    """Return the name of a file before it is packed."""
+    return file.with_name(file.name.removesuffix(PACKED))
 
 
 def _show(line: bytes, *, as_json: bool) -> None:
     record = read_line(line)
-    if record is None:
+    try:
+        told = None if record is None else _line(record)
+    except (AttributeError, KeyError, TypeError):
+        told = None  # somebody's JSON
+    if told is None:
         complain(f"a line of {len(line):,} bytes is no record")
     elif as_json:
         write(line.decode())
     else:
-        print_text(_line(record))
+        print_text(told)
+
+
+def _teams(record: Mapping[str, Any]) -> Sequence[str]:
+    """Return the teams of who asked; what the log says of itself has none."""
+    teams = record.get("principal_team")
+    return teams if isinstance(teams, list) else ()
 
 
 def _line(record: Mapping[str, Any]) -> Text:
     """Tell a record in one line: when, what, whose, and how it went."""
     event = str(record.get("event", "")).removeprefix("imagegate.")
-    who = "+".join(record.get("principal_team", ())) or record.get("principal_id", "")
+    who = "+".join(_teams(record)) or record.get("principal_id", "")
     parts = [
         (str(record.get("time", ""))[:23].replace("T", " "), "dim"),
         (f"  {event:<18}", _STYLES.get(event, "")),
