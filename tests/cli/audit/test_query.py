@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from imagegate.cli.audit import query
 from imagegate.cli.audit.columns import KINDS, columns
 from imagegate.cli.audit.reports import REPORTS
 from imagegate.engine.records import Record
@@ -223,3 +224,20 @@ def test_every_field_of_every_record_is_a_column() -> None:
     assert columns()["principal_team"] == "VARCHAR[]"
     assert columns()["tools"] == "JSON"
     assert columns()["duration_ms"] == "DOUBLE"
+
+
+@pytest.mark.parametrize(("times", "code"), [(1, 0), (5, 2)])
+def test_files_that_are_packed_while_they_are_read_are_listed_anew(
+    times: int,
+    code: int,
+    imagegate: Run,
+    trail: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listings = [[trail / "gone.jsonl"]] * times + [sorted(trail.iterdir())]
+    monkeypatch.setattr(query, "trail_files", lambda _: listings.pop(0))
+
+    ran = imagegate("audit", "query", "ends", trail)
+
+    assert ran.code == code
+    assert ("completed" in ran.out) == (code == 0)

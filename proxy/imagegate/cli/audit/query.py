@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _DONE: Final = 100.0
 _LONG: Final = 0.2  # seconds between two looks at the progress
+_TRIES: Final = 5  # while the gateway packs and retires files
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,10 +56,16 @@ def run(named: Sequence[Path], wanted: Wanted, form: str) -> Exit:
         complain("queries need DuckDB: pip install 'imagegate[query]'")
         return Exit.USAGE
     sql = wanted.sql or statement(*_report(wanted))
-    files = trail_files(named)
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
         try:
-            _load(database, files, wanted)
+            for left in reversed(range(_TRIES)):
+                files = trail_files(named)
+                try:
+                    _load(database, files, wanted)
+                    break
+                except duckdb.IOException:
+                    if not left or all(file.exists() for file in files):
+                        raise
             database.execute("SET enable_external_access = false")
             answer = _execute(database, sql, [], "asking")
         except duckdb.Error as error:
