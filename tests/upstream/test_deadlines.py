@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from openai import DEFAULT_TIMEOUT
 from scripted import until
 
 from imagegate.upstream.client import UpstreamError
@@ -33,6 +34,13 @@ async def watched(
     with Watchdog(Round(deadlines)) as watchdog:
         await exchange(watchdog)
         await asyncio.sleep(FOREVER)
+
+
+def test_nobody_waits_less_than_the_clients_do() -> None:
+    """A client of the SDK gives up by itself; until then an answer may still come."""
+    patience = DEFAULT_TIMEOUT.read
+    assert patience is not None
+    assert min(Deadlines().head, Deadlines().idle) >= patience
 
 
 async def test_the_wait_that_lasts_too_long_ends() -> None:

@@ -31,14 +31,15 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         body: For the next piece of the client's request.
         head: From the whole request to the head of the answer. An image that is
             not streamed takes minutes before its first byte.
-        idle: Between two pieces of the answer.
+        idle: Between two pieces of the answer. Nothing may be said of a streamed
+            image while it is painted, and the clients wait as long.
         stall: One write to the client.
         total: The whole exchange.
     """
 
     body: float = 60.0
     head: float = 600.0
-    idle: float = 120.0
+    idle: float = 600.0
     stall: float = 60.0
     total: float = 3600.0
 
