@@ -179,6 +179,16 @@ def test_a_door_is_open_closed_or_judged(surface: str, at: str, expected: str) -
         assert decision.inspected == (expected == "inspected")
 
 
+@pytest.mark.parametrize("word", ["allow", "strip", "block"])
+def test_nobody_is_sent_to_a_tool_that_is_not_there_either(word: str) -> None:
+    """Where the Images API is closed the tool is a way, unless that is closed too."""
+    rules = f"tool: {word}\nsurface: {{ images_api: refuse }}"
+    violation = ask(rules, {"prompt": "x"}, at=IMAGES).violations[0]
+
+    assert ("image_generation tool" in violation.fix) == (word == "allow")
+    assert ("image generation is not" in violation.message) == (word != "allow")
+
+
 @pytest.mark.parametrize(
     ("at", "expected"),
     [

@@ -285,6 +285,31 @@ def test_the_deployment_in_a_path_is_the_model(
         assert answer.word == "forward"
 
 
+TWO = "models: { gpt-image-2: {}, default: gpt-image-2, otherwise: block }\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "fix"),
+    [
+        (f"{TWO}deployments: {{ two: gpt-image-2 }}", "two"),
+        (TWO, "gpt-image-2"),
+        (f"{TWO}deployments: {{ m: gpt-image-1-mini }}", None),
+    ],
+)
+@pytest.mark.parametrize("by", ["path", "header"])
+def test_a_refusal_says_which_deployment_would_pass(
+    by: str, rules: str, fix: str | None
+) -> None:
+    """If there is one."""
+    if by == "path":
+        answer = ask(rules, {"prompt": "a cat"}, at=PATH.format("big"))
+    else:
+        answer = azure(rules, headers={HEADER: "big"})
+
+    expected = "" if fix is None else f"use the deployment {fix}"
+    assert answer.violations[0].fix == expected
+
+
 @pytest.mark.parametrize("model", [{"id": "gpt-image-2"}, ["mini"], 7, True])
 @pytest.mark.parametrize("header", [None, "mini"])
 def test_a_model_that_is_no_text_is_refused(model: object, header: str | None) -> None:

@@ -76,12 +76,12 @@ class Decider:
         door = request.match.door
         stance = self.stance(door)
         if stance == "refuse":
-            return Block(violations=(_closed(door, "enforce"),))
+            return Block(violations=(self._closed(request, "enforce"),))
         if stance == "pass":
             return Forward(inspected=False)
         decision = self._inspect(request)
         if stance_of(door, self.policy.surface) == "refuse":
-            closed = (_closed(door, "observe"), *decision.observed)
+            closed = (self._closed(request, "observe"), *decision.observed)
             return msgspec.structs.replace(decision, observed=closed)
         return decision
 
@@ -96,6 +96,25 @@ class Decider:
         if stance == "refuse" and self.policy.mode == "observe" and can_be_judged:
             return "enforce"
         return stance
+
+    def _closed(self, request: Request, mode: Mode) -> Violation:
+        """Word the refusal of a door; 426 sends a WebSocket's client back to HTTP."""
+        door = request.match.door
+        said, why = f"this route ({door.group}) is closed here", GROUPS[door.group].why
+        if door.group == "images_api":
+            rules = self.book.page(request.principal, request.date).acting.rules
+            if rules.stance("tool")[0] != "allow":  # the tool is no way round then
+                said, why = f"{said}: image generation is not allowed", ""
+        return Violation(
+            pointer="",
+            field="",
+            before=None,
+            by=Reason(rule=f"surface.{door.group}", layer="baseline", mode=mode),
+            message=said,
+            fix=why,
+            code="route_not_allowed",
+            status=426 if door.method == "WEBSOCKET" else 403,
+        )
 
     def scene(self, book: Rulebook, match: Match, *, mapped: bool = True) -> Scene:
         """Return what tools are judged against at a door; made once for each.
@@ -190,20 +209,6 @@ def _malformed(error: MalformedRequest) -> Violation:
         message=error.message,
         code=error.code,
         status=error.status,
-    )
-
-
-def _closed(door: Door, mode: Mode) -> Violation:
-    """Word the refusal of a door; 426 sends a WebSocket's client back to HTTP."""
-    return Violation(
-        pointer="",
-        field="",
-        before=None,
-        by=Reason(rule=f"surface.{door.group}", layer="baseline", mode=mode),
-        message=f"this route ({door.group}) is closed here",
-        fix=GROUPS[door.group].why,
-        code="route_not_allowed",
-        status=426 if door.method == "WEBSOCKET" else 403,
     )
 
 

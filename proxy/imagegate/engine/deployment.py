@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from imagegate.engine.body import Body
 from imagegate.engine.judge import Verdict
-from imagegate.engine.models import choose_model
+from imagegate.engine.models import choose_model, listed_models
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Line
 from imagegate.engine.request import Request
@@ -69,9 +69,15 @@ def _judge_lone(notes: Notes, asked: str) -> str | None:
         word, by = notes.scene.book.unknown_values
         if word == "pass":
             return asked
-    said = "this image deployment is not allowed"
-    notes.refuse("", HEADER, choice.by or by, said, was=asked)
+    said, fix = "this image deployment is not allowed", _instead(notes)
+    notes.refuse("", HEADER, choice.by or by, said, fix=fix, was=asked)
     return None
+
+
+def _instead(notes: Notes) -> str:
+    """Say which deployment would pass, if the policy lists any."""
+    allowed = listed_models(notes.scene)
+    return f"use the deployment {allowed[0]}" if allowed else ""
 
 
 def judge_idle(notes: Notes, asked: str | None, word: str, line: Line | None) -> None:
@@ -97,8 +103,8 @@ def judge_path(notes: Notes, deployment: str, body: Body) -> bool:
         said = "the body names another deployment than the path"
         notes.refuse_always("/model", "model", "deployment", said)
     elif choice.outcome not in ("kept", "unknown"):
-        said = "the image deployment in the path is not allowed"
-        notes.refuse("", "deployment", choice.by, said, was=deployment)
+        said, fix = "the image deployment in the path is not allowed", _instead(notes)
+        notes.refuse("", "deployment", choice.by, said, fix=fix, was=deployment)
     else:
         return True
     return False
