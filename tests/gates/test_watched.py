@@ -246,6 +246,58 @@ def test_a_file_that_vanishes_leaves_what_held(subject: Subject, told: Lines) ->
     assert (subject.watched.text, subject.watched.problems) == (OTHER, ())
 
 
+def test_a_file_that_is_mounted_alone_and_replaced_outside_is_told(
+    tmp_path: Path, clock: Clock, told: Lines
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(GOOD)
+    with outside.open("rb") as held:  # leads to the file itself, as such a mount does
+        subject = Subject(Path(f"/proc/self/fd/{held.fileno()}"), clock)
+        assert subject.watched.problems == ()
+        tmp_path.joinpath("new").write_bytes(OTHER)
+        tmp_path.joinpath("new").rename(outside)
+
+        assert subject.looks() is True
+        assert subject.watched.text == GOOD
+        [line] = told()
+        assert "mount its folder" in line["problems"][0]
+        assert subject.looks() is False
+
+
+def test_a_file_that_never_had_a_name_is_as_good_as_another(
+    tmp_path: Path, clock: Clock, told: Lines
+) -> None:
+    file = tmp_path / "here-document"
+    file.write_bytes(GOOD)
+    with file.open("rb") as held:
+        file.unlink()
+        subject = Subject(Path(f"/proc/self/fd/{held.fileno()}"), clock)
+
+        assert subject.watched.problems == ()
+        assert told() == []
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_not_complained_of(
+    subject: Subject, told: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(path: str, flags: int) -> int:
+        descriptor = os.open(path, flags)
+        new = subject.file.with_suffix(".new")
+        new.write_bytes(OTHER)
+        new.rename(subject.file)
+        monkeypatch.undo()
+        return descriptor
+
+    now = subject.clock
+    monkeypatch.setattr(module, "open_at_once", opened)
+    subject.watched.ask()
+    subject.look()
+    monkeypatch.setattr(module, "time", now)
+
+    assert subject.looks() is True
+    assert [line["event"] for line in told()] == ["imagegate.reloaded"]
+
+
 def test_an_editor_that_takes_the_file_away_for_a_moment_is_not_complained_of(
     subject: Subject, told: Lines
 ) -> None:

@@ -5,7 +5,8 @@ over another, and a link that is turned to another folder (as Kubernetes does wi
 ConfigMap) are all seen. It is read when it has kept still for a moment, and read again
 when it moved meanwhile: who writes in place would otherwise be read half, and half a
 policy may be a policy too. What cannot be used is said, once, and what held before
-holds.
+holds. Where a container mounts a single file, its name goes on to lead to what was
+replaced outside: that is said as well.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Watched:
         self.waiting = False
         self._name = name
         self._refused: bytes | None = None
-        self._asked = False
+        self._asked = self._linked = False
         self._seen: _Signature = _NEVER
         self._read: _Signature = _NEVER
         self._changed = self._began = 0.0
@@ -149,11 +150,22 @@ class Watched:
     def _text_of(self, began: _Signature) -> bytes | None:
         """Read the file; None when it moved meanwhile."""
         with open(self.source.file, "rb", opener=open_at_once) as opened:
-            problem = self.source.admit(os.fstat(opened.fileno()))
+            found = os.fstat(opened.fileno())
+            problem = self._why_left_behind(found, began) or self.source.admit(found)
             if problem is not None:
                 raise UnusableError(problem)
             text = opened.read(self.source.most)
             return text if _signed(os.fstat(opened.fileno())) == began else None
+
+    def _why_left_behind(self, found: os.stat_result, began: _Signature) -> str | None:
+        """Say so when no folder has the file any more; some never had it in one."""
+        self._linked = self._linked or found.st_nlink > 0
+        if not self._linked or found.st_nlink or _signed(found) != began:
+            return None
+        return (
+            f"{self._file}: it was replaced or deleted where it is mounted from, and "
+            "what came after it is not seen here: mount its folder, not the file"
+        )
 
     def _take(self, text: bytes, observer: Observer, *, asked: bool) -> None:
         if text == self._refused and not asked:
