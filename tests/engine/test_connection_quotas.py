@@ -44,3 +44,25 @@ def test_a_response_of_this_connection_is_known(tools: list[object]) -> None:
     assert connection.inherits(message()) is None
     assert connection.judged(judged.exchange.rules) == {"resp_1"}
     assert not connection.judged("others")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_a_response_holds_is_handed_down(*, elsewhere: bool) -> None:
+    """However many turns later, and wherever the first of them was made."""
+    own = Exchange(GATE, CONTEXT)
+    own.request(None)
+    connection = Connection(GATE, own)
+    names = ["resp_1", "resp_2", "resp_3", "resp_4"]
+    for number, name in enumerate(names):
+        more: dict[str, object] = {"tools": [tool()]}
+        if number or elsewhere:
+            before = names[number - 1] if number else "resp_0"
+            more = {"previous_response_id": before, "tool_choice": "none"}
+        known = elsewhere and not number
+        judged = connection.judge(CONTEXT, message(**more), inherits=known)
+        connection.sent(judged.exchange)
+        for turn in ("created", "completed"):
+            said = {"type": f"response.{turn}", "response": {"id": name}}
+            connection.hear(json.dumps(said).encode())
+
+    assert all(connection.inherits(message(previous_response_id=x)) for x in names)

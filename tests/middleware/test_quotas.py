@@ -34,7 +34,7 @@ from starlette.types import Receive, Scope, Send
 from talking import GENERATING as CALLING
 from talking import Provider, accepted, connected
 
-from imagegate.engine.policy import Principal
+from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.quota import Outage
 from imagegate.engine.records import DecisionRecord, Record
 from imagegate.quotas import (
@@ -44,6 +44,7 @@ from imagegate.quotas import (
     Reading,
     Slot,
 )
+from imagegate.seen import MemorySeen, Sight
 
 pytestmark = pytest.mark.anyio
 
@@ -598,5 +599,42 @@ async def test_what_steers_a_response_with_the_tool_may_make_an_image_too(
             }
         )
         assert (await client.refused())[0] == "rate_limit_exceeded"
+        client.hang_up()
+        await client.done()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_what_goes_on_from_what_goes_on_from_the_tool_may_make_an_image_too(
+    store: Store, audit: Notebook, *, elsewhere: bool
+) -> None:
+    """The tool may stand in an item of the first turn, which all others go on from."""
+    rules = gate(IMAGES.format(1) + STATE)
+    seen, provider = MemorySeen(), Provider()
+    text: dict[str, Any] = {"tool_choice": "none"}
+    sight = Sight(rules.digest, ({"model": "gpt-image-1-mini", "quality": "low"},))
+    await seen.note(ANONYMOUS, ["resp_0"], sight)
+    state: dict[str, Any] = {"by": rules, "quotas": store, "seen": seen}
+    async with connected(audit, provider, **state) as client:
+        await accepted(client)
+        if elsewhere:
+            client.ask(previous_response_id="resp_0", **text)
+        else:
+            client.ask(TOOL, **text)
+        for before in ("resp_1", "resp_2"):
+            await provider.hears()
+            for turn in ("created", "completed"):
+                provider.turn(turn, before)
+                await client.hears()
+            client.ask(previous_response_id=before, **text)
+        await provider.hears()
+        assert (store.used, store.held) == (0, 0)
+        for turn in ("created", "completed"):
+            provider.turn(turn, "resp_3")
+            await client.hears()
+
+        client.ask(previous_response_id="resp_3")
+        await provider.hears()
+
+        assert (store.used, store.held) == (0, 1)
         client.hang_up()
         await client.done()

@@ -117,13 +117,15 @@ class Connection:
         made = self._lanes.made.get(self._target(sent) or "")
         return sent.stream_id if made is None else made.lane
 
-    def judge(
+    def judge(  # noqa: PLR0913 - what is known of a message
         self,
         context: Context,
         sent: Sent,
         fingerprints: Fingerprints = _NO_FINGERPRINTS,
         seen: frozenset[str] = frozenset(),
         standing: Standing = NOWHERE,
+        *,
+        inherits: bool = False,
     ) -> Judged:
         """Judge a message.
 
@@ -133,6 +135,7 @@ class Connection:
             fingerprints: What `Gate.fingerprint` gave, where it was asked for.
             seen: The ids of state that were judged elsewhere for this principal.
             standing: Where the counters stand that `claim_of` named.
+            inherits: What it goes on from was made elsewhere, and holds an image tool.
         """
         exchange = Exchange(self.gate, context)
         fault = self._fault(sent, context.stream_id, exchange.rules)
@@ -155,6 +158,7 @@ class Connection:
             lane=context.stream_id,
             kind=cast("Kind", sent.type),
             target=target,
+            inherits=inherits or bool(self.inherits(sent)),
         )
         decision = ruling.decision
         edits = decision.edits if isinstance(decision, Rewrite) else ()
@@ -186,7 +190,7 @@ class Connection:
         None where it was not made on this connection.
         """
         made = self._lanes.made.get(sent.text("previous_response_id") or "")
-        return None if made is None else any(tool.sent for tool in made.tools)
+        return None if made is None else made.holds
 
     def _target(self, sent: Sent) -> str | None:
         """Name the response that a message adds to."""

@@ -41,6 +41,7 @@ class Turn:
         lane: The lane.
         kind: The type of the client's message.
         target: The response that it adds to.
+        inherits: What it goes on from holds an image tool.
         steer_id: What the provider calls it, if it steers.
         response_id: The response that it earned, as soon as that is known.
     """
@@ -52,11 +53,13 @@ class Turn:
         lane: str | None,
         kind: Kind,
         target: str | None = None,
+        inherits: bool = False,
     ) -> None:
         self.exchange = exchange
         self.lane = lane
         self.kind = kind
         self.target = target
+        self.inherits = inherits
         self.steer_id: str | None = None
         self.response_id: str | None = None
 
@@ -68,11 +71,13 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
         lane: Where.
         rules: The name of those that it was judged by.
         tools: The image tools that it had, as they were sent.
+        holds: It has one, or goes on from a response that does.
     """
 
     lane: str | None
     rules: str
     tools: tuple[JudgedTool, ...]
+    holds: bool
 
 
 class Belongs(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,8 +189,12 @@ class Lanes:
     def _remember(self, response_id: str, turn: Turn) -> None:
         while len(self.made) >= _REMEMBERED:
             del self.made[next(iter(self.made))]
+        tools = turn.exchange.sent
         self.made[response_id] = Made(
-            lane=turn.lane, rules=turn.exchange.rules, tools=turn.exchange.sent
+            lane=turn.lane,
+            rules=turn.exchange.rules,
+            tools=tools,
+            holds=turn.inherits or any(tool.sent for tool in tools),
         )
 
     def _joined(self, head: Turn) -> Iterator[Exchange]:

@@ -93,8 +93,12 @@ class Asking:
             prints = await stepwise(gate.fingerprint(context, sent.body))
             entry.recall = Recall(self._talk.setup, context)
             seen = await entry.recall.look(sent.body)
-            standing = await self._stand(context, sent, entry, seen)
-            judged = connection.judge(context, sent, prints, seen, standing)
+            inherits = connection.inherits(sent)
+            if inherits is None:
+                inherits = entry.recall.inherits
+            standing = await self._stand(context, sent, entry, seen, inherits=inherits)
+            known = context, sent, prints, seen, standing
+            judged = connection.judge(*known, inherits=bool(inherits))
             beside = Candidate(self._talk.setup, context)
             ruling = await beside.join(
                 judged.ruling, entry.recall, sent.body, connection.headers, standing
@@ -118,16 +122,19 @@ class Asking:
         return msgspec.structs.replace(judged, ruling=ruling)
 
     async def _stand(
-        self, context: Context, sent: Sent, entry: Entry, seen: frozenset[str]
+        self,
+        context: Context,
+        sent: Sent,
+        entry: Entry,
+        seen: frozenset[str],
+        *,
+        inherits: bool | None,
     ) -> Standing:
         """Take what a message may use up, and say where the counters stood."""
         entry.tally = tally_of(self._talk.setup, context)
         if entry.tally is None:
             return NOWHERE
-        connection, recall = self._talk.connection, entry.recall
-        inherits = connection.inherits(sent)
-        if inherits is None and recall is not None:
-            inherits = recall.inherits
+        connection = self._talk.connection
         rules = connection.gate.rules_for(context.principal, context.date)
         seen |= connection.judged(rules)
         return await entry.tally.stand(sent.body, seen, inherits=inherits)
