@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from driving import Call, Notebook, governed, read, soon
+from driving import Call, Inner, Notebook, governed, read, request, soon
 from starlette.types import Message, Receive, Scope, Send
 
 import imagegate.middleware
 
 pytestmark = pytest.mark.anyio
+OWN = ["/", "/health", "/static/*", "/responses"]
 
 
 class Host:
@@ -110,3 +111,58 @@ async def test_a_lifespan_that_does_not_come_by_here_can_wait(audit: Notebook) -
         await asyncio.wait([call.task])
 
     assert told == ["request_forwarded", "exchange_finished"]
+
+
+# -- which path an application reads ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "raw"),
+    [
+        # Sanic and BlackSheep read the raw path, whatever a middleware made of `path`.
+        ("/static/v1/responses", "", b"/v1/responses"),
+        ("/health", "", b"/v1/responses/"),
+        ("/health", "", b"/v1/responses?a=b"),
+        # Falcon and Sanic leave the mount on, which daphne takes from a header, and
+        # take a slash at the end for none.
+        ("/v1/responses/", "/v1/responses", b"/v1/responses/"),
+        ("/v1/responses", "/v1", None),
+        # What is put before the path.
+        ("/responses", "/v1", b"/responses"),
+        ("/static/v1/responses", "/gw", b"/gw/v1/responses"),
+    ],
+)
+async def test_an_own_path_that_may_be_read_as_a_door_is_refused(
+    path: str, root: str, raw: bytes | None, audit: Notebook
+) -> None:
+    inner = Inner()
+    scope = request(path=path, root_path=root, raw_path=raw)
+
+    call = await Call(governed(inner, audit, own_paths=OWN), scope).whole()
+
+    assert call.code == "route_not_allowed"
+    assert inner.scopes == []
+    assert audit.events == ["request_malformed", "exchange_finished"]
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "raw"),
+    [
+        ("/health", "", None),
+        ("/gw/health", "/gw", b"/gw/health"),
+        ("/health", "/gw", b"/gw/health"),
+        ("/health", "/api", b"/health"),
+        ("/static/a b.css", "", b"/static/a%20b.css?v=2"),
+        ("/gw/", "/gw", b"/old/gw/"),
+    ],
+)
+async def test_an_own_path_is_one_wherever_it_is_mounted(
+    path: str, root: str, raw: bytes | None, audit: Notebook
+) -> None:
+    inner = Inner()
+    scope = request(path=path, root_path=root, raw_path=raw)
+
+    await Call(governed(inner, audit, own_paths=OWN), scope).whole()
+
+    assert inner.scope["path"] == path
+    assert audit.records == []

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imagegate.audit import Audit
 from imagegate.engine.gate import Gate
 from imagegate.engine.quota import Outage
-from imagegate.engine.surface import Lost
 from imagegate.gates import Gates
 from imagegate.middleware.asked import asked_in
 from imagegate.middleware.load import Load
@@ -108,7 +107,7 @@ class PolicyMiddleware:
         if scope["type"] not in {"http", "websocket"}:
             raise ValueError(f"cannot judge a scope of type {scope['type']!r}")
         asked = asked_in(scope)
-        if isinstance(asked.door, Lost) and self._own.has(asked.path, asked.door):
+        if self._own.has(asked):
             told = {**scope, "headers": asked.head.without()}
             await self._setup.app(told, receive, send)
             return

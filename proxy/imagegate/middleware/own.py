@@ -6,7 +6,9 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from imagegate.engine.surface import DOORS, FAMILIES, Lost, find_door
+from imagegate.engine.surface import DOORS, FAMILIES, Lost, Match, find_door
+from imagegate.middleware.asked import Asked
+from imagegate.middleware.paths import readings
 
 _PLAIN = re.compile(r"/|(/(?!\.\.?(/|\Z))[A-Za-z0-9._~:@-]+)+(/\*)?|/\*")
 _REST = "/*"
@@ -27,20 +29,30 @@ class OwnPaths:
         self._exact = frozenset(path for path in paths if not path.endswith(_REST))
         self._below = tuple(path[:-1] for path in paths if path.endswith(_REST))
 
-    def has(self, path: str, lost: Lost) -> bool:
-        """Whether a path is one of these.
+    def has(self, asked: Asked) -> bool:
+        """Whether what is asked for is one of these, however its path is read.
 
         One that leads to a door when it is read leniently, or with another method,
-        is lost for another reason, and stays refused.
+        is lost for another reason, and stays refused; and so does one of which the
+        application may read another path than is judged.
         """
+        if not _is_lost(asked.door):
+            return False
+        path, scope = asked.path, asked.scope
         named = path in self._exact or path.startswith(self._below)
-        return named and lost.code == "route_not_allowed"
+        method = "WEBSOCKET" if asked.for_websocket else scope["method"]
+        return named and all(
+            _is_lost(find_door(method, each)) for each in readings(scope)
+        )
+
+
+def _is_lost(found: Match | Lost) -> bool:
+    return isinstance(found, Lost) and found.code == "route_not_allowed"
 
 
 def _leads_to_a_door(path: str) -> bool:
     here = path.removesuffix("*").rstrip("/") or "/"
-    found = find_door("GET", here if here == path else f"{here}/x")
-    if not isinstance(found, Lost) or found.code != "route_not_allowed":
+    if not _is_lost(find_door("GET", here if here == path else f"{here}/x")):
         return True
     steps = [step for step in path.casefold().split("/")[1:] if step != "*"]
     routes = (

@@ -67,6 +67,18 @@ def retold(scope: Scope, below: str) -> Scope:
     return {**scope, "path": root + below, "raw_path": raw}
 
 
+def readings(scope: Scope) -> frozenset[str]:
+    """Return every path that some application reads out of a scope.
+
+    Sanic and BlackSheep read the raw one, Falcon and Sanic leave the mount on, and
+    some put it before.
+    """
+    spelt = _spelt(scope)
+    raw = [each.partition("?")[0] for each in _spellings(spelt)]
+    told = [spelt.path, _below(spelt), *raw]
+    return frozenset([*told, *(spelt.root + each for each in told)])
+
+
 def _spelt(scope: Scope) -> Spelt:
     raw: bytes = scope.get("raw_path") or b""
     root, gone = scope.get("root_path", ""), scope.get("app_root_path", "")
