@@ -175,6 +175,16 @@ async def test_what_is_told_is_counted_once(
     assert (store.used, store.held) == (used, 0)
 
 
+@pytest.mark.parametrize("body", [TEXT, asking(TOOL, tool_choice="none")])
+async def test_an_image_counts_that_nobody_could_expect(
+    store: Store, audit: Notebook, body: bytes
+) -> None:
+    """What a compacted history brings in, for one, shows in no request."""
+    await ask(Inner(*STREAM, headers=[SSE]), store, audit, body=body)
+
+    assert (store.used, store.held) == (1, 0)
+
+
 async def test_each_picture_of_the_images_api_counts(
     store: Store, audit: Notebook
 ) -> None:

@@ -65,14 +65,14 @@ class Tally:
         if match is None:
             return NOWHERE
         request = self._request(match, body, seen)
-        if match.door.name in _TELLING:
+        if body is not None or self._tells:
+            # An image that nobody could expect counts like any other.
             self._images = counts_images(self._book, request)
         claim = claim_of(self._book, request, inherits=inherits)
         if not claim.counters:
             return NOWHERE
         decision_id = self._context.decision_id
         places = [f"{decision_id}.{number}" for number in range(claim.images)]
-        self._images = tuple(x for x in claim.counters if x.quota.what == "images")
         counts = await self._take(claim.counters, places)
         return Standing(counts=counts, inherits=inherits, outage=self._outage)
 
