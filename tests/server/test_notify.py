@@ -37,6 +37,8 @@ def test_a_manager_is_told_how_it_goes(manager: socket.socket) -> None:
     assert told == {}
     notify.ready()
     assert heard(manager) == {"READY": "1"}
+    notify.status("policy loud def")
+    assert heard(manager) == {"STATUS": "policy loud def"}
     notify.stopping()
     assert heard(manager) == {"STOPPING": "1"}
 

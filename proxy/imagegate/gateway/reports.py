@@ -20,6 +20,7 @@ class Reports(Observer):
         self._notify = notify
         self._reloads = reloads
         self._status: dict[str, str] = {}
+        self._stale: tuple[str, ...] = ()
         edition = gates.current
         for role, gate in ((POLICY, edition.gate), (CANDIDATE, edition.candidate)):
             if gate is not None:
@@ -42,9 +43,11 @@ class Reports(Observer):
             self._reloads.failed(name)
 
     def stale(self, names: Iterable[str]) -> None:
-        """Take word of what is older than its file."""
+        """Take word of what is older than its file, whenever something was read."""
+        self._stale = tuple(names)
+        self._notify.status(self._said())
         if self._reloads is not None:
-            self._reloads.stale(names)
+            self._reloads.stale(self._stale)
 
     def asked(self) -> None:
         """Take word that somebody asked for a look."""
@@ -60,7 +63,8 @@ class Reports(Observer):
             self._reloads.holds(role, told)
 
     def _said(self) -> str:
-        return ", ".join(self._status.values())
+        held = ", ".join(self._status.values())
+        return f"{held}; stale: {', '.join(self._stale)}" if self._stale else held
 
 
 def _told(gate: Gate) -> Told:

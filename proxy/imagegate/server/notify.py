@@ -40,6 +40,10 @@ class Notify:
         """Say that it serves, or that a reload is done."""
         self._tell("READY=1", *([f"STATUS={status}"] if status else []))
 
+    def status(self, status: str) -> None:
+        """Say what `systemctl status` shows."""
+        self._tell(f"STATUS={status}")
+
     def reloading(self) -> None:
         """Say that files are looked at; `ready` ends it."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // _NANO_IN_MICRO
