@@ -82,7 +82,8 @@ class App:
         piece = {"type": "http.response.body", "body": b"x" * 65_536, "more_body": True}
         self.sent = 0
         while not watch.done():
-            await asyncio.wait({watch, asyncio.ensure_future(send(piece))}, timeout=60)
+            sending = asyncio.ensure_future(send(piece))
+            await asyncio.wait({watch, sending}, return_when=asyncio.FIRST_COMPLETED)
             self.sent += 65_536
             await asyncio.sleep(0)
         self.left.set()
@@ -697,18 +698,39 @@ def test_a_client_that_leaves_has_left_every_pipelined_request(
     assert app.left.wait(2)
 
 
+def held_for(app: App) -> int:
+    """Return how much was sent when nothing more is taken."""
+    before = -1
+    deadline = time.monotonic() + 10
+    while app.sent != before and time.monotonic() < deadline:
+        before = app.sent
+        time.sleep(0.1)
+    return app.sent
+
+
 def test_a_reader_that_never_reads_stops_the_application(app: App, port: int) -> None:
     app.left.clear()
     with Wire(port=port) as wire:
         wire.say(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n").take(100)
-        before = -1
-        deadline = time.monotonic() + 10
-        while app.sent != before and time.monotonic() < deadline:
-            before = app.sent
-            time.sleep(0.1)
-        held = app.sent
+        held = held_for(app)
 
     assert held < 30_000_000  # the kernel's buffers, and little of ours
+    assert app.left.wait(2)
+
+
+def test_little_waits_in_the_kernel_for_a_client_that_takes_little(
+    app: App, port: int
+) -> None:
+    """Else it asks for more a minute later, and who is slow looks like who stalls."""
+    app.left.clear()
+    with socket.socket() as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        wire.connect(("127.0.0.1", port))
+        wire.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        wire.recv(100)
+        held = held_for(app)
+
+    assert held < 1_500_000
     assert app.left.wait(2)
 
 

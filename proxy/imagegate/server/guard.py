@@ -36,6 +36,8 @@ from imagegate.server.socket import is_handshake, is_too_long
 _UNAVAILABLE = 503
 WRITE_BUFFER = 128 * 1024
 """How much waits for a slow reader before the reading upstream stops."""
+_UNSENT: Final = 1024 * 1024
+"""How much of it the kernel takes before it can be sent."""
 LINGER_BYTES = 16 * 1024 * 1024
 LINGER_SECONDS = 5.0
 """How long, and how much, a client may go on sending after it was answered. A
@@ -124,7 +126,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._reading_head, self._head_timer, self._open = False, None, ()
         self._head_bytes = self._quiet_bytes = 0
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        _send_at_once(transport)
+        _tune(transport)
         full = self.seats.take(transport)
         if full is None:
             self._start_timer()
@@ -435,15 +437,19 @@ class GuardedProtocol(HttpToolsProtocol):
         self._linger()
 
 
-def _send_at_once(transport: asyncio.Transport) -> None:
+def _tune(transport: asyncio.Transport) -> None:
     """Do not let a body wait until the head is acknowledged: 40 ms on Linux.
 
     asyncio sees to that only for sockets whose protocol was named when they were
     made, and `socket.create_server` names none.
+
+    And let the kernel ask for more as soon as it has room for it: else it does when a
+    third of some megabytes is free, and a slow client looks like one that stalls.
     """
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 def _untaken(transport: asyncio.Transport) -> int:
