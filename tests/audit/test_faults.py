@@ -7,6 +7,7 @@ and nothing has to be started anew.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from journals import (
 )
 from making import QUICK, completion, decision, generating
 
-from imagegate.audit import AuditUnavailableError
+from imagegate.audit import AuditUnavailableError, logfile
 from imagegate.audit.chain import entries_of
 from imagegate.audit.journal import Journal
 from imagegate.audit.ledger import Ledger
@@ -386,3 +387,41 @@ def test_a_sync_that_fails_leaves_no_other_file_out(
     ledger.close()
 
     assert len(asked) == files > 1
+
+
+async def test_a_disk_that_syncs_nothing_is_not_filled_with_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second failure in a row waits for a second before it tries another file."""
+    async with journal(tmp_path, "blocking-strict") as audit:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", broken)
+            for number in range(20):
+                with pytest.raises(AuditUnavailableError, match="Input/output"):
+                    await audit.write([decision(f"d{number}")])
+        assert len(files_in(tmp_path)) < 10
+        wait_for(lambda: audit.problem is None)
+        await audit.write([decision("after"), completion("after")])
+
+    assert ids(tmp_path)[-1] == "after"
+    assert proved(tmp_path).unfinished == 0
+
+
+async def test_a_file_is_not_left_for_want_of_a_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one would need one too."""
+    async with journal(tmp_path, "blocking-strict") as audit:
+        with monkeypatch.context() as patch:
+            patch.setattr(logfile, "sync_directory", crowded)
+            with pytest.raises(AuditUnavailableError, match="Too many open files"):
+                await audit.write([decision("a")])
+        await audit.write([decision("b")])
+        assert len(files_in(tmp_path)) == 1
+
+    assert ids(tmp_path) == ["a", "b"]
+    proved(tmp_path)
+
+
+def crowded(directory: Path) -> None:
+    raise OSError(errno.EMFILE, "Too many open files", str(directory))

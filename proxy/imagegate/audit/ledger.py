@@ -42,6 +42,7 @@ from imagegate.audit.events import (
     unknown_end,
 )
 from imagegate.audit.logfile import (
+    CROWDED,
     LogFile,
     PartlyWrittenError,
     State,
@@ -107,7 +108,8 @@ class Ledger:
         self._behind = Torn()
         self._lines = 0
         self._served = 0
-        self._opened_at = self._look_at = self._rotate_at = 0.0
+        self._opened_at = self._look_at = self._rotate_at = self._begin_at = 0.0
+        self._distrusted_at = float("-inf")
         self._unchecked = 0
         self._checked_at = time.monotonic()
 
@@ -190,6 +192,7 @@ class Ledger:
                 return
             try:
                 self._check_usable()
+                self._begin_at = 0.0
                 self._finish()
                 self.problem = "closed"
             except OSError as error:
@@ -328,7 +331,13 @@ class Ledger:
         """Go on in another file after a sync that failed."""
         with self._lock:
             self._fail([], error, keep=True)
-            if file is self._file:
+            if error.errno in CROWDED:
+                self._dirty.add(file)
+            elif file is self._file:
+                now = time.monotonic()
+                if now - self._distrusted_at < _LOOK:
+                    self._begin_at = now + _LOOK  # or each sync would leave a file
+                self._distrusted_at = now
                 self._leave(file, "failed")
 
     # -- files ------------------------------------------------------------------
@@ -349,6 +358,8 @@ class Ledger:
         return self._file or self._begin(self._create())
 
     def _create(self) -> LogFile:
+        if time.monotonic() < self._begin_at:
+            raise OSError(errno.EIO, self._why)
         # Names sort as the files follow, also where the clock is set back.
         self._named = max(time.time_ns(), self._named + _MICROSECOND)
         path = self._directory / new_name(self.instance, self._named)

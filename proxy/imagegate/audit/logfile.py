@@ -24,6 +24,8 @@ NAME: Final = re.compile(
 )
 PACKED: Final = ".zst"
 """What is added to the name of a file that was compressed."""
+CROWDED: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""Of these errors it is not the file's fault: there is no descriptor to be had."""
 _PIECE: Final = 1 << 20
 _FLAGS: Final = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -285,8 +287,9 @@ class LogFile:
                     sync_directory(self.path.parent)
                     self._fresh = False
             except OSError as error:
-                # What was deleted with its directory has nothing to last in.
-                if error.errno != errno.ENOENT:
+                # What was deleted with its directory has nothing to last in, and
+                # what has no descriptor left for it was not tried.
+                if error.errno not in (errno.ENOENT, *CROWDED):
                     self._unsynced = error
                 raise
 
