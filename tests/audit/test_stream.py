@@ -8,6 +8,7 @@ import fcntl
 import io
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -312,3 +313,16 @@ async def test_a_thread_that_cannot_be_had_refuses_records_until_it_can(
 
 def no_thread(thread: threading.Thread) -> None:
     raise RuntimeError(f"can't start new thread: {thread.name}")
+
+
+async def test_a_standard_output_that_was_closed_takes_no_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    audit = StreamAudit()
+    with pytest.raises(AuditUnavailableError, match="Bad file descriptor"):
+        await audit.write([decision("a")])
+
+    assert audit.problem is not None
+    assert audit.lost == 1
+    audit._stream.close()

@@ -13,6 +13,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 import msgspec
@@ -46,7 +47,7 @@ class StreamAudit:
         patience: float = 5.0,
     ) -> None:
         """Take a stream, which is never closed; standard output unless told."""
-        self._stream = stream or sys.stdout.buffer
+        self._stream = stream or _standard_output()
         self._stream.flush()
         self._mode = mode
         self._patience = patience
@@ -261,6 +262,14 @@ def _ends(batch: Sequence[Written]) -> bool:
     begins = any(isinstance(record, DecisionRecord) for record in batch)
     ends = any(isinstance(record, CompletionRecord) for record in batch)
     return ends and not begins
+
+
+def _standard_output() -> BinaryIO:
+    """Return standard output; where it was closed before the start, what takes nothing.
+
+    So no record counts as written, and with files beside it nothing is missing.
+    """
+    return sys.stdout.buffer if sys.stdout else Path(os.devnull).open("rb")
 
 
 def _descriptor(stream: BinaryIO) -> int | None:
