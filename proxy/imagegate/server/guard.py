@@ -36,7 +36,7 @@ from imagegate.server.socket import is_handshake, is_too_long
 _UNAVAILABLE = 503
 WRITE_BUFFER = 128 * 1024
 """How much waits for a slow reader before the reading upstream stops."""
-_UNSENT: Final = 1024 * 1024
+_UNSENT: Final = 512 * 1024
 """How much of it the kernel takes before it can be sent."""
 LINGER_BYTES = 16 * 1024 * 1024
 LINGER_SECONDS = 5.0
