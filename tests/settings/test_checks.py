@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -243,6 +244,13 @@ def test_entra_id_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_records_have_somewhere_to_go(said: dict[str, str], path: str) -> None:
     assert found(read(**said)) == [("no-audit", path)]
+
+
+def test_it_is_said_who_cannot_keep_records() -> None:
+    reading = read(audit__directory="/etc/hostname")
+
+    [problem] = reading.problems
+    assert problem.message == f"user {os.getuid()} can make no files in /etc/hostname"
 
 
 def test_records_may_not_go_nowhere() -> None:

@@ -214,7 +214,7 @@ def _check_audit(settings: Settings) -> Found:
         return
     near = directory if directory.exists() else directory.parent
     if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
-        message = f"{directory} is no directory that files can be made in"
+        message = f"user {os.getuid()} can make no files in {directory}"
         yield "no-audit", "audit.directory", message
 
 
