@@ -163,10 +163,10 @@ def test_a_key_of_ours_stands_beside_a_provider_key_that_goes_on(
 def test_a_front_on_a_listed_peer_says_who_asks_and_the_provider_never_hears_it(
     start: Start, simulator: Simulator
 ) -> None:
-    named = {"remote-user": "anna", "x-teams": "design"}
+    named = {"x-our-user": "anna", "x-teams": "design"}
     gateway = start(
         IMAGEGATE_IDENTITY_HEADERS_PEERS="127.0.0.1/32",
-        IMAGEGATE_IDENTITY_HEADERS_USER="remote-user",
+        IMAGEGATE_IDENTITY_HEADERS_USER="x-our-user",
         IMAGEGATE_IDENTITY_HEADERS_TEAM="x-teams",
     )
 
@@ -186,15 +186,15 @@ def test_from_a_peer_that_is_not_listed_the_same_headers_say_nothing(
 ) -> None:
     gateway = start(
         IMAGEGATE_IDENTITY_HEADERS_PEERS="10.0.0.7/32",
-        IMAGEGATE_IDENTITY_HEADERS_USER="remote-user",
+        IMAGEGATE_IDENTITY_HEADERS_USER="x-our-user",
         IMAGEGATE_IDENTITY_REQUIRED="false",
     )
 
-    ask(gateway, "client", extra_headers={"remote-user": "anna"})
+    ask(gateway, "client", extra_headers={"x-our-user": "anna"})
 
     [record] = gateway.records("request_rewritten")
     assert (record["principal_id"], record["principal_source"]) == ("anonymous", "none")
-    assert simulator.received[-1].header("remote-user") is None
+    assert simulator.received[-1].header("x-our-user") is None
 
 
 class Realm:

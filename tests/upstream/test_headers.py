@@ -22,6 +22,11 @@ DROPPED = words(
     Forwarded Via X-Forwarded X-Forwarded-For X-Forwarded-Host X-Forwarded-User
     X-Real-IP X-Client-IP True-Client-IP Client-IP X-MS-Client-Principal
     X-MS-Client-Principal-Id X-Imagegate-Team Max-Forwards
+    X-MS-Token-AAD-Access-Token X-Auth-Request-Access-Token X-Auth-Request-Email
+    X-Amzn-Oidc-AccessToken X-Amzn-Oidc-Data Cf-Access-Jwt-Assertion
+    Cf-Access-Authenticated-User-Email X-Goog-IAP-JWT-Assertion
+    X-Goog-Authenticated-User-Email X-Pomerium-Jwt-Assertion X-Authentik-Jwt
+    X-Vouch-IdP-AccessToken Remote-User Remote-Groups
     X-HTTP-Method X-HTTP-Method-Override X-Method-Override
     X-Original-URL X-Original-URI X-Rewrite-URL
     Sec-WebSocket-Key X_Forwarded_For api_key content_type openai_beta
@@ -76,9 +81,9 @@ def test_what_connection_names_is_not_remembered() -> None:
 
 
 def test_what_says_who_asks_stays_behind() -> None:
-    headers = [(b"Remote-User", b"anna"), (b"remote_user", b"jo"), (b"a", b"b")]
+    headers = [(b"X-Our-User", b"anna"), (b"x_our_user", b"jo"), (b"a", b"b")]
 
-    assert list(to_upstream(headers, frozenset([b"remote-user"]))) == [(b"a", b"b")]
+    assert list(to_upstream(headers, frozenset([b"x-our-user"]))) == [(b"a", b"b")]
 
 
 @pytest.mark.parametrize(

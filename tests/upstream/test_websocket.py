@@ -168,13 +168,13 @@ async def test_the_handshake_has_what_a_request_has() -> None:
         (b"sec-websocket-extensions", b"permessage-deflate"),
         (b"sec-websocket-protocol", b"openai-insecure-api-key.k"),
         (b"x_twin", b"1"),
-        (b"Remote-User", b"anna"),
+        (b"X-Our-User", b"anna"),
     ]
     async with provider(noting, compression="deflate") as server:
         app = forwarder(
             base(server) + "/below",
             credential=Injected("authorization", "ours"),
-            withheld=frozenset([b"remote-user"]),
+            withheld=frozenset([b"x-our-user"]),
         )
         await Client(app, headers=headers, query_string=b"beta=true").run()
 
@@ -185,7 +185,7 @@ async def test_the_handshake_has_what_a_request_has() -> None:
     assert found["user-agent"] == "SDK"
     assert found["accept-encoding"] == "identity"
     assert not found.keys() & {
-        *("cookie", "x-forwarded-for", "x_twin", "remote-user"),
+        *("cookie", "x-forwarded-for", "x_twin", "x-our-user"),
         *("sec-websocket-extensions", "sec-websocket-protocol"),
     }
 

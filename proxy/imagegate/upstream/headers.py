@@ -53,12 +53,27 @@ _MISLEADING = frozenset(
 )
 """Tell a server upstream another story than the request line, or who asks."""
 
+_SAID_BY_FRONTS = (
+    b"cf-access-",
+    b"remote-",  # Authelia's, and what CGI calls them
+    b"x-amzn-oidc-",
+    b"x-auth-request-",  # oauth2-proxy's
+    b"x-authentik-",
+    b"x-goog-authenticated-user-",
+    b"x-goog-iap-",
+    b"x-ms-client-principal",  # of Azure's App Service, like the next
+    b"x-ms-token-",
+    b"x-pomerium-",
+    b"x-vouch-",
+)
+"""Who asks, and with which tokens, by those who authenticate in front of servers."""
+
 _PREFIXES = (
     b"proxy-",
     b"sec-websocket-",
     b"x-forwarded-",
     b"x-imagegate-",
-    b"x-ms-client-principal",  # who asks, where Azure has authenticated
+    *_SAID_BY_FRONTS,
 )
 
 _NOT_RELAYED = frozenset(
