@@ -51,6 +51,37 @@ async def test_many_answers_and_streams_at_once(gateway: Start) -> None:
     assert ends == ["image_generation_call", "response.completed"] * 10
 
 
+def test_a_conversation_goes_on_with_what_was_put_into_it(gateway: Start) -> None:
+    """It is seen, as everything that came into it was judged here."""
+    carrier: Any = {"type": "additional_tools", "role": "developer"}
+    carrier["tools"] = [{**IMAGE, "quality": "high"}]
+    with client_of(gateway("standard")) as client:
+        begun = client.conversations.create(items=[carrier])
+        answer = client.responses.create(
+            model="gpt-5", input="a cat", conversation=begun.id
+        )
+        items = client.conversations.items.list(begun.id, order="asc").data
+        with pytest.raises(openai.PermissionDeniedError, match="not made through"):
+            client.responses.create(model="gpt-5", input="x", conversation="conv_x")
+
+    tool: Any = items[0]
+    assert tool.tools[0].quality == "medium"
+    kinds = ["image_generation_call", "message"]
+    assert [item.type for item in answer.output] == kinds
+    assert [item.type for item in items[1:]] == ["message", *kinds]
+
+
+def test_a_step_may_refer_to_the_items_of_the_last(gateway: Start) -> None:
+    """As Vercel's AI SDK does from step to step."""
+    with client_of(gateway("standard")) as client:
+        first = client.responses.create(model="gpt-5", input="a", tools=[IMAGE])
+        made: Any = [{"type": "item_reference", "id": x.id} for x in first.output]
+        client.responses.create(model="gpt-5", input=made)
+        other: Any = [{"type": "item_reference", "id": "ig_other"}]
+        with pytest.raises(openai.PermissionDeniedError, match="not made through"):
+            client.responses.create(model="gpt-5", input=other)
+
+
 def test_a_stream_helper_assembles_the_answer(gateway: Start) -> None:
     with (
         client_of(gateway("standard")) as client,

@@ -10,6 +10,7 @@ from openai.types.responses import ResponseItemList
 
 from imagegate.simulator import Behaviour, Received, Simulator
 from imagegate.simulator.call import Call
+from imagegate.simulator.conversations import Conversations
 from imagegate.simulator.counter import Counter
 from imagegate.simulator.dialect import place_of
 from imagegate.simulator.refusal import Refusal
@@ -69,7 +70,7 @@ def test_background_work_is_cancelled_and_its_stream_ends(
 
 
 def test_a_running_stream_notices_that_it_was_cancelled() -> None:
-    responses = Responses(Counter(0), deployments={}, stored_tools={}, keep=1)
+    responses = alone(keep=1)
     body = {"model": "gpt-5", "input": "a", "background": True, "stream": True}
     events = iter(responses.create(call(body)).pieces)
     created = json.loads(next(events).partition(b"data: ")[2])
@@ -186,13 +187,25 @@ def test_a_page_has_a_length(client: openai.OpenAI, url: str, query: str) -> Non
 
 
 def test_old_responses_are_forgotten() -> None:
-    responses = Responses(Counter(0), deployments={}, stored_tools={}, keep=1)
+    responses = alone(keep=1)
     body = {"model": "gpt-5", "input": "a", "background": True}
     first, second = (queued(responses, body) for _ in "ab")
 
     with pytest.raises(Refusal):
         responses.retrieve(call({}, ident=first))
     assert responses.retrieve(call({}, ident=second)).status == 200
+
+
+def alone(*, keep: int) -> Responses:
+    counter = Counter(0)
+    conversations = Conversations(counter, keep=keep)
+    return Responses(
+        counter,
+        deployments={},
+        stored_tools={},
+        conversations=conversations,
+        keep=keep,
+    )
 
 
 def queued(responses: Responses, body: dict[str, Any]) -> str:

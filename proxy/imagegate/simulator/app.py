@@ -11,6 +11,7 @@ from imagegate.simulator import others
 from imagegate.simulator.asgi import Receive, Scope, Send
 from imagegate.simulator.behaviour import Behaviour, command_in, read_behaviour
 from imagegate.simulator.call import Call
+from imagegate.simulator.conversations import Conversations
 from imagegate.simulator.counter import Counter
 from imagegate.simulator.dialect import Dialect, Place, place_of
 from imagegate.simulator.faults import (
@@ -61,20 +62,27 @@ class Simulator:
         self._usual = read_behaviour(behaviour)
         self._expose_requests = expose_requests
         self._counter = Counter(seed)
+        conversations = Conversations(self._counter, keep=_KEEP)
         self._responses = responses = Responses(
             self._counter,
             deployments=deployments,
             stored_tools=stored_tools,
+            conversations=conversations,
             keep=_KEEP,
         )
         self._images = Images(self._counter, deployments=deployments)
         self._routes = [
             (method, re.compile(path), handler)
-            for method, path, handler in self._table(responses)
+            for method, path, handler in self._table(responses, conversations)
         ]
 
-    def _table(self, responses: Responses) -> list[tuple[str, str, Handler]]:
-        one = "/responses/(?P<ident>[^/]+)"
+    def _table(
+        self, responses: Responses, conversations: Conversations
+    ) -> list[tuple[str, str, Handler]]:
+        one, held = (
+            f"/{name}/(?P<ident>[^/]+)" for name in ("responses", "conversations")
+        )
+        item = f"{held}/items/(?P<item>[^/]+)"
         return [
             ("POST", "/responses", responses.create),
             ("POST", "/responses/input_tokens", responses.count),
@@ -83,6 +91,14 @@ class Simulator:
             ("DELETE", one, responses.delete),
             ("POST", f"{one}/cancel", responses.cancel),
             ("GET", f"{one}/input_items", responses.input_items),
+            ("POST", "/conversations", conversations.create),
+            ("GET", held, conversations.retrieve),
+            ("POST", held, conversations.update),
+            ("DELETE", held, conversations.delete),
+            ("POST", f"{held}/items", conversations.add),
+            ("GET", f"{held}/items", conversations.items),
+            ("GET", item, conversations.item),
+            ("DELETE", item, conversations.remove),
             ("GET", "/models", others.models),
             ("GET", "/models/(?P<ident>.+)", others.model),
             ("POST", "/chat/completions", lambda c: others.chat(c, self._counter)),
@@ -139,7 +155,7 @@ class Simulator:
         behaviour = self._usual
         try:
             _check_credentials(received, place.dialect)
-            handler, ident = self._route(received, place)
+            handler, named = self._route(received, place)
             body = _read(received)
             behaviour = read_behaviour(self._behaviour, command_in(body))
             if behaviour.status is not None:
@@ -150,7 +166,7 @@ class Simulator:
                     place=place,
                     behaviour=behaviour,
                     body=body,
-                    ident=ident,
+                    **named,
                 )
             )
         except Refusal as refusal:
@@ -158,14 +174,16 @@ class Simulator:
         answer.headers |= self._headers(place.dialect)
         return answer, behaviour
 
-    def _route(self, received: Received, place: Place) -> tuple[Handler, str]:
+    def _route(
+        self, received: Received, place: Place
+    ) -> tuple[Handler, dict[str, str]]:
         misplaced = _misplaced(received, place)
         found = False
         for method, path, handler in () if misplaced else self._routes:
             if match := path.fullmatch(place.route):
                 found = True
                 if method == received.method:
-                    return handler, match.groupdict().get("ident") or ""
+                    return handler, match.groupdict()
         fault = wrong_method if found else no_such_url
         raise fault(received, place.dialect)
 

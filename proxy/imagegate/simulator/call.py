@@ -16,6 +16,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The request, where it leads, and how it is to be answered.
 
     Attributes:
+        ident: What the path names; an item within it is `item`.
         held: The response that its connection still holds, stored or not.
     """
 
@@ -24,6 +25,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     behaviour: Behaviour
     body: dict[str, Any]
     ident: str = ""
+    item: str = ""
     held: str | None = None
 
     def query(self, name: str) -> str | None:

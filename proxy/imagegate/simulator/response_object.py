@@ -8,6 +8,7 @@ from imagegate.simulator.behaviour import overlay
 from imagegate.simulator.image_tool import Tool
 from imagegate.simulator.message_item import finished_message
 from imagegate.simulator.picture_item import finished_item, image_usage
+from imagegate.simulator.request import state_named
 from imagegate.simulator.run import Run, Status
 from imagegate.simulator.tools import IMAGE_TOOL
 from imagegate.simulator.wire import encode
@@ -51,12 +52,13 @@ def response_object(run: Run, *, status: Status | None = None) -> dict[str, Any]
         "completed_at": run.created_at + _SECONDS if done else None,
         "error": _FAILURE if now == "failed" else None,
         "model": run.body.get("model") or "gpt-6-luna",
-        "output": _output(run) if done else [],
+        "output": output_of(run) if done else [],
         "parallel_tool_calls": run.body.get("parallel_tool_calls") is not False,
         "tools": _echo(run),
         "usage": usage_of(run.body) if done else None,
         **_UNSET,
         **asked,
+        **_conversation(run),
         **({"tool_usage": _tool_usage(run)} if done else {}),
         **(
             {"content_filters": _filters() if done else None}
@@ -66,9 +68,16 @@ def response_object(run: Run, *, status: Status | None = None) -> dict[str, Any]
     }
 
 
-def _output(run: Run) -> list[dict[str, Any]]:
+def output_of(run: Run) -> list[dict[str, Any]]:
+    """Return what came of it, once it is completed."""
     images = [finished_item(run, index) for index in range(run.images)]
     return [*images, finished_message(run)]
+
+
+def _conversation(run: Run) -> dict[str, Any]:
+    """Name the conversation that it is in, if it is in one."""
+    ident = state_named(run.body).get("conversation")
+    return {} if ident is None else {"conversation": {"id": ident}}
 
 
 def _echo(run: Run) -> list[Tool]:

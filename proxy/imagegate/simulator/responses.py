@@ -8,8 +8,10 @@ from typing import Any
 
 from imagegate.simulator import request
 from imagegate.simulator.call import Call
+from imagegate.simulator.conversations import Conversations
 from imagegate.simulator.counter import Counter, derived, time_of
 from imagegate.simulator.image_tool import Tool
+from imagegate.simulator.items import items_of, page_of, whole_number
 from imagegate.simulator.refusal import IMAGE_DEPLOYMENT_HEADER, Refusal, refusal
 from imagegate.simulator.response_object import (
     input_tokens,
@@ -27,8 +29,6 @@ from imagegate.simulator.tools import (
 )
 from imagegate.simulator.wire import Answer, framed, json_answer, stream_answer
 
-_PAGE = 20
-
 
 class Responses:
     """What is stored of them, and what can be done with it."""
@@ -39,11 +39,13 @@ class Responses:
         *,
         deployments: Mapping[str, str],
         stored_tools: Mapping[str, list[Tool]],
+        conversations: Conversations,
         keep: int,
     ) -> None:
         self._counter = counter
         self._deployments = dict(deployments)
         self._stored_tools = stored_tools
+        self._conversations = conversations
         self._keep = keep
         self._runs: dict[str, Run] = {}
 
@@ -52,6 +54,9 @@ class Responses:
         run = self._begun(call)
         if run.body.get("store") is not False:
             self._remember(run)
+        within = request.state_named(run.body).get("conversation")
+        if within is not None:
+            self._conversations.add_run(within, run)
         return run
 
     def create(self, call: Call) -> Answer:
@@ -88,22 +93,7 @@ class Responses:
 
     def input_items(self, call: Call) -> Answer:
         """Return what a response was made from, newest first unless told otherwise."""
-        items = _items_of(self._found(call))
-        if call.query("order") != "asc":
-            items.reverse()
-        idents = [item["id"] for item in items]
-        after = call.query("after")
-        start = idents.index(after) + 1 if after in idents else 0
-        page = items[start : start + _whole_number(call, "limit", default=_PAGE)]
-        return json_answer(
-            {
-                "object": "list",
-                "data": page,
-                "first_id": page[0]["id"] if page else None,
-                "last_id": page[-1]["id"] if page else None,
-                "has_more": len(items) > start + len(page),
-            }
-        )
+        return page_of(call, items_of(self._found(call)))
 
     def count(self, call: Call) -> Answer:
         """Return the size of a request that is not made."""
@@ -175,10 +165,13 @@ class Responses:
         """Return the tools behind the prompt, conversation or agent it names."""
         tools = []
         for key, ident in request.state_named(body).items():
-            if ident not in self._stored_tools:
+            found = self._stored_tools.get(ident)
+            if found is None and key == "conversation":
+                found = self._conversations.tools(ident)
+            if found is None:
                 message = f"{key} with id '{ident}' not found."
                 raise refusal(message, status=404, param=key)
-            tools += self._stored_tools[ident]
+            tools += found
         if "agent_reference" in body and body.get("tools"):
             message = "'tools' must not be given together with 'agent_reference'."
             raise refusal(message, param="tools")
@@ -235,17 +228,7 @@ def _starting_after(call: Call, run: Run) -> int:
             " background=true and stream=true.",
             param="stream",
         )
-    return _whole_number(call, "starting_after", default=-1)
-
-
-def _whole_number(call: Call, name: str, *, default: int) -> int:
-    text = call.query(name)
-    if text is None:
-        return default
-    if not text.isdecimal():
-        message = f"Invalid '{name}': expected an integer."
-        raise refusal(message, param=name, code="invalid_type")
-    return int(text)
+    return whole_number(call, "starting_after", default=-1)
 
 
 def _images(call: Call, tools: Tools) -> int:
@@ -261,25 +244,6 @@ def _image_deployment(call: Call) -> str | None:
     if not call.place.dialect.azure:
         return None
     return call.received.header(IMAGE_DEPLOYMENT_HEADER)
-
-
-def _items_of(run: Run) -> list[dict[str, Any]]:
-    given = run.body.get("input", "")
-    if isinstance(given, str):
-        content = [{"type": "input_text", "text": given}]
-        given = [{"type": "message", "role": "user", "content": content}]
-    return [
-        {"id": run.ident("msg", -1 - place)} | _whole(item)
-        for place, item in enumerate(given)
-    ]
-
-
-def _whole(item: dict[str, Any]) -> dict[str, Any]:
-    """Return an item as it is stored: messages have a type, and a list of parts."""
-    if isinstance(item.get("content"), str):
-        part = {"type": "input_text", "text": item["content"]}
-        return {"type": "message"} | item | {"content": [part]}
-    return item
 
 
 def _not_found(ident: str) -> Refusal:
