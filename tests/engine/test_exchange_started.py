@@ -66,3 +66,16 @@ def test_an_answer_that_cannot_be_read_is_unseen_and_an_error_is_not() -> None:
 
     assert one.unseen
     assert not other.unseen
+
+
+def test_an_answer_of_which_a_part_cannot_be_read_is_unseen() -> None:
+    """An event of a stream is not: what matters comes in events of its own."""
+    one, other = exchange(), exchange()
+    one.response(200, "application/json")
+    other.response(200, "text/event-stream")
+
+    one.feed(b'{"object":"response","output":', last=True)
+    other.feed(b"data: null\n\n", last=True)
+
+    assert one.unseen
+    assert not other.unseen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import msgspec
@@ -16,6 +17,7 @@ from imagegate.engine.lenient import (
     Cut,
     as_array,
     as_object,
+    completions,
     decode,
     flag,
     number,
@@ -115,3 +117,58 @@ def test_a_copy_has_bounds(
 
     assert cut.object(value) == copy
     assert cut.whole is whole
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'{"a":[1,{"b":"x', {"a": [1, {"b": "x"}]}),
+        (b'{"a":[{"b":"]}"},{"c":', {"a": [{"b": "]}"}]}),
+        (b'{"a":1,"b', {"a": 1}),
+        (b'{"a":1,"b":tr', {"a": 1}),
+        (b'{"a":"x\\u00', {"a": "x"}),
+        (b'{"a":"x\\\\', {"a": "x\\"}),
+        (b'{"a":"x\\', {"a": "x"}),
+        (b'\xef\xbb\xbf {"a":"x', {"a": "x"}),
+    ],
+)
+def test_what_breaks_off_is_completed(text: bytes, value: object) -> None:
+    """As far as it came; a value of which nobody knows whether it is whole goes."""
+    assert _completed(text) == value
+
+
+@pytest.mark.parametrize("text", [b"", b"[1", b"null", b'"x', b'{"a":1}}', b'{"a":'])
+def test_what_is_no_object_or_whole_or_has_nothing_in_it_is_not(text: bytes) -> None:
+    """There is nothing to be read in it."""
+    assert _completed(text) is None
+
+
+def _completed(text: bytes) -> object:
+    for found in completions(text):
+        try:
+            return decode(found)
+        except ValueError:
+            continue
+    return None
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), _values, min_size=1), st.data())
+def test_an_object_that_breaks_off_anywhere_is_read(
+    value: dict[str, object], data: st.DataObject
+) -> None:
+    """And says nothing of what comes before that it did not say."""
+    text = json.dumps(value).encode()
+    end = data.draw(st.integers(1, len(text) - 1))
+
+    found = _completed(text[:end])
+
+    assert found is None or isinstance(found, dict)
+    whole = dict(list(value.items())[: max(0, len(found or {}) - 1)])
+    assert {key: (found or {})[key] for key in whole} == whole

@@ -13,6 +13,7 @@ from imagegate.engine.events import (
     Payload,
     ResponseEvent,
     Undecodable,
+    Unobservable,
 )
 from imagegate.engine.scanner import (
     JsonScanner,
@@ -122,6 +123,42 @@ def test_an_answer_that_broke_off_is_told() -> None:
 
     assert scanner.close() == [Undecodable(reason="not_json", length=20, end=20)]
     assert scanner.feed(b"}") == []
+
+
+def test_images_of_an_answer_that_breaks_off_are_told_as_far_as_they_came() -> None:
+    """Whoever was sent the first of two may leave before the second is through."""
+    image = {"type": "image_generation_call", "result": "iVBORw0KGgo" + "A" * 9_000}
+    output = [{"id": f"ig_{number}", **image} for number in range(2)]
+    said = {"id": "resp_1", "object": "response", "status": "completed"}
+    data = json.dumps({**said, "output": output, "tools": []}).encode()
+
+    for end in (*range(1, len(data), 997), len(data) - 1):
+        scanner = JsonScanner()
+        scanner.feed(data[:end])
+        *told, last = scanner.close()
+        made = [item for item in told if isinstance(item, FinishedItem)]
+        assert isinstance(last, Undecodable)
+        assert sum(item.has_result for item in made) == data[:end].count(b'"result": "')
+        names = [each.response_id for each in told if isinstance(each, ResponseEvent)]
+        assert names == ["resp_1"] * bool(made)
+        assert all(each.incomplete for each in told)
+
+
+def test_images_are_told_whatever_is_said_behind_them() -> None:
+    """Echoed tools can be more than is kept of an answer."""
+    image = {"type": "image_generation_call", "id": "ig_1", "result": "A" * 9_000}
+    tools = [{"type": "function", "description": "x" * 4_000}] * 200
+    said = {"object": "response", "id": "resp_1", "output": [image], "tools": tools}
+    scanner = JsonScanner()
+    scanner.feed(json.dumps(said).encode())
+
+    item, response, last = scanner.close()
+
+    assert isinstance(item, FinishedItem)
+    assert isinstance(response, ResponseEvent)
+    assert isinstance(last, Unobservable)
+    assert (item.item_id, item.image) == ("ig_1", Payload(length=9_000))
+    assert (response.response_id, response.status) == ("resp_1", None)
 
 
 def test_an_empty_answer_says_nothing() -> None:

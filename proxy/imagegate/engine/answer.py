@@ -263,6 +263,11 @@ class Answer:
         return max(len(self._started) - nameless, int(nameless))
 
     @property
+    def unread(self) -> bool:
+        """Whether something in it could not be read."""
+        return bool(self.undecodable or self._unobservable)
+
+    @property
     def pending(self) -> bool:
         """Whether it goes on in the background."""
         return self._background and self.outcome not in _OVER

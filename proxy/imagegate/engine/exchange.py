@@ -270,7 +270,10 @@ class Exchange:
     @property
     def unseen(self) -> bool:
         """Whether there was an answer that could not be observed."""
-        return self._unobserved is not None and (self._status or 0) < _ERROR
+        # A stream tells all that matters in events of their own.
+        unread = isinstance(self._scanner, JsonScanner) and self._answer.unread
+        unseen = unread or self._unobserved is not None
+        return unseen and (self._status or 0) < _ERROR
 
     @property
     def unnamed(self) -> bool:

@@ -8,11 +8,16 @@ UTF-8.
 from __future__ import annotations
 
 import json
-from typing import Any, Final, TypeAlias
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from imagegate.engine.events import TOO_LONG
+from imagegate.engine.outline import Outline, hide_escapes, nest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Object: TypeAlias = dict[str, Any]
 
@@ -20,6 +25,8 @@ WORD: Final = 256  # characters of a string that is kept
 MEMBERS: Final = 64  # of an object or array that is copied
 DEPTH: Final = 6
 _LARGEST: Final = 1.7976931348623157e308
+_CLOSED: Final = bytes.maketrans(b"[{", b"]}")
+_HALF: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 
 
 def decode(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -42,6 +49,25 @@ def decode(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
 def _finite(spelled: str) -> float:
     """Read a number; there is none that could not be written again."""
     return max(-_LARGEST, min(float(spelled), _LARGEST))
+
+
+def completions(text: bytes) -> Iterator[bytes]:
+    """Yield ways to complete an object that breaks off, of which one may be JSON.
+
+    What is open is closed, a string too, behind what came; or behind the last value
+    that is known to be whole.
+    """
+    text = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if Outline(text).open:
+        half = _HALF.search(hide_escapes(text))
+        text = text[: half.start() if half else None] + b'"'
+    outline = Outline(text)
+    cut, before = outline.before_last_comma()
+    for end, outside in (len(text), outline.outside()), (cut, before):
+        opened, ended = nest(outside[:1], outside[1:])
+        if outside[:1] != b"{" or ended:
+            return
+        yield text[:end] + opened[::-1].translate(_CLOSED)
 
 
 def as_object(value: object) -> Object:

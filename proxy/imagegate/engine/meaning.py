@@ -31,7 +31,15 @@ from imagegate.engine.events import (
     Undecodable,
     Unobservable,
 )
-from imagegate.engine.lenient import Object, as_object, decode, flag, number, word
+from imagegate.engine.lenient import (
+    Object,
+    as_object,
+    completions,
+    decode,
+    flag,
+    number,
+    word,
+)
 from imagegate.engine.members import (
     NO_MEMBERS,
     Members,
@@ -95,7 +103,37 @@ def read_other(
 
 def read_answer(message: Message, *, end: int = 0) -> tuple[Event, ...]:
     """Read a whole JSON answer: a Response, images, items of one, or an error."""
-    return _read(message, _Reader.answer, end=end, incomplete=False)
+    events = _read(message, _Reader.answer, end=end, incomplete=False)
+    if isinstance(events[0] if events else None, Undecodable | Unobservable):
+        return (*_begun(message, end), *events)
+    return events
+
+
+def _begun(message: Message, end: int) -> Iterator[Event]:
+    """Read the images of an answer that breaks off, or goes on for too long.
+
+    Whoever has been sent them may leave before the end, which says nothing of them.
+    """
+    for text in completions(message.text):
+        try:
+            top = read_members(text)
+        except (ValueError, RecursionError):
+            continue
+        if top is not None:
+            yield from _made_in(_Reader(message, top, end, incomplete=True).answer())
+        return
+
+
+def _made_in(events: Sequence[Event]) -> Iterator[Event]:
+    """Leave out all but images, and the name of what they belong to."""
+    made = [event for event in events if isinstance(event, FinishedItem)]
+    yield from made
+    for event in events if made else ():
+        if isinstance(event, ResponseEvent):
+            name, end = event.response_id, event.end
+            yield ResponseEvent(
+                type=event.type, response_id=name, end=end, incomplete=True
+            )
 
 
 def _read(
