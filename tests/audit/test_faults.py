@@ -425,3 +425,23 @@ async def test_a_file_is_not_left_for_want_of_a_descriptor(
 
 def crowded(directory: Path) -> None:
     raise OSError(errno.EMFILE, "Too many open files", str(directory))
+
+
+def test_files_are_synced_in_the_order_in_which_they_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the power fails between two syncs, it is an end that is missing."""
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os,
+        "fdatasync",
+        lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())),
+    )
+    ledger = Ledger(tmp_path, msgspec.structs.replace(QUICK, rotate_bytes=1))
+    for number in range(10):
+        ledger.append(entries_of([decision(f"d{number}")]))
+    ledger.sync()
+    ledger.close()
+
+    assert len(synced) > 10
+    assert synced == sorted(synced)

@@ -446,3 +446,19 @@ async def test_a_directory_that_was_made_lasts_itself(
         await audit.write([decision("a")])
 
     assert synced == [tmp_path, tmp_path / "audit"]
+
+
+async def test_a_journal_is_closed_though_there_are_no_more_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Journal.open(tmp_path, options=QUICK)
+    await audit.write([decision("a")])
+    monkeypatch.setattr(asyncio, "to_thread", no_thread)
+    await audit.close()
+
+    assert events(tmp_path)[-1] == "audit_closed"
+    assert proved(tmp_path).unfinished == 0
+
+
+async def no_thread(work: object) -> None:
+    raise RuntimeError(f"can't start new thread for {work}")

@@ -157,7 +157,10 @@ class Journal:
 
     async def close(self) -> None:
         """Write what waits, close open decisions as unknown, and close the file."""
-        await asyncio.to_thread(self.close_now)
+        try:
+            await asyncio.to_thread(self.close_now)
+        except RuntimeError:  # there may be no more threads
+            self.close_now()
 
     def close_now(self) -> None:
         """Do the same from where there is no loop."""

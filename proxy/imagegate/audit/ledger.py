@@ -100,7 +100,7 @@ class Ledger:
         self._unreported = 0
         self._since: str | None = None
         self._why = ""
-        self._dirty: set[LogFile] = set()
+        self._dirty: dict[LogFile, None] = {}  # in order: none lasts before another
         self._file: LogFile | None = None
         self._named = 0
         self._began: Began = "started"
@@ -174,7 +174,7 @@ class Ledger:
             AuditUnavailableError: When it could not be made to.
         """
         with self._lock:
-            dirty, self._dirty = self._dirty, set()
+            dirty, self._dirty = self._dirty, {}
         failed: OSError | None = None
         for file in dirty:
             try:
@@ -282,7 +282,7 @@ class Ledger:
         first = not self._head.seq
         self._head = heads[len(entries) - 1]
         self._lines += len(entries)
-        self._dirty.add(file)
+        self._dirty[file] = None
         served = 0
         for entry in entries:
             record = entry.record
@@ -332,7 +332,7 @@ class Ledger:
         with self._lock:
             self._fail([], error, keep=True)
             if error.errno in CROWDED:
-                self._dirty.add(file)
+                self._dirty = {file: None, **self._dirty}
             elif file is self._file:
                 now = time.monotonic()
                 if now - self._distrusted_at < _LOOK:
