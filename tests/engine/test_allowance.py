@@ -24,14 +24,19 @@ from asking import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagegate.engine.allowance import Claim, claim_of, counts_images
+from imagegate.engine.allowance import (
+    Claim,
+    claim_of,
+    counts_images,
+    quota_records,
+)
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Decision, Forward, Rewrite, Violation
 from imagegate.engine.exchange import Exchange, Ruling
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.quota import QUOTAS, Count, Counter, Outage, Quota, Standing
-from imagegate.engine.records import QuotaRecord
+from imagegate.engine.records import MAX_ENTRIES, QuotaRecord
 from imagegate.engine.replay import decide_again
 from imagegate.engine.request import Request
 
@@ -387,6 +392,25 @@ def test_one_team_that_has_nothing_left_is_enough() -> None:
     asks = request(IMAGE)
     assert isinstance(decide(rules, asks, standing(4, 4), principal=BOTH), Forward)
     assert isinstance(decide(rules, asks, standing(4, 5), principal=BOTH), Block)
+
+
+def test_nobody_is_in_so_many_teams_that_one_of_them_does_not_count() -> None:
+    """Anybody can have new ones, of names that come before all others."""
+    rules = "quotas: { images: { team: { month: 5 } } }\n"
+    names = (*(f"a{number:03}" for number in range(100)), "design")
+    who = Principal(id="ann", attributes={"team": names}, verified=True)
+    counts = {Counter(TEAM, who=name): Count(used=0) for name in names}
+    full = {**counts, Counter(TEAM, who="design"): Count(used=5)}
+
+    assert len(claim(rules, request(IMAGE), principal=who).counters) == len(names)
+    fine = decide(rules, request(IMAGE), Standing(counts=counts), principal=who)
+    assert isinstance(fine, Forward)
+    over = Standing(counts=full)
+    assert isinstance(decide(rules, request(IMAGE), over, principal=who), Block)
+    asks = asked(request(IMAGE), principal=who, standing=over)
+    book = Decider(policy(rules), CATALOGUE).book.page(who, TODAY).acting
+    told = quota_records(book, asks)
+    assert (len(told), told[0].team, told[0].used) == (MAX_ENTRIES, "design", 5)
 
 
 def test_a_team_may_have_more_where_that_is_said_and_proved() -> None:

@@ -20,7 +20,7 @@ from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Line, Policy, Principal
 from imagegate.engine.quota import QUOTAS, Counter, Quota, What
-from imagegate.engine.records import QuotaRecord, label
+from imagegate.engine.records import MAX_ENTRIES, QuotaRecord, label
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import Book, Rulebook, count_of
 from imagegate.engine.scene import reason_of
@@ -28,8 +28,6 @@ from imagegate.engine.state import references
 
 MOST_IMAGES: Final = 10
 """Of one call; what asks for more is refused by the provider."""
-MOST_TEAMS: Final = 8
-"""Of one principal that are counted; the first by name."""
 _SOON: Final = 5
 """Seconds after which to try again where requests under way are in the way."""
 _LONG: Final = frozenset({"day", "week", "month"})
@@ -128,7 +126,7 @@ def counters_of(quota: Quota, who: Principal) -> Iterator[Counter]:
     else:
         # Those of no team are counted together, or they would not be counted.
         teams = sorted(set(who.attributes.get("team", ()))) or [""]
-        for team in teams[:MOST_TEAMS]:
+        for team in teams:
             yield Counter(quota, team, who.verified)
 
 
@@ -281,9 +279,12 @@ def _fix(spent: Spent) -> str:
 
 
 def quota_records(book: Rulebook, request: Request) -> tuple[QuotaRecord, ...]:
-    """Tell where the counters stood by which a request was judged."""
+    """Tell where the counters stood by which a request was judged.
+
+    Where there is no room for all, those are told that have the least left.
+    """
     counts = request.standing.counts
-    return tuple(
+    found = tuple(
         QuotaRecord(
             quota=quota.name,
             team=label(counter.who) if quota.by == "team" else None,
@@ -296,6 +297,12 @@ def quota_records(book: Rulebook, request: Request) -> tuple[QuotaRecord, ...]:
         for counter in counters_of(quota, request.principal)
         if (count := counts.get(counter)) is not None
     )
+    many = len(found) > MAX_ENTRIES
+    return tuple(sorted(found, key=_left)[:MAX_ENTRIES]) if many else found
+
+
+def _left(told: QuotaRecord) -> int:
+    return -1 if told.used is None else told.max - told.used - told.held
 
 
 def quotas_in(policy: Policy) -> frozenset[Quota]:
