@@ -22,6 +22,7 @@ import msgspec
 import pytest
 from inside import imagegate
 from stage import Certificates, certify
+from tokens import RSA, jwk
 
 from imagegate import shipped
 from imagegate.doctor.files import examine_files
@@ -145,6 +146,64 @@ def test_clients_that_bring_their_own_keys() -> None:
 
     [reached] = of(found, "provider")
     assert reached["weight"] == "fine"
+
+
+class Issuer(Provider):
+    """A provider of identities, which also answers for another one."""
+
+    keys: ClassVar[Any] = [jwk(RSA)]
+    is_one = True
+
+    def do_GET(self) -> None:
+        issuer = f"http://{self.headers['host']}"
+        pages = {
+            "/.well-known/openid-configuration": {
+                "issuer": issuer if self.is_one else f"{issuer}/",
+                "jwks_uri": f"{issuer}/keys",
+            },
+            "/keys": {"keys": self.keys},
+        }
+        page = pages.get(self.path)
+        body = json.dumps(page).encode()
+        self.send_response(404 if page is None else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "weight", "words"),
+    [
+        (Issuer, "", "fine", ["keys for tokens by RS256"]),
+        (Issuer, "/realm", "broken", ["document_refused", "identity.jwt.issuer"]),
+        (type("Other", (Issuer,), {"is_one": False}), "", "broken", ["`issuer`"]),
+        (type("Bare", (Issuer,), {"keys": []}), "", "broken", ["no key for any of"]),
+    ],
+    ids=["well", "nothing there", "another's", "no keys"],
+)
+def test_a_provider_of_identities_is_asked_for_its_keys(
+    kind: type[Issuer], path: str, weight: str, words: list[str]
+) -> None:
+    with serving(kind) as url:
+        code, found = doctor(
+            *("-p", "standard", "--upstream", "http://127.0.0.1:9", *CREDENTIAL),
+            IMAGEGATE_IDENTITY_JWT_ISSUER=f"{url}{path}",
+            IMAGEGATE_IDENTITY_JWT_AUDIENCE="imagegate",
+        )
+
+    [told] = of(found, "issuer")
+    assert (told["weight"], code) == (weight, 1)
+    assert all(word in told["found"] + told["better"] for word in words), told
+
+
+def test_what_is_said_wrongly_of_identities_is_not_asked() -> None:
+    _, found = doctor(
+        *("-p", "standard", "--upstream", "http://127.0.0.1:9", *CREDENTIAL),
+        IMAGEGATE_IDENTITY_JWT_ISSUER="http://login.example",
+    )
+
+    assert not of(found, "issuer")
+    assert any("identity.jwt" in each["found"] for each in of(found, "settings"))
 
 
 def variant(**members: Any) -> type[Provider]:

@@ -9,6 +9,7 @@ from typing import Final, cast
 from imagegate import shipped
 from imagegate.doctor.files import examine_files
 from imagegate.doctor.finding import Finding
+from imagegate.doctor.issuer import examine_issuer
 from imagegate.doctor.listening import examine_listener
 from imagegate.doctor.machine import examine_machine
 from imagegate.doctor.policy import examine_policy
@@ -23,6 +24,7 @@ from imagegate.engine.surface import Match, find_door
 from imagegate.gateway.assemble import client_of, upstream_of
 from imagegate.policyfile import Checked
 from imagegate.settings import Reading, Settings
+from imagegate.upstream.document import Documents
 from imagegate.upstream.trust import trusting
 
 _UNUSABLE: Final = "look at it again when the settings are well"
@@ -61,6 +63,20 @@ async def examine(
     policy = checked.policy if checked else None
     async for finding in _providers(settings, broken, policy, environ, now):
         yield finding
+    async for finding in _issuer(settings, broken):
+        yield finding
+
+
+async def _issuer(settings: Settings, broken: set[str]) -> AsyncIterator[Finding]:
+    """Ask the provider of identities for its keys, if its settings are well."""
+    if any(path.startswith("identity.jwt") for path in broken):
+        return
+    client = client_of(settings)
+    try:
+        async for finding in examine_issuer(settings.identity.jwt, Documents(client)):
+            yield finding
+    finally:
+        await client.close()
 
 
 async def _providers(

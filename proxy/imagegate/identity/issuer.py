@@ -107,13 +107,24 @@ class Issuer:
         self._attributes = said
         self._leeway = leeway
         self._label = f"jwt:{name}" if name else "jwt"
+        self._source = _source(issuer, jwks, fetch)
+        self._read = partial(read_jwks, algorithms=self._algorithms)
         self._published = Published(
-            _source(issuer, jwks, fetch),
-            partial(read_jwks, algorithms=self._algorithms),
+            self._source,
+            self._read,
             stale=stale,
             name=issuer,
             clock=clock,
         )
+
+    async def look(self) -> list[str]:
+        """Fetch its keys, and return with what tokens can be signed that they prove.
+
+        Raises:
+            Exception: What fetching raises; a `PublishedError` says why.
+        """
+        data, _ = await self._source()
+        return self._read(data).algorithms
 
     async def who(self, token: str) -> Principal:
         """Return who asks with a token.

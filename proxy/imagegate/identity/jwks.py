@@ -41,6 +41,11 @@ class KeySet:
     def __init__(self, keys: Sequence[tuple[str | None, str, jwt.PyJWK]]) -> None:
         self._keys = tuple(keys)
 
+    @property
+    def algorithms(self) -> list[str]:
+        """What they can verify."""
+        return sorted({used for _, used, _ in self._keys})
+
     def for_token(self, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
         """Return the keys that may have signed a token.
 
