@@ -9,6 +9,7 @@ from driving import Call, Inner, Notebook, governed, read, request, soon
 from starlette.types import Message, Receive, Scope, Send
 
 import imagegate.middleware
+from imagegate.middleware import denial
 
 pytestmark = pytest.mark.anyio
 OWN = ["/", "/health", "/static/*", "/responses"]
@@ -166,3 +167,64 @@ async def test_an_own_path_is_one_wherever_it_is_mounted(
 
     assert inner.scope["path"] == path
     assert audit.records == []
+
+
+# -- HTTP/2 ---------------------------------------------------------------------------
+
+
+def early() -> Scope:
+    """Describe a request that is refused by its head, of HTTP/2."""
+    return request(path="/v1/unheard-of", http_version="2")
+
+
+async def test_a_body_that_is_refused_unread_is_taken_all_the_same(
+    audit: Notebook,
+) -> None:
+    """hypercorn ends the connection of HTTP/2 when data come behind an answer."""
+    call = Call(governed(Inner(), audit), early(), [b"a" * 10, b"b" * 10, b"c"])
+
+    await call.whole()
+
+    assert call.code == "route_not_allowed"
+    assert call.asked == 3
+    assert "connection" not in call.headers
+
+
+@pytest.mark.parametrize("piece", [b"", b"a" * 65_536])
+async def test_of_such_a_body_no_more_than_some_is_taken(
+    piece: bytes, audit: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(denial, "_REST", 4 * 65_536)
+    monkeypatch.setattr(denial, "_REST_SECONDS", 0.1)
+
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": piece, "more_body": True}
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await soon(governed(Inner(), audit)(early(), receive, send))
+
+    assert sent[0]["status"] == 404
+
+
+async def test_such_a_body_is_not_waited_for(
+    audit: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(denial, "_REST_SECONDS", 0.01)
+
+    call = await Call(governed(Inner(), audit), early(), None).whole()
+
+    assert call.code == "route_not_allowed"
+
+
+async def test_in_http_1_it_is_not_taken(audit: Notebook) -> None:
+    scope = request(path="/v1/unheard-of", headers=[(b"content-length", b"9")])
+
+    call = await Call(governed(Inner(), audit), scope, [b"a" * 9]).whole()
+
+    assert call.asked == 0
+    assert call.headers["connection"] == "close"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import contextlib
+from typing import Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -33,6 +35,9 @@ _UNAUTHORIZED = 401
 _UNAVAILABLE = 503
 _SOON = (429, _UNAVAILABLE)
 _POLICY_VIOLATION = 1008
+_REST: Final = 1 << 20
+_REST_SECONDS: Final = 1.0
+"""How much is taken of a body that nobody wants, where others share its connection."""
 
 
 def not_recorded(decision_id: str) -> Refusal:
@@ -67,6 +72,8 @@ async def deny(
         headers["www-authenticate"] = 'Bearer realm="imagegate"'
     if not whole and scope.get("http_version", "1.1").startswith("1"):
         headers["connection"] = "close"
+    elif not whole and scope["type"] == "http":
+        await _take_rest(receive)
     if scope["type"] == "http":
         await _answer("http.response", refusal, headers, send)
     elif (await receive())["type"] == "websocket.connect":
@@ -74,6 +81,22 @@ async def deny(
             await _answer("websocket.http.response", refusal, headers, send)
         else:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+
+
+async def _take_rest(receive: Receive) -> None:
+    """Let what is on its way of a body come, within limits.
+
+    In HTTP/2 it shares its connection. hypercorn ends that, and all that is under way
+    on it, when data come for a request that is answered.
+    """
+    rest = _REST
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REST_SECONDS):
+            while rest > 0:
+                message = await receive()
+                rest -= len(message.get("body", b"")) + 1
+                if not message.get("more_body", False):
+                    return
 
 
 async def _answer(

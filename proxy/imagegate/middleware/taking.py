@@ -36,8 +36,11 @@ class Taking:
     def whole(self) -> bool:
         """Whether nothing of the request is left unread."""
         head = self._asked.head
-        none = head.get("content-length") in ([], ["0"])
-        return self.size is not None or (none and "transfer-encoding" not in head)
+        said = head.get("content-length")
+        # Only in HTTP/1 does a head without a length say that there is no body.
+        bare = self._asked.scope.get("http_version", "1.1").startswith("1")
+        none = said == ["0"] or (bare and not said and "transfer-encoding" not in head)
+        return self.size is not None or none
 
     async def take(self) -> Read | None:
         """Take the head, and the body if it is judged.
