@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 from typing import Any
 
 import pytest
@@ -59,6 +60,16 @@ async def test_nothing_goes_on_that_is_not_on_record(
     assert call.headers["retry-after"] == "1"
     assert inner.scopes == []
     assert capsys.readouterr().err.count("imagegate.audit_unavailable") == 1
+
+
+async def test_the_log_says_what_a_sink_says(capsys: Capture) -> None:
+    """As of a journal that was opened before a server forked, which can be mended."""
+    audit = Notebook(refusing=lambda _: True)
+
+    await Call(governed(Inner(), audit), body=[asking()]).whole()
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["problem"] == "full"
 
 
 async def test_a_sink_that_fails_in_any_way_fails_closed(capsys: Capture) -> None:

@@ -48,10 +48,13 @@ class Journal:
             await self._audit.write(timed)
         except Exception as error:  # anybody's sink may be here; it fails closed
             self._unwritten += timed
+            # What our own sinks say holds nothing of a record; others' might.
+            ours = isinstance(error, AuditUnavailableError)
             log.error(
                 "imagegate.audit_unavailable",
                 decision_id=self.decision_id,
                 records=len(timed),
+                problem=str(error) if ours else None,
                 **log.place_of(error.__cause__ or error),
             )
             raise AuditUnavailableError from error
