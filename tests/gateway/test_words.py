@@ -10,4 +10,5 @@ from imagegate.upstream import deadlines, outcome
 def test_extensions_have_one_name_in_every_room() -> None:
     """Each works without the others' too, and so nothing else would tell."""
     assert polite.DEPARTURE == line.DEPARTURE == deadlines.DEPARTURE
+    assert polite.UNTAKEN == deadlines.UNTAKEN
     assert (passage.OUTCOME, passage.VIEWS) == (outcome.OUTCOME, outcome.VIEWS)

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class App:
         self.sent = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.untaken = scope["extensions"]["imagegate.untaken"]
         answer = {
             "/early": self._early,
             "/stream": self._stream,
@@ -698,6 +699,13 @@ def test_a_client_that_leaves_has_left_every_pipelined_request(
     assert app.left.wait(2)
 
 
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def held_for(app: App) -> int:
     """Return how much was sent when nothing more is taken."""
     before = -1
@@ -718,20 +726,21 @@ def test_a_reader_that_never_reads_stops_the_application(app: App, port: int) ->
     assert app.left.wait(2)
 
 
-def test_little_waits_in_the_kernel_for_a_client_that_takes_little(
+def test_an_application_is_told_what_a_client_has_still_to_take(
     app: App, port: int
 ) -> None:
-    """Else it asks for more a minute later, and who is slow looks like who stalls."""
-    app.left.clear()
+    """A slow client takes megabytes before `send` shows anything of it."""
+    sizes = ",".join(["60000"] * 30 + ["0"])
     with socket.socket() as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         wire.connect(("127.0.0.1", port))
-        wire.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        wire.sendall(f"GET /chunks?{sizes} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         wire.recv(100)
-        held = held_for(app)
-
-    assert held < 1_000_000
-    assert app.left.wait(2)
+        until(lambda: app.untaken() > 1_500_000)
+        before = app.untaken()
+        for _ in range(100):
+            wire.recv(10_000, socket.MSG_WAITALL)
+        until(lambda: app.untaken() < before - 900_000)
 
 
 # -- answers -----------------------------------------------------------------------

@@ -92,6 +92,42 @@ async def leave(watchdog: Watchdog) -> None:
     watchdog.end(ClientLeft())
 
 
+def taking(each_look: int) -> Callable[[], int]:
+    """Play a server whose client takes so many bytes between two looks.
+
+    It is written to, once.
+    """
+    looks = 0
+
+    def untaken() -> int:
+        nonlocal looks
+        looks += 1
+        return 10_000_000 + 5_000_000 * (looks > 5) - looks * each_look
+
+    return untaken
+
+
+def telling(untaken: Callable[[], int]) -> Any:
+    return {"type": "http", "extensions": {"imagegate.untaken": untaken}}
+
+
+async def test_a_client_that_takes_something_does_not_stall() -> None:
+    with Watchdog(Round(Deadlines(stall=0.1))) as watchdog:
+        watchdog.follow(telling(taking(1_000)))
+        watchdog.expect("stall")
+        await asyncio.sleep(0.5)
+
+
+@pytest.mark.parametrize("each_look", [0, 1])
+async def test_a_client_that_takes_nothing_or_next_to_it_stalls(each_look: int) -> None:
+    async def exchange(watchdog: Watchdog) -> None:
+        watchdog.follow(telling(taking(each_look)))
+        watchdog.expect("stall")
+
+    with pytest.raises(ClientStalled):
+        await watched(Deadlines(stall=0.1), exchange)
+
+
 async def test_the_first_reason_counts() -> None:
     async def exchange(watchdog: Watchdog) -> None:
         await leave(watchdog)

@@ -8,13 +8,9 @@ refused body to its end, however long it is.
 
 from __future__ import annotations
 
-import array
 import asyncio
-import contextlib
-import fcntl
 import socket
 import sys
-import termios
 from collections import deque
 from typing import Any, ClassVar, Final, cast
 
@@ -36,8 +32,6 @@ from imagegate.server.socket import is_handshake, is_too_long
 _UNAVAILABLE = 503
 WRITE_BUFFER = 128 * 1024
 """How much waits for a slow reader before the reading upstream stops."""
-_UNSENT: Final = 512 * 1024
-"""How much of it the kernel takes before it can be sent."""
 LINGER_BYTES = 16 * 1024 * 1024
 LINGER_SECONDS = 5.0
 """How long, and how much, a client may go on sending after it was answered. A
@@ -126,7 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._reading_head, self._head_timer, self._open = False, None, ()
         self._head_bytes = self._quiet_bytes = 0
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        _tune(transport)
+        _send_at_once(transport)
         full = self.seats.take(transport)
         if full is None:
             self._start_timer()
@@ -152,12 +146,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def see_out(self) -> None:
         """Wait for a client to take what is left, as long as it takes something."""
         if self._end_timer is None and self.transport.is_closing():
-            left = _untaken(self.transport)
+            left = cast("Flow", self.flow).untaken()
             self._end_timer = self.loop.call_later(STALL_SECONDS, self._look, left)
 
     def _look(self, before: int) -> None:
         self._end_timer = None
-        if _untaken(self.transport) < before:
+        if cast("Flow", self.flow).untaken() < before:
             self.see_out()
         else:
             self.transport.abort()
@@ -437,33 +431,15 @@ class GuardedProtocol(HttpToolsProtocol):
         self._linger()
 
 
-def _tune(transport: asyncio.Transport) -> None:
+def _send_at_once(transport: asyncio.Transport) -> None:
     """Do not let a body wait until the head is acknowledged: 40 ms on Linux.
 
     asyncio sees to that only for sockets whose protocol was named when they were
     made, and `socket.create_server` names none.
-
-    And let the kernel ask for more as soon as it has room for it: else it does when a
-    third of some megabytes is free, and a slow client looks like one that stalls.
     """
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-
-
-def _untaken(transport: asyncio.Transport) -> int:
-    """Return how many bytes the client has still to take, those in the kernel too.
-
-    That has megabytes of room, and asks for more only when much of it is free: a slow
-    client may take minutes until the transport notices.
-    """
-    connection = transport.get_extra_info("socket")
-    waiting = array.array("i", [0])
-    if connection is not None:
-        with contextlib.suppress(OSError, ValueError):
-            fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, waiting)
-    return transport.get_write_buffer_size() + waiting[0]
 
 
 def _not_upgrading(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from imagegate.server.cork import Cork
+from imagegate.server.flow import Flow
 from imagegate.server.head import begin
 
 _LARGE: Final = 32 * 1024
@@ -18,6 +19,10 @@ DEPARTURE: Final = "imagegate.departure"
 """The extension by which an application has somebody called when its client leaves:
 `scope["extensions"]["imagegate.departure"](told)`, and None to have nobody called. A
 task that waits for `http.disconnect` would cost more than the rest of a request."""
+UNTAKEN: Final = "imagegate.untaken"
+"""The extension that tells how many bytes of an answer the client has still to take,
+in the kernel too: `scope["extensions"]["imagegate.untaken"]()`. A server's `send` ends
+when megabytes have room again, and who reads slowly looks like who does not read."""
 
 
 class Polite:
@@ -46,7 +51,9 @@ class Polite:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
-        scope["extensions"] = {**scope.get("extensions", {}), DEPARTURE: self._tell}
+        flow = cast("Flow", self.cycle.flow)
+        ours = {DEPARTURE: self._tell, UNTAKEN: flow.untaken}
+        scope["extensions"] = {**scope.get("extensions", {}), **ours}
 
         async def sending(message: Message) -> None:
             cycle = self.cycle

@@ -7,6 +7,7 @@ and all of it has one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Literal, Self, TypeAlias
 
@@ -19,6 +20,10 @@ _PATIENCE: Final = 0.005
 """Seconds after which listening costs little beside the request itself."""
 DEPARTURE: Final = "imagegate.departure"
 """The extension in which one can have somebody called when the client leaves."""
+UNTAKEN: Final = "imagegate.untaken"
+"""The extension that says how many bytes of an answer a client has still to take."""
+_LEAST: Final = 1024
+"""Bytes in a second that a client takes which does not stall, as it must send them."""
 _PAUSE: Final = 0.25
 """Seconds between two looks at all that is under way."""
 Wait: TypeAlias = Literal["body", "head", "idle", "stall"]
@@ -33,7 +38,8 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
             not streamed takes minutes before its first byte.
         idle: Between two pieces of the answer. Nothing may be said of a streamed
             image while it is painted, and the clients wait as long.
-        stall: One write to the client.
+        stall: One write to the client, or a kilobyte that it takes for each of the
+            seconds, where the server can tell.
         total: The whole exchange.
     """
 
@@ -116,11 +122,13 @@ class Watchdog:
         "_cancelled_before",
         "_due",
         "_end",
+        "_left",
         "_loop",
         "_reason",
         "_round",
         "_task",
         "_time",
+        "_untaken",
         "_wait",
         "_watching",
         "answering",
@@ -131,6 +139,8 @@ class Watchdog:
         self._wait: Wait = "body"
         self._reason: Exception | None = None
         self._watching = False
+        self._untaken: Callable[[], int] | None = None
+        self._left = 0
         self.answering = False
 
     def __enter__(self) -> Self:
@@ -151,6 +161,10 @@ class Watchdog:
         self._wait = wait
         self._due = self._time() + self._round.seconds[wait]
 
+    def follow(self, scope: Scope) -> None:
+        """Learn from the server what the client takes, if it can tell."""
+        self._untaken = (scope.get("extensions") or {}).get(UNTAKEN)
+
     def end(self, reason: Exception) -> None:
         """End the exchange now, unless it has ended."""
         if self._watching and self._reason is None:
@@ -161,8 +175,20 @@ class Watchdog:
         """End the exchange if it is time."""
         if now >= self._end:
             self.end(UpstreamError("total_timeout", status=504))
+        elif self._wait == "stall" and self._takes():
+            self._due = now + self._round.seconds["stall"]
         elif now >= self._due:
             self.end(self._expired())
+
+    def _takes(self) -> bool:
+        """Whether the client has taken enough since last time, or since a write."""
+        if self._untaken is None:
+            return False
+        left, before = self._untaken(), self._left
+        enough = left <= before - _LEAST * self._round.seconds["stall"]
+        if enough or left > before:
+            self._left = left
+        return enough
 
     def _expired(self) -> Exception:
         if self._wait == "stall":

@@ -107,6 +107,7 @@ class Forwarder:
     ) -> None:
         want_views(scope)
         body = await self._read_body(receive, watchdog)
+        watchdog.follow(scope)
         with Leaving(scope, receive, watchdog):
             watchdog.expect("head")
             sending = self.client.send(await self._outgoing(scope, body))
