@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from driving import Call, Inner, Notebook, governed, read, request, soon
+from driving import Call, Inner, Notebook, asking, governed, read, request, soon
 from starlette.types import Message, Receive, Scope, Send
 
 import imagegate.middleware
 from imagegate.middleware import denial
 
 pytestmark = pytest.mark.anyio
+HIGH = asking({"type": "image_generation", "quality": "high"})
 OWN = ["/", "/health", "/static/*", "/responses"]
 
 
@@ -167,6 +170,42 @@ async def test_an_own_path_is_one_wherever_it_is_mounted(
 
     assert inner.scope["path"] == path
     assert audit.records == []
+
+
+# -- what a body is given as --------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("at", [0, 20, len(HIGH)])
+async def test_a_body_may_come_as_any_bytes(
+    kind: Callable[[bytes], Any], at: int, audit: Notebook
+) -> None:
+    inner = Inner()
+
+    await Call(governed(inner, audit), body=[kind(HIGH[:at]), kind(HIGH[at:])]).whole()
+
+    [body] = inner.bodies
+    assert b'"quality":"medium"' in body
+
+
+async def test_a_piece_of_a_body_may_be_none(audit: Notebook) -> None:
+    inner = Inner()
+    call = Call(governed(inner, audit), body=None)
+    call.put({"type": "http.request", "body": None, "more_body": True})
+    call.say(HIGH)
+
+    await call.whole()
+
+    assert audit.events == ["request_rewritten", "exchange_finished"]
+
+
+async def test_a_body_that_is_text_is_refused(audit: Notebook) -> None:
+    call = Call(governed(Inner(), audit), body=None)
+    call.put({"type": "http.request", "body": HIGH.decode()})
+
+    await call.whole()
+
+    assert call.code == "internal_error"
 
 
 # -- HTTP/2 ---------------------------------------------------------------------------

@@ -167,7 +167,10 @@ async def _part(receive: Receive) -> tuple[bytes, bool]:
     message: Message = await receive()
     if message["type"] == "http.disconnect":
         raise Gone
-    return message.get("body", b""), message.get("more_body", False)
+    body = message.get("body") or b""
+    # Servers give bytes, and wrappers of theirs what they like.
+    data = body if isinstance(body, bytes) else bytes(memoryview(body))
+    return data, message.get("more_body", False)
 
 
 def _check_size(size: int, limits: Limits) -> None:
