@@ -18,7 +18,7 @@ from asking import (
     tool,
 )
 
-from imagegate.engine.account import account_of
+from imagegate.engine.account import account_of, response_in
 from imagegate.engine.body import read_body_now
 from imagegate.engine.decide import Decider
 from imagegate.engine.policy import ANONYMOUS
@@ -47,6 +47,19 @@ def account(
     )
     book = decider.book.page(ANONYMOUS, TODAY)
     return account_of(asked, decider.scene(book.acting, match))
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/v1/responses/resp_0a1b", "resp_0a1b"),
+        ("/v1/responses/sk-proj-0a1b2c", None),
+        ("/v1/models", None),
+    ],
+)
+def test_a_path_names_a_response_or_nothing(path: str, named: str | None) -> None:
+    """What has not the shape of an identifier may be a key."""
+    assert response_in(door(f"GET {path}")) == named
 
 
 def test_flags_counts_and_choices_are_told() -> None:

@@ -409,6 +409,7 @@ def test_what_went_wrong_is_summed_up_alone_too(
         **expected,
         field: value,
     }
+    assert to.unread is isinstance(event, Undecodable | Unobservable)
 
 
 def test_the_response_is_summed_up() -> None:

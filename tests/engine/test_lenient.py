@@ -137,6 +137,11 @@ def test_what_breaks_off_is_completed(text: bytes, value: object) -> None:
     assert _completed(text) == value
 
 
+def test_there_are_two_ways_to_complete_it() -> None:
+    """The first has all that came, which need not be JSON."""
+    assert [*completions(b'{"a":1,"b')] == [b'{"a":1,"b"}', b'{"a":1}']
+
+
 @pytest.mark.parametrize("text", [b"", b"[1", b"null", b'"x', b'{"a":1}}', b'{"a":'])
 def test_what_is_no_object_or_whole_or_has_nothing_in_it_is_not(text: bytes) -> None:
     """There is nothing to be read in it."""

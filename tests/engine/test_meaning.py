@@ -516,6 +516,30 @@ def test_an_images_answer() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b'{"object":"response","id":"r","output":[%b,{"a', 2),
+        (b'{"object":"response","id":"r","output":[%b],"b":tr', 2),
+        (b'{"created":1,"data":[{"b64_json":"iVBORw0KGgo', 1),
+        (b'{"object":"response","id":"r","output":[{"type":"message","c', 0),
+        (b'{"object":"response","a":', 0),
+        (b'{"a":', 0),
+    ],
+)
+def test_images_of_an_answer_that_breaks_off(text: bytes, told: int) -> None:
+    """They are told with the name of the answer; nothing else of it is believed."""
+    found = read_answer(message(text.replace(b"%b", json.dumps(ITEM).encode())), end=7)
+
+    *made, last = found
+    assert isinstance(last, Undecodable)
+    assert len(made) == told
+    assert all(isinstance(each, FinishedItem) for each in made[:1])
+    assert made[1:] == [
+        ResponseEvent(type="response", response_id="r", end=7, incomplete=True)
+    ] * (told - 1 if told else 0)
+
+
 def test_an_error_answer() -> None:
     """The same value as in a stream."""
     body = {"error": {"type": "invalid_request_error", "code": "c", "param": "tools"}}

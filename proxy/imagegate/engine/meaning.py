@@ -8,6 +8,7 @@ event, because an event that is not understood is an event not recorded.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -109,31 +110,30 @@ def read_answer(message: Message, *, end: int = 0) -> tuple[Event, ...]:
     return events
 
 
-def _begun(message: Message, end: int) -> Iterator[Event]:
+def _begun(message: Message, end: int) -> Sequence[Event]:
     """Read the images of an answer that breaks off, or goes on for too long.
 
     Whoever has been sent them may leave before the end, which says nothing of them.
     """
     for text in completions(message.text):
-        try:
-            top = read_members(text)
-        except (ValueError, RecursionError):
-            continue
-        if top is not None:
-            yield from _made_in(_Reader(message, top, end, incomplete=True).answer())
-        return
+        with contextlib.suppress(ValueError, RecursionError):
+            top = members(read_members(text))
+            return _made_in(_Reader(message, top, end, incomplete=True).answer())
+    return ()
 
 
-def _made_in(events: Sequence[Event]) -> Iterator[Event]:
+def _made_in(events: Sequence[Event]) -> Sequence[Event]:
     """Leave out all but images, and the name of what they belong to."""
     made = [event for event in events if isinstance(event, FinishedItem)]
-    yield from made
-    for event in events if made else ():
-        if isinstance(event, ResponseEvent):
-            name, end = event.response_id, event.end
-            yield ResponseEvent(
-                type=event.type, response_id=name, end=end, incomplete=True
-            )
+    names = [event.response_id for event in events if isinstance(event, ResponseEvent)]
+    if not made:
+        return ()
+    end, kind = made[0].end, "response"
+    told = (
+        ResponseEvent(type=kind, response_id=name, end=end, incomplete=True)
+        for name in names
+    )
+    return (*made, *told)
 
 
 def _read(
