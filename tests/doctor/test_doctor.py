@@ -155,7 +155,8 @@ class Issuer(Provider):
     is_one = True
 
     def do_GET(self) -> None:
-        issuer = f"http://{self.headers['host']}"
+        scheme = "https" if isinstance(self.connection, ssl.SSLSocket) else "http"
+        issuer = f"{scheme}://{self.headers['host']}"
         pages = {
             "/.well-known/openid-configuration": {
                 "issuer": issuer if self.is_one else f"{issuer}/",
@@ -194,6 +195,25 @@ def test_a_provider_of_identities_is_asked_for_its_keys(
     [told] = of(found, "issuer")
     assert (told["weight"], code) == (weight, 1)
     assert all(word in told["found"] + told["better"] for word in words), told
+
+
+def test_a_provider_of_identities_may_need_an_authority_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    certificates = certify(tmp_path)
+    with serving(Issuer, certificates) as url:
+        said = {
+            "IMAGEGATE_IDENTITY_JWT_ISSUER": url,
+            "IMAGEGATE_IDENTITY_JWT_AUDIENCE": "imagegate",
+        }
+        words = "-p", "standard", "--upstream", "http://127.0.0.1:9", *CREDENTIAL
+        _, without = doctor(*words, **said)
+        named = {"IMAGEGATE_POOL_AUTHORITIES": str(certificates.authority)}
+        _, within = doctor(*words, **said, **named)
+
+    [broken], [fine] = of(without, "issuer"), of(within, "issuer")
+    assert (broken["weight"], fine["weight"]) == ("broken", "fine")
+    assert "pool.authorities" in broken["better"]
 
 
 def test_what_is_said_wrongly_of_identities_is_not_asked() -> None:

@@ -14,7 +14,8 @@ AREA: Final = "issuer"
 _BETTER: Final[Mapping[str, str]] = {
     "document_refused": "look at `identity.jwt.issuer`, the `iss` of its tokens, or "
     "name `identity.jwt.jwks_url`",
-    "upstream_tls_failed": "name the organisation's own authority: `pool.authorities`",
+    "untrusted_certificate": "name the organisation's own authority: "
+    "`pool.authorities`",
 }
 
 

@@ -91,7 +91,8 @@ async def examine_provider(
 
 _BETTER: Final = {
     "credential_unavailable": "the file or the identity that holds the key fails",
-    "upstream_tls_failed": "name the organisation's own authority: `pool.authorities`",
+    "untrusted_certificate": "name the organisation's own authority: "
+    "`pool.authorities`",
 }
 
 

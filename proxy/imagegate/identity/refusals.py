@@ -48,7 +48,7 @@ def unknown_credential(ways: frozenset[str]) -> Unidentified:
     if "jwt" not in ways:
         return wrong_key()
     if "key" not in ways:
-        return wrong_token("is none that is signed (a JWT), as this gateway takes them")
+        return wrong_token("is no signed one (a JWT) that could be read here")
     message = "this is neither a key of this gateway's nor a signed token (a JWT)"
     return Unidentified("invalid_api_key", message)
 
