@@ -184,7 +184,9 @@ def test_nobody_is_sent_to_a_tool_that_is_not_there_either(word: str) -> None:
     """Where the Images API is closed the tool is a way, unless that is closed too."""
     rules = f"tool: {word}\nsurface: {{ images_api: refuse }}"
     violation = ask(rules, {"prompt": "x"}, at=IMAGES).violations[0]
+    judged = ask(f"tool: {word}", {"prompt": "x"}, at=IMAGES)
 
+    assert not any(each.fix for each in judged.violations)
     assert ("image_generation tool" in violation.fix) == (word == "allow")
     assert ("image generation is not" in violation.message) == (word != "allow")
 

@@ -49,7 +49,7 @@ from imagegate.engine.scene import (
 from imagegate.engine.sheet import Asked
 from imagegate.engine.state import judge_state
 from imagegate.engine.surface import GROUPS, Door, Match, stance_of
-from imagegate.engine.toolset import judge_tools, refuse_tool
+from imagegate.engine.toolset import judge_tools
 
 _IMAGE_MODELS = ("gptimage", "chatgptimage", "dalle")
 
@@ -290,7 +290,7 @@ def _judge_images(notes: Notes, request: Request, body: Body) -> None:
     verdict = judge_tool(notes.scene, asked)
     word, line = notes.scene.book.rules.stance("tool")
     if word != "allow":
-        refuse_tool(notes, "", line)
+        notes.refuse("", "type", line, "image generation is not allowed")
         notes.tell(verdict)
         return
     if deployment is not None and not judge_path(notes, deployment, body):

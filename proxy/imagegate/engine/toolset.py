@@ -21,12 +21,6 @@ def judge_tools(notes: Notes, bench: Bench, request: Request, body: Body) -> Non
     _Judging(notes, bench, request).run(body)
 
 
-def refuse_tool(notes: Notes, pointer: str, line: Line | None) -> None:
-    """Refuse the image tool as such."""
-    fix = "leave out the image_generation tool"
-    notes.refuse(pointer, "type", line, "image generation is not allowed", fix=fix)
-
-
 class _Judging:
     """The judging of one request's tools; one use."""
 
@@ -44,7 +38,7 @@ class _Judging:
         if self.word == "block":
             for kind, tool in tools:
                 self.notes.tell(self.bench.judge(tool, kind, asked))
-                refuse_tool(self.notes, tool.pointer, self.line)
+                self._refuse(tool.pointer)
         elif self.word == "strip" and self.line is not None:
             for kind, tool in tools:
                 self.notes.tell(self.bench.judge(tool, kind, asked))
@@ -58,6 +52,12 @@ class _Judging:
         if self.word == "strip" or (self.word == "block" and not brought):
             judge_idle(self.notes, asked, self.word, self.line)
         refuse_spent(self.notes, spent, tools[0][1].pointer if tools else "")
+
+    def _refuse(self, pointer: str) -> None:
+        """Refuse the image tool as such."""
+        said = "image generation is not allowed"
+        fix = "leave out the image_generation tool"
+        self.notes.refuse(pointer, "type", self.line, said, fix=fix)
 
     def _spent(self, body: Body) -> tuple[Spent, ...]:
         """Return the quotas to refuse for; where it helps, the tools go instead."""
@@ -139,7 +139,7 @@ class _Judging:
             said = "a choice names the image tool by its type and nothing else"
             self.notes.refuse_always(place, "tool_choice", "choice_settings", said)
         if repair.names_image and self.word == "block" and not found:
-            refuse_tool(self.notes, pointer, self.line)
+            self._refuse(pointer)
         if self.line is not None:
             self._repair(repair, self.line)
         return repair.names_image
