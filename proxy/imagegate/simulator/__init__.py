@@ -2,8 +2,9 @@
 
 It answers the routes of OpenAI, Azure OpenAI and Azure AI Foundry as they are
 documented and as they were seen to answer, images included, and it refuses what they
-refuse, in their words. What nobody documents it accepts. It shares no judgement with
-`imagegate.engine`: the two are checked against each other.
+refuse, in their words. What nobody documents it accepts. It draws, and to all else it
+says one sentence: it calls no functions, does not reason, and keeps to no schema. It
+shares no judgement with `imagegate.engine`: the two are checked against each other.
 
     app = create_simulator()
     uvicorn.run(app, host="127.0.0.1", port=9000)
