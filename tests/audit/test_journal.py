@@ -462,3 +462,19 @@ async def test_a_journal_is_closed_though_there_are_no_more_threads(
 
 async def no_thread(work: object) -> None:
     raise RuntimeError(f"can't start new thread for {work}")
+
+
+async def test_a_file_that_cannot_be_read_is_retired_without_its_end(
+    tmp_path: Path,
+) -> None:
+    left = tmp_path / f"20260101T000000.000000Z-{'f' * 16}.jsonl.zst"
+    left.write_bytes(b"damaged")
+    options = msgspec.structs.replace(QUICK, keep_seconds=0.0)
+    async with journal(tmp_path, options=options):
+        wait_for(lambda: not left.exists())
+
+    [told] = of(tmp_path, "audit_retired")
+    name = left.name.removesuffix(".zst")
+    gone = {"file": name, "bytes": 7, "last_seq": -1, "last_hash": ""}
+    assert told["files"] == [gone]
+    proved(tmp_path)

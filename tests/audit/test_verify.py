@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from journals import journal
 from making import QUICK, completion, decision
 
-from imagegate.audit.chain import Head, entries_of, first_head, link
+from imagegate.audit.chain import (
+    Head,
+    entries_of,
+    first_head,
+    hash_of,
+    link,
+    read_line,
+)
 from imagegate.audit.events import (
     CheckpointRecord,
     ClosedRecord,
@@ -431,3 +438,16 @@ def test_a_file_that_is_retired_while_others_are_read_is_not_missed(
     assert [file.file for file in report.files] == [tmp_path / name]
     with pytest.raises(FileNotFoundError, match=r"other\.jsonl\.zst'"):
         verify([other, tmp_path / name])
+
+
+def test_a_file_that_retention_took_from_the_middle_is_not_missed() -> None:
+    """The one before it was in somebody's hands, or never closed."""
+    files, checkpoints = trail()
+    first, second, third = sorted(files)[:3]
+    end = files[second].splitlines()[-1]
+    told = retiring(read_line(end).seq, hash_of(end))
+    left = {name: data for name, data in files.items() if name != second}
+
+    assert place(verified(left, checkpoints)) == ("missing", 1, third)
+    assert first in left
+    assert verified(left | told, checkpoints).ok

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from imagegate.cli.audit.tail import Follower
 from imagegate.zstd import zstd
 
 
@@ -122,6 +123,30 @@ def test_following_goes_on_in_what_was_packed_meanwhile(tmp_path: Path) -> None:
         following.terminate()
 
     assert [line.split()[-1] for line in told] == ["two", "three", "four"]
+
+
+def test_a_file_is_read_on_from_where_it_was_when_it_is_packed(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"1\n2")
+    follower = Follower(file)
+    assert list(follower.lines()) == [b"1\n"]
+
+    (tmp_path / "a.jsonl.zst").write_bytes(zstd.compress(b"1\n2\n3\n"))
+    file.unlink()
+    assert list(follower.lines()) == [b"2\n", b"3\n"]
+    assert list(follower.lines()) == []
+
+
+def test_of_packed_files_only_as_many_are_read_as_it_takes(
+    imagegate: Run, trail: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "audit-0.jsonl.zst").write_bytes(b"is not looked at")
+    (tmp_path / "audit-2.jsonl").write_bytes((trail / "audit-2.jsonl").read_bytes())
+
+    ran = imagegate("audit", "tail", "-n", "2", tmp_path)
+
+    assert len(ran.out.splitlines()) == 2
+    assert ran.err == ""
 
 
 @pytest.mark.parametrize(

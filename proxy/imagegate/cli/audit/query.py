@@ -58,12 +58,14 @@ def run(named: Sequence[Path], wanted: Wanted, form: str) -> Exit:
     sql = wanted.sql or statement(*_report(wanted))
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
         try:
-            for left in reversed(range(_TRIES)):
+            left = _TRIES
+            while True:
                 files = trail_files(named)
                 try:
                     _load(database, files, wanted)
                     break
                 except duckdb.IOException:
+                    left -= 1
                     if not left or all(file.exists() for file in files):
                         raise
             database.execute("SET enable_external_access = false")
