@@ -30,6 +30,7 @@ from imagegate.audit import AuditUnavailableError
 from imagegate.audit.chain import genesis, hash_of
 from imagegate.audit.events import CheckpointRecord
 from imagegate.audit.journal import Journal
+from imagegate.audit.keeper import states_of
 from imagegate.audit.logfile import files_in
 from imagegate.audit.options import Mode, Options
 from imagegate.audit.recovery import recover
@@ -390,13 +391,18 @@ def test_opening_reports_a_directory_that_cannot_be_made(tmp_path: Path) -> None
         audit.close_now()
 
 
-async def test_what_cannot_be_compressed_is_told_and_left(tmp_path: Path) -> None:
+async def test_what_cannot_be_compressed_is_told_and_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     left = orphan(tmp_path)
     in_the_way = tmp_path / f"{left.name}.zst"
     in_the_way.mkdir()
     options = msgspec.structs.replace(QUICK, compress=True)
     async with journal(tmp_path, options=options) as audit:
         wait_for(lambda: "Is a directory" in (audit.keeping_trouble or ""))
+        said = capsys.readouterr().err
+        assert "imagegate.audit_not_kept" in said
+        assert "Is a directory" in said
         assert audit.problem is None
 
     in_the_way.rmdir()
@@ -478,3 +484,12 @@ async def test_a_file_that_cannot_be_read_is_retired_without_its_end(
     gone = {"file": name, "bytes": 7, "last_seq": -1, "last_hash": ""}
     assert told["files"] == [gone]
     proved(tmp_path)
+
+
+def test_what_another_process_has_packed_or_retired_is_no_trouble(
+    tmp_path: Path,
+) -> None:
+    there = tmp_path / "there"
+    there.touch()
+
+    assert [path for path, _ in states_of([tmp_path / "gone", there])] == [there]

@@ -7,11 +7,12 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from queue import Empty
 from typing import Final, Literal, NamedTuple
 
+from imagegate import log
 from imagegate.audit.chain import NO_LINE, entries_of, hash_of, read_line
 from imagegate.audit.events import RetiredFile, RetiredRecord
 from imagegate.audit.ledger import Ledger
@@ -78,7 +79,14 @@ class Keeper:
                 self._pack_closed()
             self._retire()
         except Exception as error:  # noqa: BLE001 - the edge of a thread: it must go on
-            self.trouble = str(error) or repr(error)
+            trouble = str(error) or repr(error)
+            if trouble != self.trouble:
+                cause = error.__cause__ or error
+                reason = getattr(cause, "strerror", None)
+                log.warning(
+                    "imagegate.audit_not_kept", reason=reason, **log.place_of(cause)
+                )
+            self.trouble = trouble
         else:
             self.trouble = None
 
@@ -133,7 +141,7 @@ class Keeper:
         keep, age = self._options.keep_bytes, self._options.keep_seconds
         if keep is None and age is None:
             return
-        files = [(path, path.stat()) for path in files_in(self._directory)]
+        files = list(states_of(files_in(self._directory)))
         total = sum(each.st_size for _, each in files)
         for path, found in files:
             if not _is_done(path):
@@ -158,6 +166,13 @@ class Keeper:
             self._ledger.sync()
             for each in some:
                 each.path.unlink(missing_ok=True)
+
+
+def states_of(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield files and what is known of them; another process may have packed one."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            yield path, path.stat()
 
 
 def _is_done(path: Path) -> bool:
