@@ -394,7 +394,7 @@ def test_a_line_that_nests_without_end_is_seen() -> None:
 # -- what retention took --------------------------------------------------------------
 
 
-def retiring(last_seq: int, last_hash: str = "0" * 64) -> dict[str, bytes]:
+def retiring(last_seq: int | None, last_hash: str = "0" * 64) -> dict[str, bytes]:
     """Return the file of a process that has retired one of another, and says so."""
     name = min(trail()[0])
     gone = RetiredFile(file=name, bytes=1, last_seq=last_seq, last_hash=last_hash)
@@ -415,6 +415,15 @@ def test_a_chain_of_which_retention_took_a_part_is_missed() -> None:
 
     [problem] = report.problems
     assert (problem.kind, problem.instance) == ("missing", checkpoints[0].chain)
+
+
+def test_a_chain_is_not_missed_where_retention_did_not_say_how_much_it_took() -> None:
+    """Its records said nothing of that in the beginning; what is there is no excuse."""
+    files, checkpoints = trail()
+    left = {min(files): files[min(files)]}
+
+    assert verified(retiring(None), checkpoints).ok
+    assert not verified(left | retiring(None), checkpoints).ok
 
 
 def test_the_end_that_retention_took_was_not_cut_off() -> None:

@@ -146,13 +146,14 @@ class RetiredFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file that was deleted because it was old, or there were too many.
 
     Attributes:
-        last_seq: The number of its last line; -1 when it could not be read.
+        last_seq: The number of its last line; -1 when it could not be read, and none
+            in records that were written before it was told.
         last_hash: The SHA-256 of that line.
     """
 
     file: str
     bytes: int
-    last_seq: int = -1
+    last_seq: int | None = None
     last_hash: str
 
 

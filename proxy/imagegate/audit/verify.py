@@ -176,9 +176,14 @@ class _Chains:
         gone = [each for file in files for each in file.retired]
         self._retired = {each.last_hash for each in gone}
         self._retired_up_to: dict[str, int] = defaultdict(lambda: -1)
+        self._retired_untold: set[str] = set()
         for each in gone:
             chain = instance_of(Path(each.file)) or ""
-            self._retired_up_to[chain] = max(self._retired_up_to[chain], each.last_seq)
+            if each.last_seq is None:
+                self._retired_untold.add(chain)
+            else:
+                up_to = max(self._retired_up_to[chain], each.last_seq)
+                self._retired_up_to[chain] = up_to
 
     def report(self) -> Report:
         """Compare the files with each other and with the checkpoints."""
@@ -209,7 +214,8 @@ class _Chains:
                 yield found.problem
             else:
                 yield from self._seek_end(instance, chain[-1])
-        for instance in self._known.keys() - self._chains.keys():
+        # Records that do not say how far a file went excuse its chain, as they did.
+        for instance in self._known.keys() - self._chains.keys() - self._retired_untold:
             if self._retired_up_to[instance] < self._known[instance]:
                 says = "checkpoints from elsewhere name it, and no file is here"
                 yield Problem(kind="missing", instance=instance, says=says)
