@@ -20,7 +20,7 @@ from imagegate.settings.credential import (
     read_credential,
 )
 from imagegate.settings.keys import OPTIONS, SHORT, Key, keys
-from imagegate.settings.sources import lines_of
+from imagegate.settings.sources import UPSTREAM_KEYS, lines_of
 from imagegate.upstream.forwarder import Deadlines
 
 OPENAI = "https://api.openai.com"
@@ -96,6 +96,7 @@ def test_a_file_says_everything(write: Write) -> None:
         'prefix = "/azure"\n'
         'url = "https://my.openai.azure.com/"\n'
         'credential = "api-key=file:azure.key"\n'
+        'project = "client"\n'
         "[upstreams.foundry]\n"
         'prefix = "/foundry"\n'
         'url = "https://my.services.ai.azure.com"\n'
@@ -108,6 +109,8 @@ def test_a_file_says_everything(write: Write) -> None:
     reading = read({}, {"OPENAI_API_KEY": "k", "IMAGEGATE_CONFIG": str(file)})
 
     assert reading.problems == ()
+    projects = [each.project for each in reading.settings.upstreams.values()]
+    assert projects == ["own", "client", "own"]
     assert reading.settings.policy == str(file.with_name("mine.yaml"))
     assert {
         name: (each.url, each.prefix, each.credential)
@@ -359,6 +362,7 @@ CANARY = "sk-canary-0123456789"
         f'url = "https://{CANARY}@api.openai.com"',
         f'url = "{CANARY}"',
         f'prefix = "{CANARY}"',
+        f'project = "{CANARY}"',
     ],
 )
 def test_a_secret_in_a_file_is_refused_and_not_repeated(
@@ -474,7 +478,7 @@ def test_what_is_shown_reads_back_as_the_same_settings(
     origins = dict.fromkeys(keys(), "default") | {
         f"upstreams.{name}.{key}": "default"
         for name in upstreams
-        for key in ("url", "prefix", "credential")
+        for key in UPSTREAM_KEYS
     }
     file = folder / "shown.toml"
 
@@ -492,7 +496,7 @@ def test_every_setting_is_shown_with_its_origin(write: Write) -> None:
     lines = show(reading.settings, reading.origins).splitlines()
 
     settings = [line for line in lines if line and not line.startswith("[")]
-    assert len(settings) == len(keys()) + 3
+    assert len(settings) == len(keys()) + len(UPSTREAM_KEYS)
     origins = {line.split()[0]: line.rpartition("  # ")[2] for line in settings}
     assert origins["policy"] == "--policy"
     assert origins["url"] == "--upstream"

@@ -145,6 +145,26 @@ async def test_the_key_of_the_organisation_takes_the_place_of_the_clients(
     assert b"theirs" not in upstream.received[0]
 
 
+@pytest.mark.parametrize(
+    ("said", "goes_on"),
+    [
+        ({"credential": Injected("api-key", "ours")}, False),
+        ({"credential": Injected("api-key", "ours"), "project": "client"}, True),
+        ({}, True),
+    ],
+)
+async def test_a_client_chooses_no_project_of_the_organisations_key(
+    connect: Connect, said: dict[str, Any], *, goes_on: bool
+) -> None:
+    named = [(b"OpenAI-Project", b"proj-1"), (b"openai-organization", b"org-1")]
+    async with provider(keeping) as upstream:
+        to = Upstream(name="scripted", base=upstream.base, **said)
+        await Asked(headers=named).of(Forwarder(connect(), to))
+
+    sent = upstream.received[0].lower()
+    assert [b"proj-1" in sent, b"org-1" in sent] == [goes_on, goes_on]
+
+
 HOSTILE = {
     "two slashes": (b"//evil/v1", b"//evil/v1"),
     "a user": (b"/@evil/v1", b"/@evil/v1"),

@@ -169,6 +169,7 @@ async def test_the_handshake_has_what_a_request_has() -> None:
         (b"sec-websocket-protocol", b"openai-insecure-api-key.k"),
         (b"x_twin", b"1"),
         (b"X-Our-User", b"anna"),
+        (b"openai-project", b"theirs"),
     ]
     async with provider(noting, compression="deflate") as server:
         app = forwarder(
@@ -185,7 +186,7 @@ async def test_the_handshake_has_what_a_request_has() -> None:
     assert found["user-agent"] == "SDK"
     assert found["accept-encoding"] == "identity"
     assert not found.keys() & {
-        *("cookie", "x-forwarded-for", "x_twin", "x-our-user"),
+        *("cookie", "x-forwarded-for", "x_twin", "x-our-user", "openai-project"),
         *("sec-websocket-extensions", "sec-websocket-protocol"),
     }
 

@@ -251,6 +251,7 @@ def upstream_of(
         base=settings.url,
         credential=credential_of(settings, environ),
         withheld=withheld,
+        project=settings.project,
     )
 
 

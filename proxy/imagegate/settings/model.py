@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,8 @@ from imagegate.settings.credential import CredentialSource, Pass
 from imagegate.upstream.forwarder import Deadlines
 from imagegate.upstream.sockets import Sockets
 
+Projects: TypeAlias = Literal["own", "client"]
+
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A provider.
@@ -26,11 +28,14 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
         url: Scheme and host; the paths come from the requests.
         prefix: What the paths of requests to it begin with, and it never sees.
         credential: Where the key comes from; see `imagegate.settings.credential`.
+        project: Whose project and organisation are asked for with a key of the
+            gateway's.
     """
 
     url: str
     prefix: str = ""
     credential: CredentialSource = msgspec.field(default_factory=Pass)
+    project: Projects = "own"
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,12 @@ from imagegate.settings.sources import (
     from_file,
     from_options,
 )
-from imagegate.settings.upstream import read_prefix, read_short, read_url
+from imagegate.settings.upstream import (
+    read_prefix,
+    read_project,
+    read_short,
+    read_url,
+)
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -187,7 +192,12 @@ class _Builder:
         )
 
 
-_READERS = {"url": read_url, "prefix": read_prefix, "credential": read_credential}
+_READERS = {
+    "url": read_url,
+    "prefix": read_prefix,
+    "credential": read_credential,
+    "project": read_project,
+}
 
 
 def _variable(path: str) -> str:

@@ -34,6 +34,7 @@ def _lines(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
         yield _line("prefix", upstream.prefix, origins[f"{path}.prefix"])
         spelled = spell_credential(upstream.credential)
         yield _line("credential", spelled, origins[f"{path}.credential"])
+        yield _line("project", upstream.project, origins[f"{path}.project"])
     section = ""
     for path in keys():
         above, dot, name = path.rpartition(".")

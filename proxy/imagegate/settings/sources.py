@@ -16,7 +16,7 @@ from imagegate.settings.problems import SettingsProblem, did_you_mean
 
 CONFIG = "IMAGEGATE_CONFIG"
 MAX_BYTES = 1_000_000
-UPSTREAM_KEYS = ("url", "prefix", "credential")
+UPSTREAM_KEYS = ("url", "prefix", "credential", "project")
 _LINKS = re.compile(
     r"IMAGEGATE_(?:\w+_)?(?:SERVICE_HOST=|SERVICE_PORT(?:_\w+)?=|PORT=\w+://"
     r"|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?=)"

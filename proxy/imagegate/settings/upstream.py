@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import get_args
 from urllib.parse import urlsplit
 
 from imagegate.engine.surface import FAMILIES
+from imagegate.settings.model import Projects
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 _PREFIX = re.compile(r"(?:/[a-z0-9_~-][a-z0-9._~-]*)+")
@@ -64,6 +66,17 @@ def read_prefix(text: str) -> str:
     if prefix.strip("/").split("/")[0] in {*_FIRST, "livez", "readyz"}:
         raise ValueError("this is the beginning of paths that the gateway knows itself")
     return prefix
+
+
+def read_project(text: str) -> str:
+    """Read whose project and organisation are asked for.
+
+    Raises:
+        ValueError: With what would be right.
+    """
+    if text not in get_args(Projects):
+        raise ValueError("expected `own` or `client`")
+    return text
 
 
 def read_short(words: Iterable[str]) -> dict[str, dict[str, str]]:

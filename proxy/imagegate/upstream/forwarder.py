@@ -70,6 +70,7 @@ class Forwarder:
         self._origin = upstream.origin
         self._host = b"host", self._origin.authority
         self._path = upstream.path
+        self._kept_back = upstream.kept_back
         self._sockets = SocketForwarder(
             sockets or SocketClient(), upstream, seconds=self.deadlines.total
         )
@@ -146,7 +147,7 @@ class Forwarder:
         target = self._path + path_of(scope) + query_of(scope, credential)
         headers = [
             self._host,
-            *to_upstream(scope["headers"], self.upstream.withheld),
+            *to_upstream(scope["headers"], self._kept_back),
             *await credential.headers(scope["headers"]),
             # An encoded answer could be relayed but not observed; one rule for all
             # routes, for which of them is observed is not known here.

@@ -32,6 +32,9 @@ _OURS = frozenset((b"host", b"content-length", b"accept-encoding", b"expect"))
 CREDENTIALS = frozenset((b"authorization", b"api-key"))
 """Where keys are; what becomes of them is the upstream's to say."""
 
+ACCOUNTS = frozenset((b"openai-organization", b"openai-project"))
+"""What a key is used for, and who pays: its owner's to say."""
+
 _MISLEADING = frozenset(
     (
         b"client-ip",

@@ -8,6 +8,7 @@ for it could leave the folder that the operator named, with the operator's key.
 from __future__ import annotations
 
 import re
+from typing import Literal
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import msgspec
@@ -15,6 +16,7 @@ from starlette.types import Scope
 
 from imagegate.upstream.client import Origin, UpstreamError
 from imagegate.upstream.credentials import Credential, PassThrough
+from imagegate.upstream.headers import ACCOUNTS
 
 # Visible ASCII; neither the end of a path, nor what some servers take for a slash.
 _PATH = re.compile(rb"/[^\x00-\x20\x7f-\xff#?\\]*")
@@ -48,12 +50,15 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         base: Scheme, host and perhaps a path: `https://api.openai.com`.
         credential: With what the provider is asked.
         withheld: Headers, in lower case, that tell who asks, and are not sent on.
+        project: Whose project and organisation are asked for beside a credential of the
+            gateway's: the credential's `own`, or those that a `client` names.
     """
 
     name: str
     base: str
     credential: Credential = msgspec.field(default_factory=PassThrough)
     withheld: frozenset[bytes] = frozenset()
+    project: Literal["own", "client"] = "own"
 
     def __post_init__(self) -> None:
         """Find mistakes when the gateway starts, not at the first request."""
@@ -73,6 +78,13 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         parts = urlsplit(self.base)
         port = parts.port or _PORTS[parts.scheme]
         return Origin(parts.scheme, parts.hostname or "", port)
+
+    @property
+    def kept_back(self) -> frozenset[bytes]:
+        """Headers, in lower case, that are not sent on."""
+        if self.project == "client" or isinstance(self.credential, PassThrough):
+            return self.withheld
+        return self.withheld | ACCOUNTS
 
     @property
     def path(self) -> bytes:

@@ -44,6 +44,7 @@ class SocketForwarder:
     ) -> None:
         self._client = client
         self._upstream = upstream
+        self._kept_back = upstream.kept_back
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +71,7 @@ class SocketForwarder:
     ) -> ClientConnection | None:
         """Open a connection; None when the client leaves before there is one."""
         headers = [
-            *to_upstream(scope["headers"], self._upstream.withheld),
+            *to_upstream(scope["headers"], self._kept_back),
             *await self._upstream.credential.headers(scope["headers"]),
             (b"accept-encoding", b"identity"),
         ]
