@@ -188,7 +188,7 @@ def _close(file: LogFile, by: str) -> None:
             recovered_by=by,
             torn_bytes=torn.size,
             torn_hash=torn.hash,
-            torn_cut=not file.torn.size,
+            torn_cut=torn.size > file.torn.size,
             decisions_closed=len(found.open),
             decisions_missing=missing,
         )
