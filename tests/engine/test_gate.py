@@ -295,8 +295,10 @@ settings: { quality: { max: low, default: low, otherwise: lower } }
     last, next_day = datetime.date(2026, 11, 20), datetime.date(2026, 11, 21)
 
     names = [gate.rules_for(who, day) for day in (last, next_day)]
+    claimed = msgspec.structs.replace(who, verified=False)
 
     assert gate.rules_for(ANONYMOUS, last) == gate.digest
+    assert gate.rules_for(claimed, last) not in {*names, gate.digest}
     assert names == [
         f"{gate.digest}\nteams.art\nexceptions.E-1",
         f"{gate.digest}\nteams.art",

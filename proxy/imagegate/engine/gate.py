@@ -197,10 +197,12 @@ class Gate:
         """Name the rules that hold for a principal on a day.
 
         The policy's digest says which they may be; whoever leaves a team, or whose
-        exception has ended, is judged by others of the same policy.
+        exception has ended, is judged by others of the same policy, and so is who only
+        claims a name, for whom no line of a team loosens anything.
         """
         layers = self.decider.book.page(who, date).acting.rules.layers
-        return "\n".join((self.digest, *layers))
+        claimed = ("claimed",) if layers and not who.verified else ()
+        return "\n".join((self.digest, *layers, *claimed))
 
     def fingerprint(
         self, context: Context, body: Body
