@@ -13,7 +13,14 @@ from imagegate.engine.exchange import Exchange
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import MAX_ENTRIES, DecisionRecord, Settings
 from imagegate.engine.request import Request
-from imagegate.engine.sight import UNSEEN, knows_items, left_by, passes, refers_to
+from imagegate.engine.sight import (
+    UNSEEN,
+    UNTOLD,
+    knows_items,
+    left_by,
+    passes,
+    refers_to,
+)
 
 SEEN = "state: { conversation: seen, previous_response: seen, item_reference: seen }\n"
 CAP = "settings: { quality: { max: medium, default: medium, otherwise: lower } }\n"
@@ -131,6 +138,7 @@ def test_what_nobody_looked_at_leaves_what_nobody_knows() -> None:
     for rules in ("", CAP, "tool: strip\n", "fields: { unknown_values: pass }\n"):
         decider = Decider(policy(rules), CATALOGUE)
         assert not passes(decider, asked(request()), [UNSEEN])
+        assert not passes(decider, asked(request()), [UNTOLD])
 
 
 def test_too_many_tools_are_not_told_of() -> None:

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from imagegate.engine.gate import Gate
 from imagegate.engine.policy import Principal
+from imagegate.engine.records import MAX_ENTRIES
 from imagegate.seen import MemorySeen, Seen, Sight
 
 pytestmark = pytest.mark.anyio
@@ -104,6 +105,24 @@ async def test_two_at_once_in_a_conversation_do_not_hide_what_the_other_left() -
     await ann.post("resp_2", asking(conversation="conv_1", input=[PLANTED]))
     seen.going.set()
     assert (await plain).status == 200
+
+    ann.teams = ()
+    assert (await ann.post("resp_3", in_it)).status == 403
+
+
+async def test_a_conversation_with_more_tools_than_are_kept_goes_on_by_its_rules() -> (
+    None
+):
+    """The one too many is not known, and must not be taken for none."""
+    ann, in_it = Member(), asking(conversation="conv_1")
+    await ann.post("conv_1", b"{}", "/v1/conversations")
+    sizes = [f"{1024 + 16 * number}x1024" for number in range(MAX_ENTRIES)]
+    low = [{**TOOL, "quality": "low", "size": size} for size in sizes]
+    for tools in (low, PLANTED["tools"]):
+        put = {"type": "additional_tools", "tools": tools}
+        asked = asking(conversation="conv_1", input=[put])
+        assert (await ann.post("resp_1", asked)).status == 200
+    assert (await ann.post("resp_2", in_it)).status == 200
 
     ann.teams = ()
     assert (await ann.post("resp_3", in_it)).status == 403

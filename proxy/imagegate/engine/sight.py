@@ -25,9 +25,10 @@ from imagegate.engine.surface import DOORS, Match
 
 _CREATE: Final = next(door for door in DOORS if door.name == "responses.create")
 
-
 UNSEEN: Final[Settings] = {"model": ""}
-"""Stands for tools at which nobody looked: there is no policy under which it passes."""
+"""Stands for tools at which nobody looked: no policy that acts lets it pass."""
+UNTOLD: Final[Settings] = {"model": "", "size": ""}
+"""Stands for more tools than are kept: they passed by some rules, and by no others."""
 
 
 def refers_to(decider: Decider, request: Request) -> tuple[str, ...]:

@@ -17,7 +17,14 @@ from imagegate.engine.exchange import Ruling
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import Settings
 from imagegate.engine.request import Request
-from imagegate.engine.sight import UNSEEN, knows_items, left_by, passes, refers_to
+from imagegate.engine.sight import (
+    UNSEEN,
+    UNTOLD,
+    knows_items,
+    left_by,
+    passes,
+    refers_to,
+)
 from imagegate.middleware.setup import Setup
 from imagegate.seen import Sight, SightLost, allowed
 
@@ -90,6 +97,8 @@ class Recall:
                 # What an opened door lets in was judged by nobody.
                 name = match.params["conversation_id"]
                 await self._keep((name,), Sight("", (UNSEEN,)))
+        if named and self._left is None:
+            await self._keep(tuple(named), Sight(self._rules(), (UNTOLD,)))
         if door == _BEGINS:
             self._answer = bytearray()
         self.listening = door == _BEGINS or door in _ANSWERS
@@ -151,10 +160,11 @@ class Recall:
             return {}
 
     async def _note(self, *names: str) -> None:
-        if not names or self._left is None:
-            return
-        who, date = self._context.principal, self._context.date
-        await self._keep(names, Sight(self._gate.rules_for(who, date), self._left))
+        if names and self._left is not None:
+            await self._keep(names, Sight(self._rules(), self._left))
+
+    def _rules(self) -> str:
+        return self._gate.rules_for(self._context.principal, self._context.date)
 
     async def _keep(self, names: tuple[str, ...], sight: Sight) -> None:
         try:
