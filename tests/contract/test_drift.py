@@ -3,14 +3,19 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from openai.types.responses.input_token_count_params import InputTokenCountParams
+from openai.types.responses.response_compact_params import ResponseCompactParams
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from imagegate.engine.body import TOP_KEYS
 from imagegate.shipped import catalogue
+from imagegate.simulator.request import COMPACT, COUNT, CREATE
 
 if TYPE_CHECKING:
     from imagegate.engine.catalogue import Catalogue
@@ -57,6 +62,12 @@ def test_the_catalogue_claims_nothing_of_the_locked_sdks_that_they_do_not_name()
 
 def test_the_reader_of_bodies_knows_every_key_of_the_locked_sdk() -> None:
     assert drift.unknown_keys() == []
+
+
+def test_the_simulator_takes_every_key_of_the_locked_sdk() -> None:
+    assert typing.get_type_hints(ResponseCreateParamsBase).keys() <= CREATE
+    assert typing.get_type_hints(ResponseCompactParams).keys() <= COMPACT
+    assert typing.get_type_hints(InputTokenCountParams).keys() <= COUNT
 
 
 def test_a_key_that_the_reader_lacks_is_reported_with_its_type() -> None:

@@ -50,6 +50,7 @@ def refused(answer: httpx2.Response) -> tuple[str | None, str | None]:
     return error["param"], error["code"]
 
 
+WINDOW = "background_options.completion_window"
 COMBINATION = "invalid_parameter_combination"
 
 
@@ -167,6 +168,17 @@ def test_the_captured_wordings_are_kept(url: str) -> None:
         ({"metadata": {"a": 1}}, "metadata.a", "invalid_type"),
         ({"max_tool_calls": 0}, "max_tool_calls", "integer_below_min_value"),
         ({"background": True, "store": False}, "background", None),
+        ({"background_options": {"completion_window": "2h"}}, WINDOW, None),
+        (
+            {
+                "background": True,
+                "stream": True,
+                "background_options": {"completion_window": "8h"},
+            },
+            WINDOW,
+            None,
+        ),
+        ({"background_options": {"completion_window": "1h"}}, WINDOW, "invalid_value"),
         ({"tools": {}}, "tools", "invalid_type"),
         ({"tools": ["a"]}, "tools[0]", "invalid_type"),
         ({"tools": [{}]}, "tools[0].type", "missing_required_parameter"),

@@ -1,6 +1,6 @@
 """The fields of the `image_generation` tool, and what each image model takes.
 
-From the types and docstrings of openai-python 3.52 and azure-ai-projects 2.10. A
+From the types and docstrings of openai-python 3.54 and azure-ai-projects 2.10. A
 model is refused only what is documented as refused.
 """
 

@@ -6,7 +6,16 @@ import json
 from typing import Any
 
 from imagegate.simulator.dialect import Dialect
-from imagegate.simulator.fields import Items, Kind, Strings, Text, Truth, Whole
+from imagegate.simulator.fields import (
+    Items,
+    Kind,
+    Strings,
+    Table,
+    Text,
+    Truth,
+    Whole,
+    Words,
+)
 from imagegate.simulator.refusal import (
     Refusal,
     invalid_type,
@@ -19,6 +28,7 @@ CREATE = frozenset(
     [
         "access_programs",
         "background",
+        "background_options",
         "client_metadata",  # in no SDK; Codex sends it with every turn
         "context_management",
         "conversation",
@@ -84,10 +94,14 @@ COMPACT = frozenset(
     ]
 )
 _FOUNDRY = frozenset({"agent_reference", "structured_inputs"})
+_LATER = ("2h", "8h")
 _MANY = 2**31 - 1
 # Looked at because the simulator uses them; all of them may be null as well.
 _KINDS: dict[str, Kind] = {
     "background": Truth(),
+    "background_options": Table(
+        {"completion_window": Words(("soonest", *_LATER)), "continuation_id": Text()}
+    ),
     "input": Items(),
     "max_output_tokens": Whole(16, _MANY),
     "max_tool_calls": Whole(1, _MANY),
@@ -159,9 +173,15 @@ def model_not_found(model: str, *, status: int = 400) -> Refusal:
 
 
 def check_background(body: dict[str, Any]) -> None:
-    """Raise where background mode has nowhere to put its answer."""
+    """Raise where background mode cannot keep its answer, or is not asked for."""
     if body.get("background") and body.get("store") is False:
         raise refusal("Background mode requires store to be true.", param="background")
+    window = (body.get("background_options") or {}).get("completion_window")
+    if window in _LATER and (not body.get("background") or body.get("stream")):
+        raise refusal(
+            f"The completion window '{window}' requires background mode, not streamed.",
+            param="background_options.completion_window",
+        )
 
 
 def state_named(body: dict[str, Any]) -> dict[str, str]:
