@@ -97,12 +97,13 @@ class Recall:
                 # What an opened door lets in was judged by nobody.
                 name = match.params["conversation_id"]
                 await self._keep((name,), Sight("", (UNSEEN,)))
-        if named and self._left is None:
-            await self._keep(tuple(named), Sight(self._rules(), (UNTOLD,)))
+        names = tuple(filter(None, named))
+        if names and self._left is None:
+            await self._keep(names, Sight(self._rules(), (UNTOLD,)))
         if door == _BEGINS:
             self._answer = bytearray()
         self.listening = door == _BEGINS or door in _ANSWERS
-        await self._note(*filter(None, named))
+        await self._note(*names)
 
     async def take(
         self,
