@@ -77,10 +77,10 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
     return registry.get_sample_value(f"imagegate_{name}", labels)
 
 
-def exchange() -> Exchange:
+def exchange(method: str = "POST", path: str = "/v1/responses") -> Exchange:
     context = Context(
         decision_id="d1",
-        door=find_door("POST", "/v1/responses"),
+        door=find_door(method, path),
         date=datetime.date(2026, 11, 21),
     )
     return Exchange(GATE, context)
@@ -129,6 +129,26 @@ def test_an_exchange_is_counted_from_its_records(
     assert value(registry, "exchanges_total", **ended) == 1
     assert value(registry, "exchanges_open") == 0
     assert value(registry, "audit_records_total") == 4
+
+
+def test_a_conversation_that_is_read_has_made_nothing(
+    counted: Counted, registry: CollectorRegistry
+) -> None:
+    """Else every look at an old history would count, and alert where rules changed."""
+    one = exchange("GET", "/v1/conversations/conv_1/items")
+    one.request()
+    one.response(200, "application/json")
+    item = {"id": "ig_1", "type": "image_generation_call", "result": "iVBORw0KGgo="}
+    said = {"object": "list", "data": [{**item, "quality": "high"}]}
+
+    records = one.feed(json.dumps(said).encode(), last=True).records
+    write(counted, *records)
+
+    assert [record.event for record in records] == ["imagegate.image_finished"]
+    made = {"made": "yes", "quality": "high"}
+    assert value(registry, "images_total", provider="openai", **made) is None
+    assert value(registry, "mismatches_total", field="quality") is None
+    assert value(registry, "audit_records_total") == 1
 
 
 def test_a_refused_request_is_never_open(

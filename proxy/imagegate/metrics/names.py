@@ -266,6 +266,9 @@ class Metrics:
         self.contradictions(record.action).inc()
 
     def _image(self, record: ImageRecord) -> None:
+        if record.type == "items":
+            # A history is read again and again, by whoever's rules: it is no event.
+            return
         made = "yes" if record.made else "no"
         quality = record.quality if isinstance(record.quality, str) else None
         self.images(record.provider, made, quality).inc()
