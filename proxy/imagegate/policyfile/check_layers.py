@@ -75,10 +75,13 @@ def is_locked(policy: Policy, line: Line) -> bool:
     A lock on a setting holds for every model: a rule for one model alone is not
     the way around it.
     """
-    paths = [line.path]
-    if line.model is not None:
-        paths.append(f"settings.{line.subject}.{line.kind}")
-    return any(under(path, lock) for path in paths for lock in policy.locked)
+    return any(under(path, lock) for path in locks(line) for lock in policy.locked)
+
+
+def locks(line: Line) -> list[str]:
+    """Return the paths at which a lock holds a line."""
+    general = f"settings.{line.subject}.{line.kind}"
+    return [line.path, general] if line.model is not None else [line.path]
 
 
 def _check_team(context: Context, lines: Iterable[Line]) -> None:

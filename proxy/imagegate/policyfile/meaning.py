@@ -6,6 +6,7 @@ before. Checks read the assembled policy, and point at the drafted places.
 
 from __future__ import annotations
 
+from imagegate.policyfile.check_idle import check_idle
 from imagegate.policyfile.check_layers import check_layers
 from imagegate.policyfile.check_models import check_models
 from imagegate.policyfile.check_pairs import check_pairs
@@ -21,3 +22,4 @@ def check_meaning(context: Context) -> None:
     check_layers(context)
     check_pairs(context)
     check_quotas(context)
+    check_idle(context)
