@@ -112,7 +112,7 @@ def test_a_case_that_is_none_is_invalid(capsys: pytest.CaptureFixture[str]) -> N
 
     assert capsys.readouterr().out.splitlines()[:3] == [
         "small/cases/block/it.json: error [case-invalid] ",
-        "  Object contains unknown field `expekt`",
+        "  `expekt` is not a key here; did you mean `expect`?",
         "small: invalid, 2 of 3 cases; no case shows settings.quality.default",
     ]
 

@@ -257,8 +257,22 @@ def test_a_door_is_named_or_spelled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "place", "message"),
     [
-        ({**TEXT, "expekt": {}}, "", "unknown field `expekt`"),
-        ({**TEXT, "expect": {"rulez": []}}, "expect", "unknown field `rulez`"),
+        (
+            {**TEXT, "expekt": {}},
+            "",
+            "`expekt` is not a key here; did you mean `expect`?",
+        ),
+        (
+            {**TEXT, "expect": {"rulez": []}},
+            "expect",
+            "`rulez` is not a key here; did you mean `rules`?",
+        ),
+        (TEXT["request"], "", "known here: `about`, `request`, `body`, `door`"),
+        (
+            {**TEXT, "expect": {"violations": [{"path": "tools"}]}},
+            "expect.violations[0]",
+            "`path` is not a key here; known here: `param`, `rule`, `code`",
+        ),
         ({**TEXT, "expect": {"rules": "a"}}, "expect.rules", "Expected `array | null`"),
         ({"request": {}}, "", "missing required field `about`"),
         ({"about": "a"}, "", "one of `request` and `body`"),

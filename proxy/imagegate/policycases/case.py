@@ -22,6 +22,7 @@ from imagegate.policycases.question import (
     headers_of,
     principal_of,
 )
+from imagegate.policyfile.words import nearest
 
 Word = Literal["forward", "rewrite", "block"]
 Many = str | tuple[str, ...]
@@ -113,7 +114,8 @@ def read_case(file: Path, decision: Word, *, today: datetime.date) -> Case | Pro
         return _problem(pointer_to_param(twice.pointer), twice.message)
     except msgspec.DecodeError as error:
         message, _, place = str(error).partition(" - at ")
-        return _problem(place.strip("`").removeprefix("$").removeprefix("."), message)
+        place = place.strip("`").removeprefix("$").removeprefix(".")
+        return _problem(place, _named(place, message))
     except UnicodeDecodeError:
         return _problem("", "a case is UTF-8 text")
     if bool(bytes(said.request)) == (said.body is not None):
@@ -140,6 +142,18 @@ def _check_keys(data: bytes) -> None:
         changes = inner.get("changes")
         if changes is not None and bytes(changes).startswith(b"{"):
             read_object(changes, pointer="/expect/changes", known=frozenset())
+
+
+def _named(place: str, message: str) -> str:
+    """Say of a key that is not known which ones are."""
+    _, _, key = message.partition("unknown field ")
+    if not key:
+        return message
+    read: type[_Strict] = _File
+    if place:
+        read = Expected if place == "expect" else Refused
+    known = [field.encode_name for field in msgspec.structs.fields(read)]
+    return f"{key} is not a key here; {nearest(key.strip('`'), known)}"
 
 
 def _question(said: _File, today: datetime.date) -> Question:
