@@ -29,8 +29,10 @@ from imagegate.doctor.files import examine_files
 from imagegate.doctor.finding import WEIGHTS, Finding, in_order
 from imagegate.doctor.listening import examine_listener, lasting
 from imagegate.doctor.machine import examine_machine
+from imagegate.doctor.matching import examine_matching
 from imagegate.doctor.policy import examine_policy
 from imagegate.doctor.trail import examine_trail
+from imagegate.identity.options import IdentityOptions, KeyOptions, TokenOptions
 from imagegate.policyfile import check_policy
 from imagegate.settings import AuditSettings, Settings, UpstreamSettings
 from imagegate.settings.credential import FromFile
@@ -305,6 +307,73 @@ def test_more_workers_than_processors_and_memory() -> None:
     assert "MB of memory" in found
 
 
+class NoTunnel(Provider):
+    """A proxy that asks for a login."""
+
+    def do_CONNECT(self) -> None:
+        assert self.path == "provider.invalid:443"
+        self.send_response_only(407)
+        self.end_headers()
+
+
+def behind(proxy: str) -> dict[str, str]:
+    """Return what the doctor finds of a provider behind a proxy."""
+    words = "-p", "standard", "--upstream", "https://provider.invalid", *CREDENTIAL
+    _, found = doctor(*words, IMAGEGATE_POOL_PROXY=proxy)
+    [told] = of(found, "provider")
+    return told
+
+
+def test_a_provider_is_looked_for_behind_the_proxy() -> None:
+    with serving(NoTunnel) as url:
+        asks = behind(url)
+    gone = behind(url)
+
+    assert "the proxy gives no tunnel: it answers 407" in asks["found"]
+    assert "the proxy is not reached: Connection refused" in gone["found"]
+    assert asks["weight"] == gone["weight"] == "broken"
+    assert "pool.proxy_login" in asks["better"]
+
+
+def test_what_is_wrong_with_the_way_there_is_said_and_not_tried() -> None:
+    wrong = behind("ftp://127.0.0.1")
+
+    assert wrong["weight"] == "advice"
+
+
+def test_who_speaks_no_tls_is_told_from_who_is_not_there() -> None:
+    with serving(Provider) as url:
+        secure = url.replace("http:", "https:")
+        _, found = doctor("-p", "standard", "--upstream", secure)
+
+    [told] = of(found, "provider")
+    assert "no encryption: " in told["found"]
+    assert "TLS 1.2" in told["better"]
+
+
+def test_a_name_without_an_address() -> None:
+    _, found = doctor("-p", "standard", "--upstream", "https://provider.invalid")
+
+    [told] = of(found, "provider")
+    assert "its name has no address" in told["found"]
+    assert "DNS" in told["better"]
+
+
+def test_a_certificate_for_another_name_is_not_one_of_another_authority(
+    tmp_path: Path,
+) -> None:
+    certificates = certify(tmp_path)
+    with serving(Provider, certificates) as url:
+        _, found = doctor(
+            *("-p", "standard", "--upstream", url.replace("localhost", "127.0.0.1")),
+            IMAGEGATE_POOL_AUTHORITIES=str(certificates.authority),
+        )
+
+    [told] = of(found, "provider")
+    assert "its certificate is not believed: IP address mismatch" in told["found"]
+    assert "as its certificate does" in told["better"]
+
+
 def test_a_proxy_of_the_environment_is_not_followed() -> None:
     found = [each.found for each in examine_machine(settings(), {"https_proxy": "x"})]
 
@@ -460,6 +529,76 @@ def test_what_was_left_open_on_purpose(said: str, word: str) -> None:
     ]
 
     assert any(word in each.found for each in found)
+
+
+NAMED = f"""{HEAD}mode: enforce
+teams:
+  design: {{ match: {{ team: [design, print] }}, tool: block }}
+  two: {{ match: {{ principal: a.adler }}, tool: block }}
+exceptions:
+  - id: E
+    for: {{ key: a.adler }}
+    set: {{ tool: allow }}
+    until: 2099-01-31
+    approved_by: x
+  - id: OLD
+    for: {{ nothing: x }}
+    set: {{ tool: allow }}
+    until: 2020-01-31
+    approved_by: x
+"""
+
+
+def matched(identity: IdentityOptions) -> list[tuple[str, str]]:
+    checked = check_policy(
+        NAMED.encode(), catalogue=shipped.catalogue(), today=NOW.date()
+    )
+    assert checked.policy is not None
+    found = examine_matching(checked.policy, identity, NOW)
+    return [(each.weight, each.found.partition(":")[0]) for each in found]
+
+
+def keys_of(tmp_path: Path, *said: str) -> IdentityOptions:
+    file = tmp_path / "keys.jsonl"
+    imagegate("keys", "add", "--file", str(file), *said)
+    return IdentityOptions(keys=KeyOptions(file=file))
+
+
+def test_who_is_meant_and_cannot_come(tmp_path: Path) -> None:
+    identity = keys_of(tmp_path, "--name", "a.adler", "--team", "design-eu")
+
+    assert matched(identity) == [
+        ("advice", "`teams.design` holds for nobody yet"),
+        ("danger", "`teams.two` holds for nobody"),
+    ]
+
+
+def test_who_is_meant_and_can_come(tmp_path: Path) -> None:
+    said = ("--team", "print", "--attribute", "principal=a.adler")
+    token = TokenOptions(issuer="https://id.example", attributes=("principal=upn",))
+
+    assert matched(keys_of(tmp_path, "--name", "a.adler", *said)) == []
+    assert matched(IdentityOptions(jwt=token)) == [
+        ("danger", "`exceptions.E` holds for nobody")
+    ]
+
+
+def test_who_is_meant_is_told_with_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(NAMED)
+
+    _, found = doctor("-p", str(tmp_path), "--upstream", "http://127.0.0.1:9")
+
+    said = [each["found"] for each in of(found, "policy")]
+    assert "`teams.two` holds for nobody: nobody has `principal`" in said
+
+
+def test_where_nobody_is_asked_no_team_holds(tmp_path: Path) -> None:
+    everything = ["`teams.design`", "`teams.two`", "`exceptions.E`"]
+    expected = [("danger", f"{name} holds for nobody") for name in everything]
+
+    assert matched(IdentityOptions()) == expected
+    unreadable = KeyOptions(file=tmp_path / "none.jsonl")
+    assert matched(IdentityOptions(keys=unreadable)) == []
 
 
 def test_a_policy_that_is_wrong() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final, cast
 
 from imagegate import shipped
@@ -12,6 +12,7 @@ from imagegate.doctor.finding import Finding
 from imagegate.doctor.issuer import examine_issuer
 from imagegate.doctor.listening import examine_listener
 from imagegate.doctor.machine import examine_machine
+from imagegate.doctor.matching import examine_matching
 from imagegate.doctor.policy import examine_policy
 from imagegate.doctor.provider import Permits, examine_provider
 from imagegate.doctor.trail import examine_trail
@@ -21,7 +22,7 @@ from imagegate.engine.decision import Block
 from imagegate.engine.policy import Policy
 from imagegate.engine.request import Request
 from imagegate.engine.surface import Match, find_door
-from imagegate.gateway.assemble import client_of, upstream_of
+from imagegate.gateway.assemble import client_of, proxy_of, upstream_of
 from imagegate.policyfile import Checked
 from imagegate.settings import Reading, Settings
 from imagegate.upstream.document import Documents
@@ -48,9 +49,8 @@ async def examine(
     for problem in reading.problems:
         said = filter(None, (problem.origin, problem.path, problem.message))
         yield Finding(weight="broken", area="settings", found=": ".join(said))
-    if checked is not None:
-        for finding in examine_policy(checked, file):
-            yield finding
+    for finding in _policy(checked, file, settings, now):
+        yield finding
     for finding in examine_machine(settings, environ):
         yield finding
     for finding in examine_files(settings):
@@ -61,10 +61,40 @@ async def examine(
         yield finding
     broken = {problem.path.partition(".credential")[0] for problem in reading.problems}
     policy = checked.policy if checked else None
+    async for finding in _others(settings, broken, policy, environ, now):
+        yield finding
+
+
+async def _others(
+    settings: Settings,
+    broken: set[str],
+    policy: Policy | None,
+    environ: Mapping[str, str],
+    now: datetime.datetime,
+) -> AsyncIterator[Finding]:
+    """Ask whoever is elsewhere, if the settings of the way there are well."""
+    if any(path.startswith("pool.") for path in broken):
+        for name in settings.upstreams:
+            yield _unusable(name)
+        return
     async for finding in _providers(settings, broken, policy, environ, now):
         yield finding
     async for finding in _issuer(settings, broken):
         yield finding
+
+
+def _unusable(name: str) -> Finding:
+    return Finding(weight="advice", area=f"provider {name}", found=_UNUSABLE)
+
+
+def _policy(
+    checked: Checked | None, file: str, settings: Settings, now: datetime.datetime
+) -> Iterator[Finding]:
+    """Look at the policy, by itself and beside who can come."""
+    if checked is not None:
+        yield from examine_policy(checked, file)
+        if checked.policy is not None:
+            yield from examine_matching(checked.policy, settings.identity, now)
 
 
 async def _issuer(settings: Settings, broken: set[str]) -> AsyncIterator[Finding]:
@@ -88,16 +118,15 @@ async def _providers(
 ) -> AsyncIterator[Finding]:
     """Ask each provider whose settings are well."""
     client, trust = client_of(settings), trusting(settings.pool.authorities)
-    permits = permits_of(policy, now.date())
+    permits, proxy = permits_of(policy, now.date()), proxy_of(settings.pool)
     try:
         for name, each in settings.upstreams.items():
             if any(path.startswith(f"upstreams.{name}") for path in broken):
-                area = f"provider {name}"
-                yield Finding(weight="advice", area=area, found=_UNUSABLE)
+                yield _unusable(name)
                 continue
             upstream = upstream_of(name, each, environ)
             async for finding in examine_provider(
-                upstream, client, trust, permits, now
+                upstream, client, trust, proxy, permits, now
             ):
                 yield finding
             await upstream.credential.close()
