@@ -63,7 +63,9 @@ async def test_who_has_left_a_team_has_left_its_conversations_too(
 
     ann.teams = then
 
-    assert (await ann.post("resp_3", in_it)).status == 403
+    refused = await ann.post("resp_3", in_it)
+    assert refused.status == 403
+    assert "would not pass as it is today" in refused.body.decode()
     earlier = asking(previous_response_id="resp_1")
     assert (await ann.post("resp_4", earlier)).status == 403
 

@@ -26,7 +26,8 @@ def judge_state(scene: Scene, request: Request, body: Body) -> Iterator[Violatio
             continue
         kind = stance.partition(".")[2]
         said = {
-            "seen": "was not made through this gateway, or not by you",
+            "seen": "was not made through this gateway by you, or holds a tool that "
+            "would not pass as it is today",
             "refuse": "is not allowed: what it brings in cannot be seen",
         }.get(str(word), "is not among those allowed")
         field = pointer.rpartition("/")[2]
