@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imagegate.engine.policy import LIMITS, SETTINGS, STANCES, Kind, Setting
 from imagegate.engine.quota import QUOTAS
-from imagegate.policyfile.document import Node
+from imagegate.policyfile.document import Node, quoted
 from imagegate.policyfile.rules import (
     CONSTRAINTS,
     Layer,
@@ -14,7 +14,7 @@ from imagegate.policyfile.rules import (
     read_list,
     read_stance,
 )
-from imagegate.policyfile.words import nearest, place_of
+from imagegate.policyfile.words import MOST_LISTED, nearest, place_of
 
 
 def read_set(layer: Layer, node: Node, path: str, meta: Meta) -> None:
@@ -23,8 +23,18 @@ def read_set(layer: Layer, node: Node, path: str, meta: Meta) -> None:
     entries = layer.report.named(node, path, wanted)
     for name, (key, value) in entries.items():
         if not _read_line(layer, name, value, meta):
-            message = f"`{name}` is not the path of a line; {nearest(name, PATHS)}"
+            message = f"`{quoted(name)}` is not the path of a line; {_meant(name)}"
             layer.report.add("unknown-path", path, message, place_of(key))
+
+
+def _meant(name: str) -> str:
+    """Say which lines there are where a path stops short of them."""
+    if name.partition(".")[0] in {"surface", "deployments"}:
+        return "it stands at the top of the file, for everybody"
+    below = [path for path in PATHS if f".{name}." in f".{path}"]
+    if below and len(below) <= MOST_LISTED:
+        return f"known there: {', '.join(f'`{path}`' for path in below)}"
+    return nearest(name, PATHS)
 
 
 def _settable(setting: Setting) -> tuple[Kind, ...]:

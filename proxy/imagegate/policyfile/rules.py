@@ -255,7 +255,7 @@ def _read_otherwise(
             return None
         value = read_value(layer, setting, found["use"][1], join(place, "use"))
         return Use(value=value) if isinstance(value, str | int | Size) else None
-    word = layer.report.word(node, place, REACTIONS)
+    word = layer.report.word(node, place, REACTIONS, "or `{ use: VALUE }`")
     return REACTIONS[word] if word else None
 
 
@@ -276,7 +276,8 @@ def _read_stance_value(layer: Layer, path: str, node: Node) -> Value | None:
     report, place = layer.report, layer.id(path)
     if path in LISTED and isinstance(node, Sequence):
         return read_list(layer, node, place, report.word) if node.items else "refuse"
-    return report.word(node, place, STANCES[path])
+    besides = "or a list such as `[a, b]`" if path in LISTED else ""
+    return report.word(node, place, STANCES[path], besides)
 
 
 def read_limit(layer: Layer, name: str, node: Node) -> None:

@@ -137,7 +137,7 @@ class Reader:
             path = f"teams.{name}"
             self.report.name(key, "teams")
             entries = self.report.mapping(
-                body, path, ("match", *LAYERED), required=("match",)
+                body, path, ("match", *LAYERED), required=("match",), above=TOP
             )
             match = self._match(entries, "match", path)
             layer = Layer(self.report, self.catalogue, "team", prefix=f"{path}.")
@@ -163,6 +163,10 @@ class Reader:
         return match
 
     def _words(self, node: Node, path: str) -> tuple[str, ...]:
+        if isinstance(node, MappingNode):
+            wanted = "one word, or a list of which one is enough"
+            self.report.expected(node, path, "expected-word", wanted)
+            return ()
         nodes = self.report.items(node, path) if isinstance(node, Sequence) else [node]
         words = {self.report.word(item, path) for item in nodes} - {None}
         return tuple(sorted(word for word in words if word is not None))

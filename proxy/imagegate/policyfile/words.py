@@ -43,15 +43,16 @@ def place_of(node: Node) -> Place:
     return Place(node.mark, node.text if isinstance(node, Scalar) else "")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Suggest the known word that was probably meant, or list them."""
+def nearest(word: str, known: Iterable[str], besides: str = "") -> str:
+    """Suggest the known word that was probably meant, or list what there is."""
     known = list(known)
     meant = resembled(word, known)
     if meant:
         return f"did you mean `{meant}`?"
     if len(known) > MOST_LISTED:
         return f"known here are {len(known)} such as `{known[1]}` and `{known[-1]}`"
-    return f"known here: {', '.join(f'`{item}`' for item in known)}"
+    listed = [*(f"`{item}`" for item in known), *filter(None, [besides])]
+    return f"known here: {', '.join(listed)}"
 
 
 def resembled(word: str, known: Iterable[str]) -> str | None:
@@ -112,13 +113,20 @@ class Report:
         path: str,
         known: Collection[str],
         required: Collection[str] = (),
+        above: Collection[str] = (),
     ) -> Entries:
-        """Read a mapping with a closed vocabulary of keys."""
+        """Read a mapping with a closed vocabulary of keys.
+
+        Keys that are known only `above`, at the top of the file, are told apart.
+        """
         entries = self.entries(node, path)
         meant = set(entries)
         for name, (key, _) in entries.items():
             if name not in known:
-                message = f"`{quoted(name)}` is not a key here; {nearest(name, known)}"
+                better = nearest(name, known)
+                if name in above:
+                    better = "it stands at the top of the file, for everybody"
+                message = f"`{quoted(name)}` is not a key here; {better}"
                 self.add("unknown-key", join(path, name), message, place_of(key))
                 meant.add(resembled(name, known) or name)
         for name in required:
@@ -159,9 +167,16 @@ class Report:
         return node.items
 
     def word(
-        self, node: Node, path: str, known: Collection[str] | None = None
+        self,
+        node: Node,
+        path: str,
+        known: Collection[str] | None = None,
+        besides: str = "",
     ) -> str | None:
-        """Read a word: any, or one of a closed vocabulary."""
+        """Read a word: any, or one of a closed vocabulary.
+
+        What may stand here `besides`, and is no word, messages name with the words.
+        """
         if not isinstance(node, Scalar):
             self.expected(node, path, "expected-word", "one word")
             return None
@@ -170,12 +185,14 @@ class Report:
         kind = implicit_type(node)
         if kind != "str" and (known is None or node.text not in known):
             message = f"YAML reads this as {_SPOKEN[kind]}; "
-            message += nearest(node.text, known) if known else "put it in quotes"
+            message += (
+                nearest(node.text, known, besides) if known else "put it in quotes"
+            )
             self.add("implicit-value", path, message, place_of(node))
             return None
         if known is not None and node.text not in known:
             message = f"`{quoted(node.text)}` is no word for `{path}`; "
-            message += nearest(node.text, known)
+            message += nearest(node.text, known, besides)
             self.add("unknown-word", path, message, place_of(node))
             return None
         return node.text
