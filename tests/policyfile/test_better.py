@@ -35,8 +35,8 @@ EXCEPTION += "    approved_by: x\n    set: "
         (
             "state: { prompt: pmpt_1 }\n",
             (
-                "`pmpt_1` is no word for `state.prompt`; known here: `allow`, `refuse`, "
-                "or a list such as `[a, b]`"
+                "`pmpt_1` is no word for `state.prompt`; known here: `allow`, "
+                "`refuse`, or a list such as `[a, b]`"
             ),
         ),
         (
@@ -54,8 +54,8 @@ EXCEPTION += "    approved_by: x\n    set: "
             EXCEPTION + "{ settings.quality: high }\n",
             (
                 "`settings.quality` is not the path of a line; known there: "
-                "`settings.quality.allow`, `settings.quality.max`, `settings.quality.min`, "
-                "`settings.quality.default`"
+                "`settings.quality.allow`, `settings.quality.max`, "
+                "`settings.quality.min`, `settings.quality.default`"
             ),
         ),
         (
@@ -65,8 +65,8 @@ EXCEPTION += "    approved_by: x\n    set: "
         (
             EXCEPTION + "{ surface.images_api: pass }\n",
             (
-                "`surface.images_api` is not the path of a line; it stands at the top of "
-                "the file, for everybody"
+                "`surface.images_api` is not the path of a line; it stands at the top "
+                "of the file, for everybody"
             ),
         ),
     ],
