@@ -307,6 +307,73 @@ def test_more_workers_than_processors_and_memory() -> None:
     assert "MB of memory" in found
 
 
+class NoTunnel(Provider):
+    """A proxy that asks for a login."""
+
+    def do_CONNECT(self) -> None:
+        assert self.path == "provider.invalid:443"
+        self.send_response_only(407)
+        self.end_headers()
+
+
+def behind(proxy: str) -> dict[str, str]:
+    """Return what the doctor finds of a provider behind a proxy."""
+    words = "-p", "standard", "--upstream", "https://provider.invalid", *CREDENTIAL
+    _, found = doctor(*words, IMAGEGATE_POOL_PROXY=proxy)
+    [told] = of(found, "provider")
+    return told
+
+
+def test_a_provider_is_looked_for_behind_the_proxy() -> None:
+    with serving(NoTunnel) as url:
+        asks = behind(url)
+    gone = behind(url)
+
+    assert "the proxy gives no tunnel: it answers 407" in asks["found"]
+    assert "the proxy is not reached: Connection refused" in gone["found"]
+    assert asks["weight"] == gone["weight"] == "broken"
+    assert "pool.proxy_login" in asks["better"]
+
+
+def test_what_is_wrong_with_the_way_there_is_said_and_not_tried() -> None:
+    wrong = behind("ftp://127.0.0.1")
+
+    assert wrong["weight"] == "advice"
+
+
+def test_who_speaks_no_tls_is_told_from_who_is_not_there() -> None:
+    with serving(Provider) as url:
+        secure = url.replace("http:", "https:")
+        _, found = doctor("-p", "standard", "--upstream", secure)
+
+    [told] = of(found, "provider")
+    assert "no encryption: " in told["found"]
+    assert "TLS 1.2" in told["better"]
+
+
+def test_a_name_without_an_address() -> None:
+    _, found = doctor("-p", "standard", "--upstream", "https://provider.invalid")
+
+    [told] = of(found, "provider")
+    assert "its name has no address" in told["found"]
+    assert "DNS" in told["better"]
+
+
+def test_a_certificate_for_another_name_is_not_one_of_another_authority(
+    tmp_path: Path,
+) -> None:
+    certificates = certify(tmp_path)
+    with serving(Provider, certificates) as url:
+        _, found = doctor(
+            *("-p", "standard", "--upstream", url.replace("localhost", "127.0.0.1")),
+            IMAGEGATE_POOL_AUTHORITIES=str(certificates.authority),
+        )
+
+    [told] = of(found, "provider")
+    assert "its certificate is not believed: IP address mismatch" in told["found"]
+    assert "as its certificate does" in told["better"]
+
+
 def test_a_proxy_of_the_environment_is_not_followed() -> None:
     found = [each.found for each in examine_machine(settings(), {"https_proxy": "x"})]
 

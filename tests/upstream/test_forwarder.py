@@ -414,13 +414,34 @@ async def test_who_closes_on_a_request_gets_it_once(connect: Connect) -> None:
     assert len(upstream.received) == 1
 
 
-async def test_nobody_there_may_be_tried_again(connect: Connect) -> None:
+async def test_nobody_there_may_be_tried_again(
+    connect: Connect, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with provider(keeping) as upstream:
         pass
 
     asked = await Asked().of(forwarding(connect, upstream))
 
     assert told(asked) == (502, "cannot_connect", b"true", "upstream_error")
+    line = json.loads(capsys.readouterr().err)
+    assert line.pop("timestamp")
+    assert line == {
+        "level": "warning",
+        "event": "imagegate.provider_failed",
+        "upstream": "scripted",
+        "code": "cannot_connect",
+        "cause": "Connection refused",
+    }
+
+
+async def test_what_is_the_clients_fault_is_no_line_of_the_log(
+    connect: Connect, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with provider(keeping) as upstream:
+        asked = await Asked(path="/v1/../x").of(forwarding(connect, upstream))
+
+    assert asked.status == 400
+    assert capsys.readouterr().err == ""
 
 
 async def test_a_full_pool_says_when_to_come_back(connect: Connect) -> None:

@@ -91,14 +91,16 @@ def answering(answer: bytes) -> Talk:
     return talk
 
 
-def socks(*, method: int = 0, denied: int = 0, reply: bytes = b"\x05\x00") -> Talk:
+def socks(
+    *, version: int = 5, method: int = 0, denied: int = 0, reply: bytes = b"\x05\x00"
+) -> Talk:
     """Speak SOCKS 5."""
 
     async def talk(
         made: Middleman, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         made.heard.append(await reader.readexactly(3))
-        writer.write(bytes((5, method)))
+        writer.write(bytes((version, method)))
         if method == 2:
             said = await reader.readexactly(2)
             user = await reader.readexactly(said[1])
@@ -195,16 +197,42 @@ async def test_a_login_is_shown_to_socks(connect: Connect) -> None:
     assert proxy.heard[:2] == [b"\x05\x01\x02", LOGIN]
 
 
-REFUSALS: dict[str, tuple[str, Talk]] = {
-    "a login is wanted": ("http", answering(b"HTTP/1.1 407 Login\r\n\r\n")),
-    "no HTTP": ("http", answering(b"220 smtp ready\r\n\r\n")),
-    "no status": ("http", answering(b"HTTP/1.1\r\n\r\n")),
-    "nothing": ("http", answering(b"")),
-    "a head without end": ("http", answering(b"HTTP/1.1 200 OK\r\n" * 5_000)),
-    "it speaks as the provider": ("http", answering(GRANTED + b"HTTP/1.1 200 OK")),
-    "SOCKS wants a login": ("socks5", socks(method=2)),
-    "SOCKS refuses": ("socks5", socks(reply=b"\x05\x02")),
-    "SOCKS of another age": ("socks5", socks(reply=b"\x04\x00")),
+REFUSALS: dict[str, tuple[str, Talk, str]] = {
+    "a login is wanted": (
+        *("http", answering(b"HTTP/1.1 407 Login\r\n\r\n")),
+        "it answers 407",
+    ),
+    "no HTTP": (
+        *("http", answering(b"220 smtp ready\r\n\r\n")),
+        "it speaks another protocol",
+    ),
+    "no status": (
+        *("http", answering(b"HTTP/1.1\r\n\r\n")),
+        "it speaks another protocol",
+    ),
+    "nothing": ("http", answering(b""), "it ends the connection"),
+    "a head without end": (
+        *("http", answering(b"HTTP/1.1 200 OK\r\n" * 5_000)),
+        "it speaks another protocol",
+    ),
+    "it speaks as the provider": (
+        *("http", answering(GRANTED + b"HTTP/1.1 200 OK")),
+        "it speaks another protocol",
+    ),
+    "SOCKS wants a login": ("socks5", socks(method=2), "it asks for a login"),
+    "SOCKS refuses": (
+        *("socks5", socks(reply=b"\x05\x02")),
+        "its rules do not allow it",
+    ),
+    "SOCKS cannot": ("socks5", socks(reply=b"\x05\x01"), "it cannot"),
+    "SOCKS of another age": (
+        *("socks5", socks(reply=b"\x04\x00")),
+        "it speaks another protocol",
+    ),
+    "no SOCKS": (
+        *("socks5", socks(version=0x48)),
+        "it speaks another protocol",
+    ),
 }
 
 
@@ -212,7 +240,7 @@ REFUSALS: dict[str, tuple[str, Talk]] = {
 async def test_a_proxy_that_refuses_leaves_nothing_behind(
     connect: Connect, refusal: str
 ) -> None:
-    scheme, talk = REFUSALS[refusal]
+    scheme, talk, why = REFUSALS[refusal]
 
     async with provider(keeping) as upstream, middleman(talk, upstream.port) as proxy:
         route = Proxy(scheme=scheme, host="127.0.0.1", port=proxy.port)
@@ -226,6 +254,7 @@ async def test_a_proxy_that_refuses_leaves_nothing_behind(
                 502,
                 True,
             )
+            assert error.cause == f"the proxy gives no tunnel: {why}"
         await until(lambda: proxy.open == 0)
 
     assert upstream.received == []
@@ -234,8 +263,29 @@ async def test_a_proxy_that_refuses_leaves_nothing_behind(
 async def test_a_login_that_is_wrong_is_a_refusal(connect: Connect) -> None:
     async with middleman(socks(method=2, denied=1), 9) as proxy:
         route = Proxy(scheme="socks5", host="127.0.0.1", port=proxy.port, login=LOGIN)
-        with pytest.raises(UpstreamError, match="proxy_refused"):
+        with pytest.raises(UpstreamError, match="proxy_refused") as raised:
             await connect(proxy=route).send(asking_for())
+
+    assert raised.value.cause.endswith("it does not believe the login")
+
+
+async def test_a_login_that_nobody_asks_for_is_not_shown(connect: Connect) -> None:
+    async with middleman(socks(), 9) as proxy:
+        route = Proxy(scheme="socks5", host="127.0.0.1", port=proxy.port, login=LOGIN)
+        with pytest.raises(UpstreamError, match="proxy_refused") as raised:
+            await connect(proxy=route).send(asking_for())
+
+    assert raised.value.cause.endswith("it takes no login")
+
+
+async def test_a_proxy_that_is_not_there_is_named(connect: Connect) -> None:
+    async with middleman(socks(), 9) as proxy:
+        route = Proxy(scheme="http", host="127.0.0.1", port=proxy.port)
+
+    with pytest.raises(UpstreamError, match="cannot_connect") as raised:
+        await connect(proxy=route).send(asking_for())
+
+    assert raised.value.cause == "the proxy is not reached: Connection refused"
 
 
 async def test_a_proxy_that_never_answers_ends_with_connecting(

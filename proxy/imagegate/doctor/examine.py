@@ -22,7 +22,7 @@ from imagegate.engine.decision import Block
 from imagegate.engine.policy import Policy
 from imagegate.engine.request import Request
 from imagegate.engine.surface import Match, find_door
-from imagegate.gateway.assemble import client_of, upstream_of
+from imagegate.gateway.assemble import client_of, proxy_of, upstream_of
 from imagegate.policyfile import Checked
 from imagegate.settings import Reading, Settings
 from imagegate.upstream.document import Documents
@@ -61,10 +61,30 @@ async def examine(
         yield finding
     broken = {problem.path.partition(".credential")[0] for problem in reading.problems}
     policy = checked.policy if checked else None
+    async for finding in _others(settings, broken, policy, environ, now):
+        yield finding
+
+
+async def _others(
+    settings: Settings,
+    broken: set[str],
+    policy: Policy | None,
+    environ: Mapping[str, str],
+    now: datetime.datetime,
+) -> AsyncIterator[Finding]:
+    """Ask whoever is elsewhere, if the settings of the way there are well."""
+    if any(path.startswith("pool.") for path in broken):
+        for name in settings.upstreams:
+            yield _unusable(name)
+        return
     async for finding in _providers(settings, broken, policy, environ, now):
         yield finding
     async for finding in _issuer(settings, broken):
         yield finding
+
+
+def _unusable(name: str) -> Finding:
+    return Finding(weight="advice", area=f"provider {name}", found=_UNUSABLE)
 
 
 def _policy(
@@ -98,16 +118,15 @@ async def _providers(
 ) -> AsyncIterator[Finding]:
     """Ask each provider whose settings are well."""
     client, trust = client_of(settings), trusting(settings.pool.authorities)
-    permits = permits_of(policy, now.date())
+    permits, proxy = permits_of(policy, now.date()), proxy_of(settings.pool)
     try:
         for name, each in settings.upstreams.items():
             if any(path.startswith(f"upstreams.{name}") for path in broken):
-                area = f"provider {name}"
-                yield Finding(weight="advice", area=area, found=_UNUSABLE)
+                yield _unusable(name)
                 continue
             upstream = upstream_of(name, each, environ)
             async for finding in examine_provider(
-                upstream, client, trust, permits, now
+                upstream, client, trust, proxy, permits, now
             ):
                 yield finding
             await upstream.credential.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import email.utils
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +19,8 @@ from imagegate.doctor.listening import ending, lasting
 from imagegate.upstream.client import Client, Origin, UpstreamError, UpstreamRequest
 from imagegate.upstream.credentials import PassThrough
 from imagegate.upstream.provider import Upstream
+from imagegate.upstream.reach import socket_to, why
+from imagegate.upstream.tunnel import Proxy
 
 _SECONDS: Final = 10.0
 _SKEW: Final = datetime.timedelta(seconds=60)
@@ -47,10 +48,11 @@ class Models(msgspec.Struct):
     data: list[Model]
 
 
-async def examine_provider(
+async def examine_provider(  # noqa: PLR0913, PLR0917 - all that asking it takes
     upstream: Upstream,
     client: Client,
-    trust: ssl.SSLContext | None,
+    trust: ssl.SSLContext,
+    proxy: Proxy | None,
     permits: Permits,
     now: datetime.datetime,
 ) -> AsyncIterator[Finding]:
@@ -59,16 +61,16 @@ async def examine_provider(
     Args:
         upstream: The provider.
         client: Sends the request.
-        trust: How its certificate is checked; None where a proxy stands between.
+        trust: How its certificate is checked.
+        proxy: Through which it is reached, if not directly.
         permits: What the policy says of a model.
         now: The time, in UTC.
     """
     area = f"provider {upstream.name}"
-    if trust is not None:
-        async for finding in _reach(area, upstream.origin, trust, now):
-            yield finding
-            if finding.weight == "broken":
-                return
+    async for finding in _reach(area, upstream.origin, trust, proxy, now):
+        yield finding
+        if finding.weight == "broken":
+            return
     try:
         async with asyncio.timeout(_SECONDS):
             status, headers, body = await _models(upstream, client)
@@ -91,44 +93,78 @@ async def examine_provider(
 
 _BETTER: Final = {
     "credential_unavailable": "the file or the identity that holds the key fails",
-    "untrusted_certificate": "name the organisation's own authority: "
-    "`pool.authorities`",
+    "no_answer": "it takes connections and says nothing: look whether it speaks "
+    "`https`, or HTTP/2 alone, or asks for a certificate, which the gateway has not",
 }
+_CERTIFICATES: Final = {
+    9: "set this machine's clock, or let the provider have another one",
+    10: "have the provider renew it, or set this machine's clock",
+    62: "name the provider as its certificate does",
+    64: "name the provider as its certificate does",
+}
+"""What is better, by the numbers of OpenSSL; else it is who vouches for it."""
 
 
 async def _reach(
-    area: str, origin: Origin, trust: ssl.SSLContext, now: datetime.datetime
+    area: str,
+    origin: Origin,
+    trust: ssl.SSLContext,
+    proxy: Proxy | None,
+    now: datetime.datetime,
 ) -> AsyncIterator[Finding]:
-    """Find its address, connect, and look at its certificate."""
+    """Connect as the gateway does, and look at the certificate."""
     where = f"{origin.host}:{origin.port}"
-    context = trust if origin.scheme == "https" else None
     writer = None
     try:
         async with asyncio.timeout(_SECONDS):
-            _, writer = await asyncio.open_connection(
-                origin.host, origin.port, ssl=context
-            )
-            certificate = writer.get_extra_info("peercert")
-    except socket.gaierror as error:
-        yield _lost(
-            area, f"{origin.host} has no address: {error.strerror}", "check DNS"
-        )
-    except ssl.SSLCertVerificationError as error:
-        better = "name the organisation's own authority: `pool.authorities`"
-        found = f"the certificate of {where} is not believed: {error.verify_message}"
-        yield _lost(area, found, better)
-    except TimeoutError:
-        yield _lost(area, f"{where} does not answer", "open the way to it")
+            writer = await _connected(origin, trust, proxy)
+    except UpstreamError as error:
+        better = "look at `pool.proxy`, `pool.proxy_login` and what the proxy allows"
+        yield _lost(area, f"{where} is not reached: {error.cause}", better)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else "it ends the connection"
-        yield _lost(area, f"{where} is not reached: {why}", "open the way to it")
+        yield _lost(area, f"{where} is not reached: {why(error)}", _better(error))
     else:
+        certificate = writer.get_extra_info("peercert")
         if certificate:
             ends = ending(certificate["notAfter"])
             yield lasting(area, f"the certificate of {where}", ends, now)
     finally:
         if writer is not None:
             writer.transport.abort()
+
+
+async def _connected(
+    origin: Origin, trust: ssl.SSLContext, proxy: Proxy | None
+) -> asyncio.StreamWriter:
+    secure = origin.scheme == "https"
+    sock = await socket_to(origin.host, origin.port, proxy)
+    try:
+        _, writer = await asyncio.open_connection(
+            sock=sock,
+            ssl=trust if secure else None,
+            server_hostname=origin.host if secure else None,
+        )
+    except BaseException:
+        sock.close()
+        raise
+    return writer
+
+
+def _better(error: OSError) -> str:
+    """Say what would be right, where it is not the proxy."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            ours = "name the organisation's own authority: `pool.authorities`"
+            return _CERTIFICATES.get(error.verify_code, ours)
+        case ssl.SSLError():
+            return (
+                "let it speak TLS 1.2 or newer and HTTP/1.1, and ask for no certificate"
+            )
+        case socket.gaierror():
+            return "check DNS, or name the proxy: `pool.proxy`"
+        case TimeoutError():
+            return "check DNS, open the way to it, or name the proxy: `pool.proxy`"
+    return "open the way to it, or name the proxy: `pool.proxy`"
 
 
 def _lost(area: str, found: str, better: str) -> Finding:

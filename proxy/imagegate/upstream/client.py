@@ -111,10 +111,14 @@ class UpstreamError(Exception):
         code: Stable, for the answer and the record.
         status: What to answer instead.
         resendable: No byte of the request can have reached the provider.
+        cause: What was found, for the log; no word of a request or of an answer.
     """
 
-    def __init__(self, code: str, *, status: int, resendable: bool = False) -> None:
+    def __init__(
+        self, code: str, *, status: int, resendable: bool = False, cause: str = ""
+    ) -> None:
         super().__init__(code)
         self.code = code
         self.status = status
         self.resendable = resendable
+        self.cause = cause

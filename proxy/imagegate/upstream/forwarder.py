@@ -28,7 +28,7 @@ from imagegate.upstream.deadlines import (
     Watchdog,
 )
 from imagegate.upstream.headers import to_client, to_upstream
-from imagegate.upstream.outcome import OUTCOME, instead, note, want_views
+from imagegate.upstream.outcome import OUTCOME, instead, note, tell, want_views
 from imagegate.upstream.provider import Upstream, path_of, query_of
 from imagegate.upstream.sockets import SocketClient
 from imagegate.upstream.websocket import SocketForwarder
@@ -101,6 +101,7 @@ class Forwarder:
             note(scope, "timeout" if late else "upstream_error")
             if watchdog.answering:
                 raise
+            tell(self.upstream.name, error)
             await self._answer(send, error)
 
     async def _forward(

@@ -173,6 +173,8 @@ _ERRORS: tuple[tuple[type[Exception], str, int, bool], ...] = (
 )
 """What goes wrong, its code, what to answer, and whether nothing was sent."""
 
+_CONNECTING = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
+
 
 @contextlib.contextmanager
 def _translated(*, malformed: str, closed: str) -> Iterator[None]:
@@ -191,7 +193,9 @@ def _translated(*, malformed: str, closed: str) -> Iterator[None]:
     ) as error:
         for kind, code, status, resendable in _ERRORS:
             if isinstance(error, kind):
+                # Only what `wire` raises while connecting is in words of ours.
+                cause = str(error) if isinstance(error, _CONNECTING) else ""
                 raise UpstreamError(
-                    code, status=status, resendable=resendable
+                    code, status=status, resendable=resendable, cause=cause
                 ) from None
         raise UpstreamError(closed, status=502) from None

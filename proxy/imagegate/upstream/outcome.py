@@ -6,11 +6,12 @@ learns why.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from starlette.types import Message, Scope
 
+from imagegate import log
 from imagegate.upstream.client import UpstreamError
 
 OUTCOME = "imagegate.outcome"
@@ -18,6 +19,9 @@ OUTCOME = "imagegate.outcome"
 
 VIEWS = "imagegate.views"
 """The extension in which the middleware learns that it need not join a body."""
+
+_OURS: Final = 500
+"""From here on a status says that it is not the client's fault."""
 
 
 def want_views(scope: Scope) -> None:
@@ -36,9 +40,18 @@ def note(
         outcome["ended"] = ended
 
 
+def tell(upstream: str, error: UpstreamError) -> None:
+    """Let the log say what the operator has to know, and the client not."""
+    if error.status >= _OURS:
+        cause = {"cause": error.cause} if error.cause else {}
+        log.warning(
+            "imagegate.provider_failed", upstream=upstream, code=error.code, **cause
+        )
+
+
 def instead(error: UpstreamError) -> tuple[Message, Message]:
     """Say what is wrong; a client may try again only if that is safe."""
-    ours = error.status >= 500  # noqa: PLR2004 - not the client's fault
+    ours = error.status >= _OURS
     said = "the provider did not answer" if ours else "the request cannot be forwarded"
     body = msgspec.json.encode(
         {

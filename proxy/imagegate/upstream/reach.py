@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import ssl
 from asyncio.staggered import staggered_race
 from functools import partial
 from typing import Any
 
+from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.tunnel import Proxy
 
 _NEXT_ADDRESS = 0.25
@@ -17,16 +20,52 @@ _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
 
 
 async def socket_to(host: str, port: int, proxy: Proxy | None = None) -> socket.socket:
-    """Return a socket that is connected, directly or by a tunnel."""
+    """Return a socket that is connected, directly or by a tunnel.
+
+    Raises:
+        UpstreamError: When it is the proxy that does not lead there.
+        OSError: When it is the host that is not reached.
+    """
     if proxy is None or not proxy.leads_to(host):
         return await _connected(host, port)
-    sock = await _connected(proxy.host, proxy.port)
+    try:
+        sock = await _connected(proxy.host, proxy.port)
+    except OSError as error:
+        raise unreached(error, "the proxy is not reached: ") from None
     try:
         await proxy.tunnel(sock, host, port)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def unreached(error: OSError, who: str = "") -> UpstreamError:
+    """Turn what the loop raises while connecting into ours."""
+    code, status = "cannot_connect", 502
+    match error:
+        case TimeoutError():
+            code, status = "connect_timeout", 504
+        case ssl.SSLCertVerificationError():
+            code = "untrusted_certificate"
+    cause = who + why(error)
+    return UpstreamError(code, status=status, resendable=True, cause=cause)
+
+
+def why(error: OSError) -> str:
+    """Say why there is no connection, in the words of the library that found it."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not believed: {error.verify_message}"
+        case ssl.SSLError():
+            # Its number is OpenSSL's, and no error of the system's.
+            reason = (error.reason or "it was not agreed on").replace("_", " ")
+            return f"no encryption: {reason.lower()}"
+        case socket.gaierror():
+            return f"its name has no address: {error.strerror}"
+        case TimeoutError():
+            return "no answer in time"
+    return os.strerror(error.errno) if error.errno else "it ends the connection"
 
 
 async def _connected(host: str, port: int) -> socket.socket:

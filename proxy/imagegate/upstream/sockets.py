@@ -23,7 +23,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketExce
 from websockets.uri import WebSocketURI
 
 from imagegate.upstream.client import Headers, Origin, UpstreamError
-from imagegate.upstream.reach import socket_to
+from imagegate.upstream.reach import socket_to, unreached
 from imagegate.upstream.trust import trusting
 from imagegate.upstream.tunnel import Proxy
 
@@ -158,13 +158,8 @@ def _translated() -> Iterator[None]:
             for name, value in found.headers.raw_items()
         ]
         raise Denied(found.status_code, headers, bytes(found.body or b"")) from None
-    except TimeoutError:
-        raise UpstreamError("connect_timeout", status=504, resendable=True) from None
-    except ssl.SSLCertVerificationError:
-        code = "untrusted_certificate"
-        raise UpstreamError(code, status=502, resendable=True) from None
-    except OSError:
-        raise UpstreamError("cannot_connect", status=502, resendable=True) from None
+    except OSError as error:
+        raise unreached(error) from None
     except InvalidHandshake:
         raise UpstreamError("answer_malformed", status=502) from None
     except (WebSocketException, EOFError):

@@ -30,6 +30,17 @@ _GRANTED: Final = range(200, 300)
 _LOGIN: Final = 2
 """SOCKS' number for a user and a password; 0 is for neither."""
 _ADDRESS_LEFT: Final = {1: 4, 4: 16}
+_SOCKS: Final = 5
+_REPLIES: Final = {
+    2: "its rules do not allow it",
+    3: "the network is unreachable",
+    4: "the host is unreachable, or has no address",
+    5: "the connection is refused",
+    6: "the host does not answer",
+}
+"""What RFC 1928 has a proxy say; the rest is about itself."""
+_ENDED: Final = "it ends the connection"
+_FOREIGN: Final = "it speaks another protocol"
 
 
 class Proxy(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,26 +125,32 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True):
         await asked.say(head)
         answer = await asked.head()
         status = answer.split(b" ", 2)[1:2]
-        if not answer.startswith(b"HTTP/1.") or not (
-            status and status[0].isdigit() and int(status[0]) in _GRANTED
-        ):
-            raise refused()
+        if not (answer.startswith(b"HTTP/1.") and status and status[0].isdigit()):
+            raise refused(_FOREIGN)
+        if int(status[0]) not in _GRANTED:
+            raise refused(f"it answers {int(status[0])}")
 
     async def _socks(self, asked: _Asked, host: bytes, port: int) -> None:
         """Ask by RFC 1928, with a login by RFC 1929."""
         method = _LOGIN if self.login else 0
-        await asked.say(bytes((5, 1, method)))
-        if await asked.exactly(2) != bytes((5, method)):
-            raise refused()
+        await asked.say(bytes((_SOCKS, 1, method)))
+        version, chosen = await asked.exactly(2)
+        if version != _SOCKS:
+            raise refused(_FOREIGN)
+        if chosen != method:
+            asks = "takes no login" if self.login else "asks for a login"
+            raise refused(f"it {asks}")
         if self.login:
             user, _, password = self.login.partition(b":")
             await asked.say(b"\x01" + _counted(user) + _counted(password))
             if (await asked.exactly(2))[1]:
-                raise refused()
+                raise refused("it does not believe the login")
         await asked.say(b"\x05\x01\x00" + _address(host) + port.to_bytes(2))
         version, reply, _, kind = await asked.exactly(4)
-        if (version, reply) != (5, 0):
-            raise refused()
+        if version != _SOCKS:
+            raise refused(_FOREIGN)
+        if reply:
+            raise refused(_REPLIES.get(reply, "it cannot"))
         left = _ADDRESS_LEFT.get(kind) or (await asked.exactly(1))[0]
         await asked.exactly(left + 2)
 
@@ -153,7 +170,7 @@ class _Asked:
         while len(data) < size:
             more = await self._loop.sock_recv(self._sock, size - len(data))
             if not more:
-                raise refused()
+                raise refused(_ENDED)
             data += more
         return data
 
@@ -162,10 +179,10 @@ class _Asked:
         data = b""
         while not data.endswith(b"\r\n\r\n"):
             if len(data) > _MOST_HEAD or b"\r\n\r\n" in data:
-                raise refused()
+                raise refused(_FOREIGN)
             more = await self._loop.sock_recv(self._sock, _MOST_HEAD)
             if not more:
-                raise refused()
+                raise refused(_ENDED)
             data += more
         return data
 
@@ -184,9 +201,10 @@ def read_login(file: Path) -> bytes:
     return login
 
 
-def refused() -> UpstreamError:
+def refused(why: str) -> UpstreamError:
     """Say that the proxy gave no tunnel."""
-    return UpstreamError("proxy_refused", status=502, resendable=True)
+    cause = f"the proxy gives no tunnel: {why}"
+    return UpstreamError("proxy_refused", status=502, resendable=True, cause=cause)
 
 
 def _counted(data: bytes) -> bytes:

@@ -15,6 +15,8 @@ from typing import Any, cast
 
 import httpcore2
 
+from imagegate.upstream.reach import why
+
 _PIECE = 256 * 1024
 """What is written at once: a body of 10 MB is neither copied nor encrypted whole."""
 _READ_AHEAD = 128 * 1024
@@ -212,7 +214,7 @@ def connecting_error(error: OSError) -> Exception:
     """Turn what the loop raises while connecting into what httpcore2 expects."""
     match error:
         case TimeoutError():
-            return httpcore2.ConnectTimeout("connecting takes too long")
+            return httpcore2.ConnectTimeout(why(error))
         case ssl.SSLCertVerificationError():
-            return UntrustedError("the provider's certificate is not trusted")
-    return httpcore2.ConnectError("cannot connect")
+            return UntrustedError(why(error))
+    return httpcore2.ConnectError(why(error))

@@ -6,9 +6,9 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from imagegate.upstream.client import Origin, UpstreamError
+from imagegate.upstream.client import Origin
 from imagegate.upstream.fast.connection import Connection
-from imagegate.upstream.reach import socket_to
+from imagegate.upstream.reach import socket_to, unreached
 from imagegate.upstream.tunnel import Proxy
 
 
@@ -32,14 +32,6 @@ async def connect(
             _, connection = await loop.create_connection(make, sock=sock)
             if tls is not None:
                 await connection.encrypt(tls, origin.host)
-    except TimeoutError:
-        raise _failed("connect_timeout", 504) from None
-    except ssl.SSLCertVerificationError:
-        raise _failed("untrusted_certificate") from None
-    except OSError:
-        raise _failed("cannot_connect") from None
+    except OSError as error:
+        raise unreached(error) from None
     return connection
-
-
-def _failed(code: str, status: int = 502) -> UpstreamError:
-    return UpstreamError(code, status=status, resendable=True)
