@@ -367,6 +367,15 @@ def test_lines_that_no_case_shows_are_named(tmp_path: Path) -> None:
     assert "tool" not in suite.unsaid, "a line that allows everything says nothing"
 
 
+def test_no_case_can_show_a_quota(tmp_path: Path) -> None:
+    policy = POLICY + "quotas: { images: { principal: { day: 5 } } }\n"
+
+    suite = suite_of(tmp_path, {"forward_text": TEXT}, policy)
+
+    assert suite.problems == ()
+    assert not [line for line in suite.silent if "quotas" in line]
+
+
 def test_with_an_invalid_policy_no_case_is_tried(tmp_path: Path) -> None:
     suite = suite_of(tmp_path, {"forward_it": TEXT}, "version: 2\n")
 
