@@ -212,3 +212,11 @@ def test_an_output_that_knows_only_ascii_is_written_to() -> None:
 
     assert done.returncode == 0
     assert done.stdout.startswith("standard ? enforce")
+
+
+def test_a_closed_standard_error_changes_nothing(tmp_path: Path) -> None:
+    command = " ".join([*COMMAND, "serve", "--policy", str(tmp_path / "none.yaml")])
+
+    said = subprocess.run(f"{command} 2>&-", shell=True, check=False, timeout=60)  # noqa: S602 - a shell closes it
+
+    assert said.returncode == start("check", tmp_path / "none.yaml").returncode == 2
