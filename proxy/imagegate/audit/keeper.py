@@ -189,7 +189,7 @@ def _retired(old: _Old) -> RetiredFile:
             last_seq=read_line(line).seq,
             last_hash=hash_of(line),
         )
-    return RetiredFile(file=name, bytes=old.size, last_hash="")
+    return RetiredFile(file=name, bytes=old.size, last_seq=-1, last_hash="")
 
 
 def _hold(path: Path, locks: contextlib.ExitStack) -> bool:
