@@ -111,3 +111,9 @@ def trail(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked() -> Callable[..., list[Record]]:
     """Ask for an image and return the records: `asked(number, team, **settings)`."""
     return exchange
+
+
+@pytest.fixture(scope="session")
+def stamp() -> Callable[..., bytes]:
+    """Write records as a sink does: `stamp(records, day)`."""
+    return stamped

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from imagegate.cli.audit import query
 from imagegate.cli.audit.columns import KINDS, columns
@@ -65,6 +66,35 @@ def test_images_of_a_conversation_are_counted_where_nobody_else_told_of_them(
     (row,) = json.loads(imagegate(*command).out)
 
     assert row["images"] == 2
+
+
+def test_what_was_made_in_the_background_is_counted_and_paid_once(
+    imagegate: Run,
+    asked: Callable[..., list[Record]],
+    stamp: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    """The request tells none, and each reading all of it, without a name if need be."""
+    *begun, image, end = asked(1, "design", model="gpt-image-1-mini", quality="low")
+    accepted = replace(end, outcome="accepted", images=0, cost_amount=None)
+    read = [
+        replace(record, decision_id=f"read-{number}", replay=True, **unnamed)
+        for number in range(3)
+        for record, unnamed in (
+            (image, {"item_id": None, "output_index": 0, "model": None}),
+            (end, {}),
+        )
+    ]
+    (tmp_path / "audit-1.jsonl").write_bytes(stamp([*begun, accepted, *read], 21))
+
+    def ask(report: str) -> Any:
+        command = "audit", "query", report, "--by", "model", tmp_path
+        return json.loads(imagegate(*command, "--format", "json").out)
+
+    (made,), (spent,) = ask("images"), ask("cost")
+    assert (made["model"], made["images"]) == ("gpt-image-1-mini", 1)
+    assert (spent["model"], spent["images"]) == ("gpt-image-1-mini", 1)
+    assert (spent["cost"], spent["unpriced"]) == ("0.005000", 0)
 
 
 def test_dimensions_are_chosen(ask: Callable[..., Any]) -> None:

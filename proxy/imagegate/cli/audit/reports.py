@@ -1,8 +1,8 @@
 """The reports: what may be asked of the trail, in SQL.
 
 An image is told of more than once when an answer is read again or resumed; it is
-counted once, by its response and its item. Which model made it is known when the
-request had one image tool; the events do not say.
+counted once, by its response and its item, and so is what the response cost. Which
+model made it is known where only one can have; the events do not say.
 """
 
 from __future__ import annotations
@@ -51,18 +51,27 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 _IMAGES: Final = """(
   WITH told AS (
     SELECT *, row_number() OVER (
-      PARTITION BY response_id, item_id, CASE WHEN item_id IS NULL THEN seq END,
-        CASE WHEN item_id IS NULL THEN instance END
+      PARTITION BY
+        coalesce(response_id, CASE type WHEN 'items' THEN '' ELSE decision_id END),
+        coalesce(item_id, CAST(output_index AS VARCHAR), instance || '/' || seq)
       ORDER BY replay, time) AS nth
     FROM records WHERE event = 'imagegate.image_finished' AND made),
-  asked AS (
-    SELECT decision_id, any_value(CASE WHEN tools_count = 1
-      THEN tools->0->'enforced'->>'model' END) AS model
-    FROM records WHERE event LIKE 'imagegate.request_%' GROUP BY decision_id)
-  SELECT told.* EXCLUDE (model), asked.model
-  FROM told LEFT JOIN asked USING (decision_id)
+  drawn AS (
+    SELECT decision_id, coalesce(any_value(image_model), any_value(
+      CASE WHEN tools_count = 1 THEN tools->0->'enforced'->>'model' END)) AS model
+    FROM records GROUP BY decision_id)
+  SELECT told.* EXCLUDE (model), coalesce(told.model, drawn.model) AS model
+  FROM told LEFT JOIN drawn USING (decision_id)
   WHERE nth = 1 AND (type <> 'items' OR item_id NOT IN (
     SELECT item_id FROM told WHERE type <> 'items' AND item_id IS NOT NULL)))"""
+_SPENT: Final = """(
+  SELECT * FROM records
+  WHERE event = 'imagegate.exchange_finished' AND images > 0
+    AND (response_id IS NOT NULL OR NOT replay)
+  QUALIFY row_number() OVER (
+    PARTITION BY coalesce(response_id, decision_id)
+    ORDER BY CAST(cost_amount AS DECIMAL(18, 6)) DESC NULLS LAST,
+      images DESC, replay, time) = 1)"""
 _REFUSED: Final = """(
   SELECT *, unnest(CASE WHEN violations_count > 0
     THEN CAST(violations AS JSON[]) ELSE [CAST(NULL AS JSON)] END) AS finding
@@ -145,13 +154,7 @@ REPORTS: Final[Mapping[str, Report]] = {
     ),
     "cost": Report(
         about="what images cost, by the price table; what is unknown is counted apart",
-        source="""(
-  WITH asked AS (
-    SELECT decision_id, any_value(CASE WHEN tools_count = 1
-      THEN tools->0->'enforced'->>'model' END) AS image_model
-    FROM records WHERE event LIKE 'imagegate.request_%' GROUP BY decision_id)
-  SELECT * FROM records LEFT JOIN asked USING (decision_id)
-  WHERE event = 'imagegate.exchange_finished' AND images > 0 AND NOT replay)""",
+        source=_SPENT,
         dimensions={
             **_COMMON,
             "model": "coalesce(image_model, '(unknown)')",
