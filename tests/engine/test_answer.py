@@ -372,6 +372,18 @@ def test_the_images_api_has_usage_for_each_image() -> None:
     assert totals(to).usage_image_gen == {"output_tokens": 6}
 
 
+def test_an_answer_of_the_images_api_costs_what_it_says_that_all_of_it_took() -> None:
+    tool = {**TOOL, "model": "gpt-image-1-mini"}
+    to = answer(ENFORCE, tool, prices=PRICES, path="/v1/images/generations")
+    one, two = (item(type="images", item_id=None, output_index=n) for n in (0, 1))
+    used = ImageUsage(input_text_tokens=100, input_image_tokens=0, output_tokens=544)
+
+    told(to, one, two, ResponseEvent(type="images", usage=used))
+
+    assert (totals(to).images, totals(to).usage_image_gen["output_tokens"]) == (2, 544)
+    assert (totals(to).cost_amount, totals(to).cost_basis) == ("0.004552", "usage")
+
+
 def test_an_observed_rule_finds_mismatches_too() -> None:
     """As such."""
     to = answer(OBSERVE, {**TOOL, "quality": "high"})

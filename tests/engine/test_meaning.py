@@ -516,6 +516,16 @@ def test_an_images_answer() -> None:
     )  # fmt: skip
 
 
+def test_an_images_answer_says_once_what_all_of_it_took() -> None:
+    usage = {"input_tokens": 40, "output_tokens": 544, "total_tokens": 584}
+    body = {"created": 1, "data": [{"b64_json": PNG}, {"b64_json": PNG}]}
+
+    *made, told = answer({**body, "usage": usage})
+
+    assert len(made) == 2
+    assert told == ResponseEvent(type="images", usage=ImageUsage(**usage), end=7)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

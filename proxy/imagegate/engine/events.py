@@ -172,7 +172,8 @@ class ResponseEvent(Observed, frozen=True, kw_only=True):
 
     Attributes:
         type: `response.created`, `.queued`, `.in_progress`, `.completed`,
-            `.failed`, `.incomplete`; `response` for a JSON answer.
+            `.failed`, `.incomplete`; `response` for a JSON answer; `images` for one
+            of the Images API, of which `usage` alone is told.
         background: The mode, not the picture's.
         model: The mainline model.
         tools: The image tools echoed; empty when tools were echoed and none

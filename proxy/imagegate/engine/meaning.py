@@ -288,14 +288,18 @@ class _Reader:
             **self._place(),
         )
 
-    def _images(self) -> tuple[FinishedItem, ...]:
-        """Read the Images API's answer, which says the settings once for all."""
+    def _images(self) -> tuple[Event, ...]:
+        """Read the Images API's answer: settings and tokens are said once for all."""
         top = self._top
         data = top.data if isinstance(top.data, list) else ()
-        return tuple(
+        made = tuple(
             self._finished("images", entry, entry.b64_json, top, index=index)
             for index, entry in enumerate(map(members, data))
         )
+        spent = _usage(top.usage)
+        if spent is None:
+            return made
+        return (*made, ResponseEvent(type="images", usage=spent, **self._place()))
 
     def _listed(self, items: object) -> Iterator[FinishedItem]:
         """Read the items of a conversation, of which many are from earlier turns."""

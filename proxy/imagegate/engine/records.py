@@ -323,7 +323,7 @@ class ImageRecord(Record, frozen=True, kw_only=True):
         model: The image model, where only one can have drawn it.
         dimensions: By the image's own header.
         image_bytes: About; counted from the length of the base64.
-        usage_image_gen: Only of the Images API, which counts for each image.
+        usage_image_gen: Only of a stream of the Images API, which counts for each.
     """
 
     event: Literal["imagegate.image_finished"] = "imagegate.image_finished"
