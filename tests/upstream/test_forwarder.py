@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,10 +25,12 @@ from scripted import (
     until,
 )
 
+from imagegate.upstream import outcome
 from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.credentials import Injected
 from imagegate.upstream.fast.client import FastClient
 from imagegate.upstream.forwarder import Deadlines, Forwarder, Upstream
+from imagegate.upstream.outcome import AGAIN_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -432,6 +436,24 @@ async def test_nobody_there_may_be_tried_again(
         "code": "cannot_connect",
         "cause": "Connection refused",
     }
+
+
+async def test_what_befalls_each_request_is_told_once_in_a_while(
+    connect: Connect,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with provider(keeping) as upstream:
+        pass
+    app = forwarding(connect, upstream)
+
+    for _ in range(3):
+        assert (await Asked().of(app)).status == 502
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    later = time.monotonic() + AGAIN_SECONDS
+    monkeypatch.setattr(outcome, "time", SimpleNamespace(monotonic=lambda: later))
+    assert (await Asked().of(app)).status == 502
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 async def test_what_is_the_clients_fault_is_no_line_of_the_log(

@@ -28,7 +28,7 @@ from imagegate.upstream.deadlines import (
     Watchdog,
 )
 from imagegate.upstream.headers import to_client, to_upstream
-from imagegate.upstream.outcome import OUTCOME, instead, note, tell, want_views
+from imagegate.upstream.outcome import OUTCOME, Failures, instead, note, want_views
 from imagegate.upstream.provider import Upstream, path_of, query_of
 from imagegate.upstream.sockets import SocketClient
 from imagegate.upstream.websocket import SocketForwarder
@@ -67,6 +67,7 @@ class Forwarder:
         self.deadlines = deadlines or Deadlines()
         self.body_limit = body_limit
         self._round = Round(self.deadlines)
+        self._failures = Failures(upstream.name)
         self._origin = upstream.origin
         self._host = b"host", self._origin.authority
         self._path = upstream.path
@@ -101,7 +102,7 @@ class Forwarder:
             note(scope, "timeout" if late else "upstream_error")
             if watchdog.answering:
                 raise
-            tell(self.upstream.name, error)
+            self._failures.tell(error)
             await self._answer(send, error)
 
     async def _forward(

@@ -6,6 +6,7 @@ learns why.
 
 from __future__ import annotations
 
+import time
 from typing import Final, Literal
 
 import msgspec
@@ -20,6 +21,8 @@ OUTCOME = "imagegate.outcome"
 VIEWS = "imagegate.views"
 """The extension in which the middleware learns that it need not join a body."""
 
+AGAIN_SECONDS: Final = 10.0
+"""Between two lines of the log about the same failure."""
 _OURS: Final = 500
 """From here on a status says that it is not the client's fault."""
 
@@ -40,13 +43,29 @@ def note(
         outcome["ended"] = ended
 
 
-def tell(upstream: str, error: UpstreamError) -> None:
-    """Let the log say what the operator has to know, and the client not."""
-    if error.status >= _OURS:
+class Failures:
+    """Lets the log say what the operator has to know, and the client not.
+
+    A provider that fails does so with each request: of one code is told now and then,
+    and the records tell of all.
+
+    Args:
+        upstream: The name of the provider.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self._again: dict[str, float] = {}
+
+    def tell(self, error: UpstreamError) -> None:
+        """Tell of one, unless it was told of a moment ago."""
+        now = time.monotonic()
+        if error.status < _OURS or now < self._again.get(error.code, 0.0):
+            return
+        self._again[error.code] = now + AGAIN_SECONDS
+        said = {"upstream": self._upstream, "code": error.code}
         cause = {"cause": error.cause} if error.cause else {}
-        log.warning(
-            "imagegate.provider_failed", upstream=upstream, code=error.code, **cause
-        )
+        log.warning("imagegate.provider_failed", **said, **cause)
 
 
 def instead(error: UpstreamError) -> tuple[Message, Message]:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.headers import to_client, to_upstream
-from imagegate.upstream.outcome import instead, note, tell
+from imagegate.upstream.outcome import Failures, instead, note
 from imagegate.upstream.provider import Upstream, path_of, query_of
 from imagegate.upstream.sockets import Denied, SocketClient
 
@@ -44,6 +44,7 @@ class SocketForwarder:
     ) -> None:
         self._client = client
         self._upstream = upstream
+        self._failures = Failures(upstream.name)
         self._kept_back = upstream.kept_back
         self._seconds = seconds
 
@@ -62,7 +63,7 @@ class SocketForwarder:
             await _relay_denial(denied, scope, send)
         except UpstreamError as error:
             note(scope, "timeout" if error.status == _TIMEOUT else "upstream_error")
-            tell(self._upstream.name, error)
+            self._failures.tell(error)
             await _deny(instead(error), scope, send)
         finally:
             hearing.cancel()
