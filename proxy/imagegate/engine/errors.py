@@ -19,7 +19,23 @@ Severity = Literal["error", "warning"]
 
 
 class ImagegateError(Exception):
-    """The root of the tree."""
+    """The root of the tree.
+
+    All of them can be copied and sent to other processes: a pool whose worker raises
+    what cannot be read again is broken for good.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _raised_again, (type(self), self.args, self.__dict__)
+
+
+def _raised_again(
+    kind: type[ImagegateError], args: tuple[object, ...], said: dict[str, object]
+) -> ImagegateError:
+    """Make an error anew, whatever its own `__init__` takes."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(said)
+    return error
 
 
 class CatalogueError(ImagegateError):
