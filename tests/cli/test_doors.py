@@ -177,7 +177,11 @@ def test_a_document_without_carriers_says_so(imagegate: Run, tmp_path: Path) -> 
     assert "nothing in it can carry the tool" in ran.out
 
 
-@pytest.mark.parametrize("text", ["", "[", "a: 1", "paths: 3", "paths: !!python/x 1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "a: 1", "paths: 3", "paths: !!python/x 1", "paths: " + "[" * 60_000],
+    ids=["empty", "open", "without", "number", "tag", "deep"],
+)
 def test_what_is_no_document_is_said(text: str, imagegate: Run, tmp_path: Path) -> None:
     file = tmp_path / "openapi.yaml"
     file.write_text(text)
@@ -186,3 +190,11 @@ def test_what_is_no_document_is_said(text: str, imagegate: Run, tmp_path: Path) 
 
     assert ran.code == 2
     assert "is no OpenAPI document" in ran.err
+
+
+def test_a_document_that_cannot_be_read_is_said(imagegate: Run, tmp_path: Path) -> None:
+    ran = imagegate("doors", "-p", "standard", "--spec", tmp_path)
+
+    assert ran.code == 2
+    assert "Is a directory" in ran.err
+    assert "Errno" not in ran.err

@@ -18,6 +18,7 @@ _TOOL: Final = "image_generation"
 _IMAGE: Final = {"prompt", "quality", "size"}
 _METHODS: Final = ("get", "put", "post", "delete", "patch")
 _DEEPEST: Final = 14
+_NESTED: Final = 200  # levels of a document; the C loader crashes at some thousands
 _Schema = Mapping[str, Any]
 
 
@@ -28,8 +29,11 @@ def read_spec(file: Path) -> _Schema:
         typer.Exit: When it is none.
     """
     try:
-        found = yaml.load(file.read_bytes(), _Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, yaml.YAMLError, RecursionError) as error:
+        found = _loaded(file.read_bytes())
+    except OSError as error:
+        complain(f"cannot read {str(file)!r}: {error.strerror}")
+        raise typer.Exit(Exit.USAGE) from None
+    except yaml.YAMLError as error:
         reason = str(error).partition("\n")[0]
         complain(f"{file} is no OpenAPI document: {reason}")
         raise typer.Exit(Exit.USAGE) from None
@@ -40,6 +44,16 @@ def read_spec(file: Path) -> _Schema:
 
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _loaded(data: bytes) -> object:
+    depth = 0
+    for event in yaml.parse(data, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _NESTED:
+            raise yaml.YAMLError(f"nested deeper than {_NESTED} levels")
+    return yaml.load(data, _Loader)  # noqa: S506 - a SafeLoader
 
 
 def carriers_in(spec: _Schema) -> list[Carrier]:
