@@ -66,6 +66,13 @@ def test_an_own_path_that_leads_to_an_image_is_an_error_at_once(
         kind.transport(policy="standard", audit=tmp_path, own_paths=["/v1/*"])
 
 
+def test_an_option_that_there_is_not_is_an_error_at_once(
+    kind: Kind, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match="no option 'identify'; there are principal"):
+        kind.transport(policy="standard", audit=tmp_path, identify=print)
+
+
 def test_a_policy_may_be_laid_out_already(make: Make, kind: Kind) -> None:
     provider = Provider(kind, b"{}", content_type="application/json")
     application = make(policy=load_gate("no-images"), inner=provider)
@@ -280,6 +287,29 @@ def test_a_used_transport_says_that_it_cannot_be_used_in_a_fork(
     assert in_child(close) == "None"
     assert application.post(RESPONSES, BODY).status_code == 200
     assert application.ends == ["completed", "completed"]
+
+
+@blocking
+def test_an_open_answer_is_left_to_the_process_that_asked(
+    make: Make, kind: Kind
+) -> None:
+    provider = Provider(kind, CREATED, DELTA, COMPLETED)
+    application = make(inner=provider)
+
+    kept = {"content-type": "application/json"}
+    with application.http.stream(
+        "POST", RESPONSES, content=BODY, headers=kept
+    ) as answer:
+        pieces = answer.iter_raw()
+        begun = next(pieces)
+        asked_for_more = in_child(lambda: next(pieces))
+        closed = in_child(answer.close)
+        rest = b"".join(pieces)
+
+    assert asked_for_more.startswith("RuntimeError: the answer belongs to the process")
+    assert closed == "None"
+    assert begun + rest == CREATED + DELTA + COMPLETED
+    assert application.ends == ["completed"]
 
 
 @blocking

@@ -76,6 +76,7 @@ class PolicyTransport(httpx2.BaseTransport):
         Raises:
             OSError: When there is no such policy.
             PolicyError: When the policy cannot be used; it says why, and where.
+            TypeError: For an option that there is not.
             ValueError: When one of `own_paths` could lead to an image.
         """
         governing = Governing(policy, audit, **options)
@@ -114,6 +115,7 @@ class AsyncPolicyTransport(httpx2.AsyncBaseTransport):
         Raises:
             OSError: When there is no such policy.
             PolicyError: When the policy cannot be used; it says why, and where.
+            TypeError: For an option that there is not.
             ValueError: When one of `own_paths` could lead to an image.
         """
         governing = Governing(policy, audit, **options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -36,6 +37,12 @@ class Errands:
         self._changed = threading.Condition()
         self._waiting: deque[_Errand] = deque()
         self._leaving = False
+        self._pid = os.getpid()
+
+    @property
+    def ours(self) -> bool:
+        """Whether the loop runs in this process, which may have been forked since."""
+        return self._pid == os.getpid()
 
     # -- on the loop ------------------------------------------------------------
 
@@ -56,7 +63,14 @@ class Errands:
     # -- in the thread that waits -------------------------------------------------
 
     def until(self, what: Coroutine[Any, Any, _T]) -> _T:
-        """Wait for something on the loop, and do what there is to do meanwhile."""
+        """Wait for something on the loop, and do what there is to do meanwhile.
+
+        Raises:
+            RuntimeError: In a fork, where nobody runs the loop.
+        """
+        if not self.ours:
+            what.close()
+            raise RuntimeError("the answer belongs to the process that asked for it")
         done = asyncio.run_coroutine_threadsafe(what, self._loop)
         done.add_done_callback(lambda _: self._notify())
         while True:

@@ -69,8 +69,14 @@ class Governing:
         Raises:
             OSError: When there is no such policy.
             PolicyError: When the policy cannot be used; it says why, and where.
+            TypeError: For an option that there is not.
             ValueError: When one of `own_paths` could lead to an image.
         """
+        # Python lets any name through here: `identify` instead of `principal`, say,
+        # would make everybody anonymous without a word.
+        if unknown := options.keys() - Options.__annotations__.keys():
+            known = ", ".join(Options.__annotations__)
+            raise TypeError(f"no option {min(unknown)!r}; there are {known}")
         self.prefix = options.get("prefix", "")
         self._gate = load_gate(policy) if isinstance(policy, str | Path) else policy
         self._audit = audit

@@ -74,8 +74,11 @@ class SyncPieces:
 
 
 def leave(crossing: Crossing, errands: Errands) -> None:
-    """Want no more of an answer, and wait until that is seen to."""
-    if not crossing.over:
+    """Want no more of an answer, and wait until that is seen to.
+
+    In a fork there is nothing to see to: the other process has the exchange.
+    """
+    if errands.ours and not crossing.over:
         errands.leave()
         errands.until(crossing.leave())
 
