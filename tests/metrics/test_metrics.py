@@ -147,7 +147,7 @@ def test_a_conversation_that_is_read_has_made_nothing(
     assert [record.event for record in records] == ["imagegate.image_finished"]
     made = {"made": "yes", "quality": "high"}
     assert value(registry, "images_total", provider="openai", **made) is None
-    assert value(registry, "mismatches_total", field="quality") is None
+    assert value(registry, "mismatches_total", field="quality") == 0
     assert value(registry, "audit_records_total") == 1
 
 
@@ -357,9 +357,12 @@ def known(registry: CollectorRegistry) -> dict[str, set[str]]:
 def expressions() -> list[str]:
     board = json.loads((DEPLOY / "grafana" / "imagegate.json").read_text())
     shown = [t["expr"] for panel in board["panels"] for t in panel["targets"]]
+    return [*shown, *alerts()]
+
+
+def alerts() -> list[str]:
     rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())
-    alerts = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    return [*shown, *alerts]
+    return [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
 
 
 def test_dashboard_and_alerts_ask_for_metrics_that_exist(
@@ -393,6 +396,24 @@ def test_alerts_name_the_labels_that_they_have(registry: CollectorRegistry) -> N
         told = set(re.findall(r"\$labels\.(\w+)", text)) - {"instance"}
         metric = re.findall(r"imagegate_\w+", rule["expr"])[0]
         assert told <= names[metric], rule["alert"]
+
+
+def test_what_an_alert_waits_for_is_told_as_zero_before_it_happens(
+    registry: CollectorRegistry,
+) -> None:
+    """Prometheus sees no increase in a series that begins with one."""
+    Metrics(registry)
+    told = [sample for metric in registry.collect() for sample in metric.samples]
+    waiting = r"^increase\((imagegate_\w+)(?:\{(\w+)=~?\"(\w+)[^}]*\})?\[\w+\]\) > 0$"
+
+    found = [match for each in alerts() if (match := re.match(waiting, each))]
+
+    assert len(found) == sum("increase(" in each for each in alerts())
+    for match in found:
+        name, label, word = match.groups()
+        at_zero = [sample for sample in told if sample.name == name]
+        assert [sample.value for sample in at_zero] == [0] * len(at_zero), name
+        assert [s for s in at_zero if label is None or s.labels[label] == word], name
 
 
 def test_panels_do_not_overlap() -> None:

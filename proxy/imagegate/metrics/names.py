@@ -38,6 +38,7 @@ _WAITED: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _MILLI: Final = 1000
 _REQUEST: Final = "imagegate.request_"
 _QUOTAS: Final = "quotas."
+_FULL: Final = "too_many_connections"
 
 
 class Metrics:
@@ -59,9 +60,13 @@ class Metrics:
             metric.settle = self.pay
             return metric
 
-        def counter(name: str, text: str, *labels: str) -> Children[CountMetric, Count]:
+        def counter(
+            name: str, text: str, *labels: str, known: Sequence[str] = ()
+        ) -> Children[CountMetric, Count]:
             children = Children(total(name, text, *labels), Count)
             self._owing.append(children)
+            for value in known:  # from zero on, or the first is no increase to anybody
+                children(value)
             return children
 
         def timer(
@@ -110,20 +115,28 @@ class Metrics:
             "image_tokens", "tool_usage.image_gen, as far as it was told", "kind"
         )
         self.mismatches = counter(
-            "mismatches", "Finished images that are not what was enforced", "field"
+            "mismatches",
+            "Finished images that are not what was enforced",
+            "field",
+            known=("size", "quality", "background", "output_format", "dimensions"),
         )
         self.contradictions = counter(
-            "echo_contradictions", "Echoed tools that the policy forbids", "action"
+            "echo_contradictions",
+            "Echoed tools that the policy forbids",
+            "action",
+            known=("cut", "cancel", "recorded"),
         )
         self.quota_unknown = counter(
             "quota_unknown",
             "Requests while the counters could not be asked, by what was done",
             "action",
+            known=("refused", "stripped", "allowed"),
         )
         self.counting = counter(
             "quota_counters",
             "Calls of the counters that failed, and what became of the changes",
             "event",
+            known=("unasked", "owed", "paid", "lost"),
         )
         self.exchanges = counter(
             "exchanges", "Exchanges, by how they ended", "transport", "outcome"
@@ -138,7 +151,10 @@ class Metrics:
             "exchange", "From a request to the end of its answer", _WAITED, "transport"
         )
         self.guarded = counter(
-            "guard_refusals", "Refused before a request was whole, by code", "code"
+            "guard_refusals",
+            "Refused before a request was whole, by code",
+            "code",
+            known=(_FULL, f"{_FULL}_of_address"),
         )
         self.connections = gauge(
             "connections_open", "Connections of clients", "livesum"
