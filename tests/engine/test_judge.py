@@ -641,6 +641,39 @@ def test_what_cannot_be_left_open_must_be_chosen(
     assert violation.fix == fix
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "`output_format` has no value that is allowed"),
+        ({"output_format": "png"}, "`output_format` is png, which is not allowed: "),
+    ],
+)
+def test_who_is_left_no_value_is_told_whom_to_ask(
+    settings: dict[str, Any], message: str
+) -> None:
+    """Any value that a refusal named would be refused by the other line."""
+    rules = """
+    settings: { output_format: { allow: [png, webp, jpeg] } }
+    teams:
+      a:
+        match: { team: design }
+        settings: { output_format: { allow: [jpeg], default: jpeg } }
+      b:
+        match: { team: design }
+        settings: { output_format: { allow: [webp], default: webp } }
+    """
+    answer = ask(rules, request(tool(**settings)), principal=DESIGN)
+    (violation,) = answer.violations
+
+    assert violation.message.startswith(message)
+    assert violation.allowed == ()
+    assert violation.fix == (
+        "ask the owner of the policy, for `settings.output_format.allow` and "
+        "`teams.a.settings.output_format.allow` and "
+        "`teams.b.settings.output_format.allow` leave no value"
+    )
+
+
 def test_a_judged_tool_says_what_was_asked_meant_and_sent() -> None:
     """With the provider's defaults where they are known, and no stranger's words."""
     answer = ask(

@@ -8,7 +8,7 @@ model takes it, brought to the nearest value where it has an order, dropped else
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -401,21 +401,32 @@ class _Judging:
         why = f": {because(line)}" if line else ""
         start = value if value is not None else _start(setting)
         fit = None if start is None else self._fit(ruled, start)
+        fix = "" if fit is None else f"set `{setting.name}` to {spell(fit)}"
+        values = _listed(ruled)
+        if values and all(breaks(ruled.lines, each) for each in values):
+            ids = " and ".join(f"`{each.id}`" for each in ruled.lines)
+            fix = f"ask the owner of the policy, for {ids} leave no value"
+            if value is None:
+                what, why = "has no value that is allowed", ""
         self.sheet.refuse(
             PATHS[setting.name],
             value,
             line,
             f"`{setting.name}` {what}{why}",
-            fix="" if fit is None else f"set `{setting.name}` to {spell(fit)}",
+            fix=fix,
             allowed=self._allowed(ruled),
         )
 
     def _allowed(self, ruled: Ruled) -> tuple[Shown, ...]:
         """List the values that would pass, where they can be listed."""
-        lists = [line.value for line in ruled.lines if isinstance(line.value, tuple)]
-        values: Iterable[Scalar] = lists[0] if lists else ruled.setting.order
-        fitting = (value for value in values if self._fits(ruled, value))
+        fitting = (value for value in _listed(ruled) if self._fits(ruled, value))
         return tuple(map(self.scene.shown, fitting))
+
+
+def _listed(ruled: Ruled) -> tuple[Scalar, ...]:
+    """List the values among which the allowed ones are, where they can be listed."""
+    lists = [line.value for line in ruled.lines if isinstance(line.value, tuple)]
+    return lists[0] if lists else tuple(ruled.setting.order)
 
 
 def _members(
