@@ -6,15 +6,30 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+import struct
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpcore2
 import pytest
-from scripted import OK, Call, Connect, keeping, provider, silent, until, whole
+from scripted import (
+    OK,
+    PATIENCE,
+    Call,
+    Connect,
+    keeping,
+    provider,
+    silent,
+    until,
+    whole,
+)
 
 from imagegate.upstream import network, reach, wire
 from imagegate.upstream.client import Origin, UpstreamError, UpstreamRequest
+from imagegate.upstream.fast.connecting import connect as connected
+from imagegate.upstream.fast.connection import Buffer, Connection
+from imagegate.upstream.fast.reading import Reading
 
 pytestmark = pytest.mark.anyio
 
@@ -259,3 +274,74 @@ class _Recording(asyncio.Transport):
 
 async def _encrypted(*_: Any, **__: Any) -> asyncio.Transport:
     return _Recording()
+
+
+@contextlib.contextmanager
+def resetting(answer: bytes) -> Iterator[tuple[int, Callable[[], None]]]:
+    """Yield a port, and what lets it answer and reset the connection at once."""
+    wanted, done = threading.Event(), threading.Event()
+
+    def reset() -> None:
+        wanted.set()
+        assert done.wait(PATIENCE)  # the loop stands still, and reads nothing
+
+    def serve() -> None:
+        sock, _ = listener.accept()
+        assert wanted.wait(PATIENCE)
+        sock.sendall(answer)
+        linger = struct.pack("ii", 1, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        sock.close()
+        done.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1], reset
+        thread.join()
+
+
+REFUSED = b"HTTP/1.1 429 Slow down\r\ncontent-length: 0\r\n\r\n"
+
+
+class Keeps:
+    """Where a connection belongs that is used once."""
+
+    def rest(self, connection: Connection) -> None:
+        """Take a connection back."""
+
+    def lost(self, connection: Connection) -> None:
+        """Take word that it is no more."""
+
+
+async def test_what_was_answered_before_a_reset_is_read_before_more_is_written() -> (
+    None
+):
+    reading = Reading()
+
+    def request() -> Iterator[bytes]:
+        reset()
+        yield b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\n"
+        yield b"x" * 300_000
+
+    with resetting(REFUSED) as (port, reset):
+        made = await connected(
+            Origin("http", "127.0.0.1", port),
+            lambda: Connection(Keeps(), Buffer()),
+            tls=None,
+            proxy=None,
+            seconds=PATIENCE,
+        )
+        made.begin(reading)
+        await made.write_all(request(), PATIENCE)
+
+    assert (reading.begun, reading.failure, reading.status) == (True, None, 429)
+
+
+async def test_it_is_also_read_first_on_a_wire_of_httpcore2s() -> None:
+    with resetting(REFUSED) as (port, reset):
+        made = await network.Network().connect_tcp("127.0.0.1", port)
+        reset()
+        with contextlib.suppress(httpcore2.WriteError):
+            await made.write(b"x" * 300_000, timeout=PATIENCE)
+        assert await made.read(1_000) == REFUSED

@@ -68,6 +68,16 @@ def why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else "it ends the connection"
 
 
+async def read_first() -> None:
+    """Let the loop read what has come, before more is written.
+
+    Who refuses a request that it has not read may reset the connection at once. To
+    write would then fail, and what was answered would be gone with the connection.
+    """
+    for _ in range(2):  # it looks for what has come between two of its rounds
+        await asyncio.sleep(0)
+
+
 async def _connected(host: str, port: int) -> socket.socket:
     """Return a connected socket; uvloop's loop has no happy eyeballs of its own."""
     loop = asyncio.get_running_loop()

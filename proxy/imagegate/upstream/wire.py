@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import httpcore2
 
-from imagegate.upstream.reach import why
+from imagegate.upstream.reach import read_first, why
 
 _PIECE = 256 * 1024
 """What is written at once: a body of 10 MB is neither copied nor encrypted whole."""
@@ -128,6 +128,8 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             self._begin()
         view = memoryview(buffer)
         for start in range(0, len(view), _PIECE):
+            if not self._gone() and self._readable():
+                await read_first()
             if self._gone():
                 raise httpcore2.WriteError("closed before the whole request")
             self._transport.write(view[start : start + _PIECE])

@@ -17,6 +17,7 @@ from typing import Final, Protocol, TypeAlias, cast
 from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.fast.arrival import Arrival
 from imagegate.upstream.fast.reading import Reading
+from imagegate.upstream.reach import read_first
 
 READ: Final = 512 * 1024
 """How much is read at once: less costs more calls, more costs more memory."""
@@ -177,9 +178,7 @@ class Connection(asyncio.BufferedProtocol):
         """
         if self.gone or self._transport.is_closing():
             return False
-        if self._poll is None:
-            self._poll = _poll_of(self._transport)
-        return not self._poll()
+        return not self._has_come()
 
     def begin(self, reading: Reading) -> None:
         """Begin an exchange."""
@@ -200,6 +199,8 @@ class Connection(asyncio.BufferedProtocol):
         """
         reading = self._reading
         for portion in portions:
+            if not self.gone and self._has_come():
+                await read_first()
             if reading is None or _is_refused(reading):
                 return
             self._transport.write(portion)
@@ -225,6 +226,12 @@ class Connection(asyncio.BufferedProtocol):
         self._wake()
 
     # -- how it goes on ---------------------------------------------------------
+
+    def _has_come(self) -> bool:
+        """Ask the kernel whether there is something to read."""
+        if self._poll is None:
+            self._poll = _poll_of(self._transport)
+        return bool(self._poll())
 
     def _end(self, *, broken: bool) -> None:
         if self._reading is not None:
