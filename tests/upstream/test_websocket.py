@@ -21,6 +21,7 @@ from imagegate.upstream.sockets import SocketClient, Sockets
 
 pytestmark = pytest.mark.anyio
 BOUND = 5.0
+_LONG = 30_000_000
 OFFERED: dict[str, Any] = {"websocket.http.response": {}}
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -416,6 +417,53 @@ async def test_a_provider_that_does_not_answer_pings_is_given_up() -> None:
 
     assert sent[-1]["code"] == 1011
     assert client.ended == "timeout"
+
+
+async def test_a_provider_that_takes_no_byte_more_is_given_up() -> None:
+    """No ping can be sent to it either, behind what it does not take."""
+    done = asyncio.Event()
+
+    async def deaf(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await done.wait()
+        connection.transport.abort()
+
+    options = Sockets(ping_seconds=0.1, pong_seconds=0.1, close_seconds=0.1)
+    async with provider(deaf, ping_interval=None) as server:
+        client = Client(forwarder(base(server), options))
+        client.say(text="A" * 20_000_000)
+        sent = await client.run()
+        done.set()
+
+    assert sent[-1]["code"] == 1011
+    assert client.ended == "timeout"
+
+
+async def test_a_provider_that_takes_a_long_message_slowly_keeps_it() -> None:
+    """It has no ping to answer as long as that is stuck behind the message."""
+    whole = asyncio.Event()
+
+    async def slow(connection: ServerConnection) -> None:
+        told = asyncio.ensure_future(connection.recv())
+        while not told.done():
+            connection.transport.pause_reading()
+            await asyncio.sleep(0.05)
+            connection.transport.resume_reading()
+            await asyncio.wait({told}, timeout=0.01)
+        assert len(await told) == _LONG
+        whole.set()
+        await connection.wait_closed()
+
+    options = Sockets(ping_seconds=0.05, pong_seconds=0.3)
+    async with provider(slow, ping_interval=None) as server:
+        client = Client(forwarder(base(server), options))
+        client.say(text="A" * _LONG)
+        async with client.running(), asyncio.timeout(2 * BOUND):
+            await client.next()
+            await whole.wait()
+            client.leave()
+
+    assert client.sent.empty()
 
 
 async def test_a_slow_client_does_not_cost_the_connection() -> None:

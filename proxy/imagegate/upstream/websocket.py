@@ -153,15 +153,26 @@ class _Passing:
         """Ask the provider whether it is there; return when it is not.
 
         While a client takes its time over a message, what the provider says is not
-        read, and no answer can be expected; what it says else is an answer too.
+        read, and no answer can be expected; what it says else is an answer too, and
+        so is that it takes more of a long message, behind which the question waits.
         """
+        transport = self._connection.transport
         while True:
             await asyncio.sleep(self._options.ping_seconds)
-            heard = self._heard
-            pong = asyncio.ensure_future(await self._connection.ping())
-            done, _ = await asyncio.wait({pong}, timeout=self._options.pong_seconds)
-            if not done and not self._delivering and heard == self._heard:
+            heard, unsent = self._heard, transport.get_write_buffer_size()
+            if await self._answered() or self._delivering or heard != self._heard:
+                continue
+            if not transport.get_write_buffer_size() < unsent:
                 return
+
+    async def _answered(self) -> bool:
+        """Tell whether a ping is answered in time; it may wait to be taken at all."""
+        try:
+            async with asyncio.timeout(self._options.pong_seconds):
+                await asyncio.shield(await self._connection.ping())
+        except TimeoutError:
+            return False
+        return True
 
     async def _finish(
         self,
