@@ -40,6 +40,13 @@ EXCEPTION += "    approved_by: x\n    set: "
             ),
         ),
         (
+            "models: { gpt-image-9: {}, default: gpt-image-9 }\n",
+            (
+                "the catalogue knows no image model 'gpt-image-9', and one that is "
+                "newer needs `fields.unknown_values: pass`; did you mean `gpt-image-2`?"
+            ),
+        ),
+        (
             "tool: maybe\n",
             "`maybe` is no word for `tool`; known here: `allow`, `strip`, `block`",
         ),

@@ -56,16 +56,26 @@ def _check_known(context: Context, line: Line, models: Iterable[str]) -> None:
     for name in models:
         rows = context.find(name)
         at = f"{line.id}.{name}"
-        if at not in context.draft.places and line.layer == "team":
+        if at not in context.draft.places and (
+            line.layer == "team" or _inherited(context, line, name)
+        ):
             continue  # a baseline's model that a list which loosens repeats
         if not rows and lenient:
             message = f"nothing is known of {name!r}, so nothing about it is checked"
             context.add("unknown-model", line, message, at=at, severity="warning")
         elif not rows:
-            message = f"the catalogue knows no image model {name!r}; "
+            message = (
+                f"the catalogue knows no image model {name!r}, and one that is newer "
+                "needs `fields.unknown_values: pass`; "
+            )
             message += nearest(name, _known(context))
             context.add("unknown-model", line, message, at=at)
         _warn(context, line, name)
+
+
+def _inherited(context: Context, line: Line, name: str) -> bool:
+    listed = context.baseline.get("models")
+    return line.layer == "exception" and listed is not None and name in names(listed)
 
 
 def _warn(context: Context, line: Line, name: str) -> None:
