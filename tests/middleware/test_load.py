@@ -217,21 +217,51 @@ async def test_messages_that_wait_count_too(audit: Notebook) -> None:
 
 
 async def test_messages_of_a_websocket_are_exchanges(audit: Notebook) -> None:
-    limits = Limits(exchanges=3)
+    limits = Limits(exchanges=2)
     load = load_of(limits)
     provider = Provider()
     async with connected(audit, provider, limits=limits, load=load) as client:
         await accepted(client)
-        for _ in range(2):
+        assert load.exchanges == 1
+        for place in (1, 2):  # the first goes in the place of the connection
             client.ask()
             await provider.hears()
-        assert load.exchanges == 3
+            assert load.exchanges == place
         client.ask()
         assert (await client.refused())[0] == "too_many_exchanges"
         provider.turn("created")
         provider.turn("completed", status="completed")
         await client.hears()
         await client.hears()
+        assert load.exchanges == 1
+        client.ask()
+        await provider.hears()
+        client.hang_up()
+        await client.done()
+
+    assert nothing(load)
+
+
+async def test_who_may_have_one_exchange_can_ask_on_a_websocket(
+    audit: Notebook,
+) -> None:
+    limits = Limits(exchanges=1, exchanges_each=1)
+    load = load_of(limits)
+    more: dict[str, Any] = {"limits": limits, "load": load, "identify": named}
+    provider = Provider()
+    async with connected(audit, provider, **more) as client:
+        await accepted(client)
+        for ident in ("resp_1", "resp_2"):
+            client.ask()
+            await provider.hears()
+            client.ask()
+            assert (await client.refused())[0] == "too_many_exchanges"
+            provider.turn("created", ident)
+            provider.turn("completed", ident, status="completed")
+            await client.hears()
+            await client.hears()
+        client.write("no JSON")
+        assert (await client.refused())[0] == "invalid_json"
         client.ask()
         await provider.hears()
         client.hang_up()

@@ -83,10 +83,9 @@ class Asking:
         context = self._at(journal, len(data or b""))
         connection, gate = self._talk.connection, self._talk.setup.gate
         try:
-            entry.carried = self._talk.setup.load.carry()
-            entry.carried.exchange()
             context = msgspec.structs.replace(context, principal=await self._who())
-            entry.carried.of(context.principal)
+            self._talk.places.take(context.principal)
+            entry.places = self._talk.places
             sent = await self._read(data)
             lane = connection.lane_of(sent)
             context = msgspec.structs.replace(context, stream_id=lane)

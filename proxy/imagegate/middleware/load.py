@@ -168,6 +168,43 @@ class Carried:
         self.end()
 
 
+class Places:
+    """The places of the messages on one WebSocket; one for each of those.
+
+    An open WebSocket is an exchange, whether or not anything is asked on it. The first
+    message under way goes in its place: who may have one exchange can ask on it.
+
+    Args:
+        load: Of which the places are.
+    """
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._beside: list[Carried] = []
+        self._taken = 0
+
+    def take(self, who: Principal) -> None:
+        """Take one for a message of somebody's.
+
+        Raises:
+            MalformedRequest: When there are too many.
+        """
+        if self._taken:
+            with contextlib.ExitStack() as stack:
+                beside = stack.enter_context(self._load.carry())
+                beside.exchange()
+                beside.of(who)
+                stack.pop_all()
+            self._beside.append(beside)
+        self._taken += 1
+
+    def leave(self) -> None:
+        """Give one back; the connection's own is the last to be."""
+        self._taken -= 1
+        if self._beside:
+            self._beside.pop().end()
+
+
 def _again(error: MalformedRequest) -> MalformedRequest:
     """Return one to raise: what is raised keeps its traceback, and what is in it."""
     return MalformedRequest(error.code, error.message, status=error.status)

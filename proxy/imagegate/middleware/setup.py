@@ -43,7 +43,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         answer: Bytes of an encoded answer, decoded to be observed; five images at
             their largest. It bounds what a bomb costs: what is relayed has no limit.
         waiting: Bytes of a WebSocket's messages that wait for their turn.
-        exchanges: How many there may be at once, messages of WebSockets among them.
+        exchanges: How many there may be at once. An open WebSocket is one; the first
+            message under way on it goes in its place.
         exchanges_each: How many of one principal; as many as there can be if None.
         bodies: Bytes of requests that are held at once, until they have been sent on:
             a fraction of what the machine has.

@@ -12,7 +12,7 @@ from imagegate.engine.exchange import Ended, Exchange, Ruling
 from imagegate.engine.records import CompletionRecord
 from imagegate.middleware.client_end import RESTART, ClientEnd
 from imagegate.middleware.journal import Journal
-from imagegate.middleware.load import Carried
+from imagegate.middleware.load import Places
 from imagegate.middleware.recall import Recall
 from imagegate.middleware.setup import Setup
 from imagegate.middleware.tally import Tally
@@ -25,7 +25,7 @@ class Entry:
         journal: Its records.
         recall: What it is remembered by, if it is.
         tally: What it uses up, if anything is counted.
-        carried: Counts it among those that are under way.
+        places: Where it has a place, while it is under way.
         first_byte_ms: When the first message of its answer came.
         error_code: Why it was cut, if it was not for what it says.
     """
@@ -34,7 +34,7 @@ class Entry:
         self.journal = journal
         self.recall: Recall | None = None
         self.tally: Tally | None = None
-        self.carried: Carried | None = None
+        self.places: Places | None = None
         self.first_byte_ms: float | None = None
         self.error_code: str | None = None
 
@@ -53,8 +53,9 @@ class Entry:
 
     def end(self) -> None:
         """Count it no more."""
-        if self.carried is not None:
-            self.carried.end()
+        places, self.places = self.places, None
+        if places is not None:
+            places.leave()
 
 
 class Talk:
@@ -68,6 +69,7 @@ class Talk:
     Attributes:
         setup: The same, of the message that is judged now.
         entries: The exchanges that are on record, and not over.
+        places: Those of its messages among all that is under way.
         stopped: It has to end.
         closing: Nothing more is taken; it ends when what is open is over.
         how: What befell the exchanges that were open then.
@@ -79,6 +81,7 @@ class Talk:
         self.connection = connection
         self.client = client
         self.entries: dict[Exchange, Entry] = {}
+        self.places = Places(setup.load)
         self.stopped = asyncio.Event()
         self.closing = False
         self.how: Ended | None = None
