@@ -109,10 +109,16 @@ class Metrics:
             "provider",
         )
         self.images = counter(
-            "images", "Image calls that ended", "provider", "made", "quality"
+            "images",
+            "Image calls that ended, as often as their answer is read",
+            "provider",
+            "made",
+            "quality",
         )
         self.tokens = counter(
-            "image_tokens", "tool_usage.image_gen, as far as it was told", "kind"
+            "image_tokens",
+            "Tokens of images where told, as often as the answer is read",
+            "kind",
         )
         self.mismatches = counter(
             "mismatches",
