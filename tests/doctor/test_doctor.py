@@ -592,6 +592,21 @@ def test_who_is_meant_is_told_with_the_rest(tmp_path: Path) -> None:
     assert "`teams.two` holds for nobody: nobody has `principal`" in said
 
 
+def test_the_keys_may_be_an_option_as_they_are_of_the_gateway(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(NAMED)
+    identity = keys_of(tmp_path, "--name", "a.adler", "--team", "print")
+
+    _, found = doctor(
+        *("-p", str(tmp_path), "--upstream", "http://127.0.0.1:9"),
+        *("--keys", str(identity.keys.file), *CREDENTIAL),
+    )
+
+    said = [each["found"] for each in of(found, "policy")]
+    assert [each for each in said if "nobody" in each] == [
+        "`teams.two` holds for nobody: nobody has `principal`"
+    ]
+
+
 def test_where_nobody_is_asked_no_team_holds(tmp_path: Path) -> None:
     everything = ["`teams.design`", "`teams.two`", "`exceptions.E`"]
     expected = [("danger", f"{name} holds for nobody") for name in everything]

@@ -22,6 +22,7 @@ from imagegate.cli.options import (
     Enforced,
     Format,
     JudgedBy,
+    Keys,
     Policy,
     Trail,
     Upstreams,
@@ -116,10 +117,7 @@ def serve(  # noqa: PLR0913 - one option each
     port: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="On which port. [8080]")
     ] = None,
-    keys: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Ask clients for one of these keys."),
-    ] = None,
+    keys: Keys = None,
     unauthenticated: Annotated[
         bool,
         typer.Option(
@@ -215,6 +213,7 @@ def doctor(  # noqa: PLR0913 - one option each
     policy: Enforced = None,
     upstream: Upstreams = None,
     credential: Credential = None,
+    keys: Keys = None,
     audit: Trail = None,
     format: AsFormat = Format.text,  # noqa: A002 - the option's name
 ) -> None:
@@ -231,6 +230,7 @@ def doctor(  # noqa: PLR0913 - one option each
         "policy": policy,
         "upstreams": upstream,
         "credential": credential,
+        "identity.keys.file": keys,
         "audit.directory": audit,
     }
     options = {path: value for path, value in given.items() if value is not None}

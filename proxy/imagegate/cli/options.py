@@ -42,6 +42,10 @@ Credential = Annotated[
         "`authorization=file:PATH`, the same with `api-key`, or `entra`.",
     ),
 ]
+Keys = Annotated[
+    str | None,
+    typer.Option("--keys", metavar="FILE", help="Ask clients for one of these keys."),
+]
 Trail = Annotated[
     str | None,
     typer.Option(
