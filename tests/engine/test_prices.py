@@ -65,6 +65,20 @@ def test_tokens_are_multiplied_where_all_are_known(
     assert cost(usage, LOW) == (expected and (expected, "usage"))
 
 
+def test_images_are_counted_where_the_table_has_no_price_of_their_tokens() -> None:
+    told = {"input_text_tokens": 40, "input_image_tokens": 0, "output_tokens": 196}
+    none = dict.fromkeys(told, 0)
+    prices = shipped.prices()
+
+    def spent(usage: dict[str, int], *made: Made) -> tuple[str, str] | None:
+        found = prices.estimate("openai", ["gpt-image-2"], usage, made)
+        return None if found is None else (found.text, found.basis)
+
+    assert spent(told, LOW) == ("0.006", "per_image")
+    assert spent(told, ("auto", "1024x1024")) is None
+    assert spent(none) == ("0", "usage")
+
+
 @pytest.mark.parametrize(
     ("made", "expected"),
     [

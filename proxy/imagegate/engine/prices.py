@@ -2,9 +2,9 @@
 
 A provider counts the tokens of images apart from those of the text model. Where it
 says how many there were, they are multiplied by the price of their kind; where it
-says nothing, images are counted at a price each, if the table has one for their
-quality and size. A price or a number that is not known makes the whole unknown: an
-auditor must not read a part of the bill as the bill.
+says nothing, or the table has no prices of tokens, images are counted at a price
+each, if the table has one for their quality and size. A price or a number that is not
+known makes the whole unknown: an auditor must not read a part of the bill as the bill.
 """
 
 from __future__ import annotations
@@ -101,13 +101,14 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
         known = next((table[name] for name in models if name in table), None)
         if known is None:
             return None
-        amount = _by_tokens(known, usage) if usage else _by_image(known, made)
+        by_tokens = bool(usage and (known.tokens or not made))
+        amount = _by_tokens(known, usage) if by_tokens else _by_image(known, made)
         if amount is None:
             return None
         return Cost(
             amount=amount,
             currency=self.currency,
-            basis="usage" if usage else "per_image",
+            basis="usage" if by_tokens else "per_image",
             prices=self.date,
         )
 
