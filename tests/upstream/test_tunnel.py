@@ -199,7 +199,7 @@ async def test_a_login_is_shown_to_socks(connect: Connect) -> None:
 
 REFUSALS: dict[str, tuple[str, Talk, str]] = {
     "a login is wanted": (
-        *("http", answering(b"HTTP/1.1 407 Login\r\n\r\n")),
+        *("http", answering(b"HTTP/1.1 407 Login\r\n\r\n<html>")),
         "it answers 407",
     ),
     "no HTTP": (

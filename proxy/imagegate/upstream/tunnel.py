@@ -123,12 +123,14 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True):
             login = b"Proxy-Authorization: Basic %b\r\n" % told
         head = b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target, target, login)
         await asked.say(head)
-        answer = await asked.head()
+        answer, rest = await asked.head()
         status = answer.split(b" ", 2)[1:2]
         if not (answer.startswith(b"HTTP/1.") and status and status[0].isdigit()):
             raise refused(_FOREIGN)
         if int(status[0]) not in _GRANTED:
             raise refused(f"it answers {int(status[0])}")
+        if rest:
+            raise refused(_FOREIGN)
 
     async def _socks(self, asked: _Asked, host: bytes, port: int) -> None:
         """Ask by RFC 1928, with a login by RFC 1929."""
@@ -174,17 +176,21 @@ class _Asked:
             data += more
         return data
 
-    async def head(self) -> bytes:
-        """Read the head of an answer; what follows it would be the provider's."""
+    async def head(self) -> tuple[bytes, bytes]:
+        """Read the head of an answer, and what came with it.
+
+        A refusal has a body, but behind a grant it would be the provider's.
+        """
         data = b""
-        while not data.endswith(b"\r\n\r\n"):
-            if len(data) > _MOST_HEAD or b"\r\n\r\n" in data:
+        while b"\r\n\r\n" not in data:
+            if len(data) > _MOST_HEAD:
                 raise refused(_FOREIGN)
             more = await self._loop.sock_recv(self._sock, _MOST_HEAD)
             if not more:
                 raise refused(_ENDED)
             data += more
-        return data
+        head, _, rest = data.partition(b"\r\n\r\n")
+        return head, rest
 
 
 def read_login(file: Path) -> bytes:
