@@ -102,6 +102,14 @@ def test_what_cannot_be_read_is_a_wrong_call_and_hides_no_other_answer(
     assert "fine (standard" in ran.out
 
 
+def test_of_a_folder_the_file_that_is_not_there_is_named(
+    imagegate: Command, tmp_path: Path
+) -> None:
+    ran = imagegate("check", str(tmp_path))
+
+    assert ran.err.startswith(f"imagegate: cannot read '{tmp_path}/policy.yaml': ")
+
+
 def test_a_file_without_an_end_is_not_read_to_its_end(
     imagegate: Command, tmp_path: Path
 ) -> None:

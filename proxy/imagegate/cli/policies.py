@@ -31,10 +31,12 @@ def read_policy(name: str) -> Read | None:
         path = shipped.find_policy(name)
         data = read_named(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else None
+        why, sought = str(error), name
+        if isinstance(error, OSError):  # in a folder it is the file that is missing
+            why, sought = error.strerror or why, error.filename or name
         known = ", ".join(shipped.policies())
         complain(
-            f"cannot read {name!r}: {why or error}; give a file, or the "
+            f"cannot read {sought!r}: {why}; give a file, or the "
             f"name of a policy that ships: {known}"
         )
         return None
