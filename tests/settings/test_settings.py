@@ -263,6 +263,17 @@ def test_a_file_is_read_strictly(write: Write, text: str, ident: str) -> None:
     assert [each.id for each in reading.problems] == [ident]
 
 
+def test_a_file_may_begin_with_a_byte_order_mark_as_policies_may(
+    write: Write,
+) -> None:
+    file = write(f'\ufeffpolicy = "standard"\r\nupstreams.default.url = "{OPENAI}"\r\n')
+
+    reading = read({}, config=file)
+
+    assert reading.problems == ()
+    assert reading.settings.policy == "standard"
+
+
 def test_a_file_that_is_not_there_or_not_text_is_a_problem(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe")

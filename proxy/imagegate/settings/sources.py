@@ -87,7 +87,7 @@ def from_file(file: Path, data: bytes | None = None) -> Source:
         data = read_named(file, MAX_BYTES + 1) if data is None else data
         if len(data) > MAX_BYTES:
             return [], [_unreadable(file, f"is longer than {MAX_BYTES:,} bytes")]
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # some editors begin with a mark
         document = tomllib.loads(text)
     except OSError as error:
         return [], [_unreadable(file, f"cannot be read: {error.strerror}")]
