@@ -6,7 +6,9 @@ In a wheel the policies lie inside the package; in a checkout they are the
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 from pathlib import Path
 
 from imagegate.engine.catalogue import Catalogue, read_catalogue
@@ -40,7 +42,12 @@ def find_policy(name: str) -> Path:
     """Return the file of a policy: a path, or the name of one that ships.
 
     A name never means a file in the working directory; write `./standard` then.
+
+    Raises:
+        FileNotFoundError: For no name: a variable was not set, or is misspelt.
     """
+    if not name:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     folder = policies().get(name)
     if folder is not None:
         return folder / "policy.yaml"

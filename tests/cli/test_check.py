@@ -102,6 +102,22 @@ def test_what_cannot_be_read_is_a_wrong_call_and_hides_no_other_answer(
     assert "fine (standard" in ran.out
 
 
+def test_a_variable_that_is_not_set_is_no_policy(
+    imagegate: Command,
+    policy_file: Writer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`imagegate check "$POLCY"` must not take what lies about."""
+    policy_file("")
+    monkeypatch.chdir(tmp_path)
+
+    ran = imagegate("check", "")
+
+    assert ran.code == 2
+    assert ran.err.startswith("imagegate: cannot read '': ")
+
+
 def test_of_a_folder_the_file_that_is_not_there_is_named(
     imagegate: Command, tmp_path: Path
 ) -> None:
