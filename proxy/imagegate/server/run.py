@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,6 +16,7 @@ from imagegate import log
 from imagegate.server.guard import HeadLimits, guarded
 from imagegate.server.listener import Listener
 from imagegate.server.memory import keep_blocks, settle
+from imagegate.server.renewal import EVERY, Renewal
 from imagegate.server.seats import Seats
 from imagegate.server.signals import ENDS, let_through
 from imagegate.server.socket import SocketLimits, seated
@@ -34,10 +36,15 @@ class Server(uvicorn.Server):
     on_stopping: Callable[[], None] | None = None
     on_beat: Callable[[], None] | None = None
     _alone = False
+    _renewal: Renewal | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
+        config = self.config
+        if config.ssl is not None and config.ssl_certfile and config.ssl_keyfile:
+            files = Path(config.ssl_certfile), Path(config.ssl_keyfile)
+            self._renewal = Renewal(config.ssl, *files)
         if self._alone:
             settle()
         if self.started and self.on_started is not None:
@@ -47,6 +54,8 @@ class Server(uvicorn.Server):
         """Do what is done ten times a second."""
         if self.on_beat is not None:
             self.on_beat()
+        if self._renewal is not None and counter % EVERY == 0:
+            self._renewal.look()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
