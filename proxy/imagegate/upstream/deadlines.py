@@ -127,7 +127,6 @@ class Watchdog:
         "_reason",
         "_round",
         "_task",
-        "_time",
         "_untaken",
         "_wait",
         "_watching",
@@ -145,13 +144,12 @@ class Watchdog:
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
         task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a watchdog needs a task to watch")
         self._task = task
         self._cancelled_before = task.cancelling()
-        self._end = self._due = self._time() + self._round.total
+        self._end = self._due = self._loop.time() + self._round.total
         self._round.join(self, self._loop)
         self._watching = True
         return self
@@ -159,7 +157,7 @@ class Watchdog:
     def expect(self, wait: Wait) -> None:
         """Say what is waited for from now on."""
         self._wait = wait
-        self._due = self._time() + self._round.seconds[wait]
+        self._due = self._loop.time() + self._round.seconds[wait]
 
     def follow(self, scope: Scope) -> None:
         """Learn from the server what the client takes, if it can tell."""
