@@ -151,9 +151,12 @@ def test_half_a_pair_is_refused_once_and_the_whole_one_is_taken(
     assert len(watched.loaded) == 1
 
 
-@pytest.mark.parametrize("harm", ["gone", "torn", "open"])
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [("gone", "no such file or directory"), ("torn", "no pem"), ("open", "is open to")],
+)
 def test_what_cannot_be_used_changes_nothing_and_is_told(
-    watched: Watched, harm: str
+    watched: Watched, harm: str, why: str
 ) -> None:
     put(watched.fresh, watched.shown)
     if harm == "gone":
@@ -166,4 +169,6 @@ def test_what_cannot_be_used_changes_nothing_and_is_told(
     assert watched.look() == ["imagegate.reload_failed"]
     assert watched.loaded == []
     [(_, fields)] = watched.said
-    assert "the one before is shown on: " in fields["problems"][0]
+    [problem] = fields["problems"]
+    assert problem.startswith("the one before is shown on: ")
+    assert why in problem

@@ -93,3 +93,9 @@ def check_tls(certificate: Path, key: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # An encrypted key fails; OpenSSL would ask the terminal for the password.
     context.load_cert_chain(certificate, key, password=lambda: b"")
+
+
+def in_words(error: OSError) -> str:
+    """Name what is wrong with a file of TLS, without OpenSSL's file and line."""
+    said = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return (said or "no PEM").lower()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from imagegate import log
-from imagegate.server.listener import check_tls
+from imagegate.server.listener import check_tls, in_words
 
 EVERY: Final = 10
 """Of the server's ticks, a tenth of a second each."""
@@ -53,8 +53,7 @@ class Renewal:
                 log.info("imagegate.certificate_renewed", file=str(certificate))
                 return
         except OSError as error:
-            # OpenSSL has a reason; an error of the system has its own words.
-            why = str(getattr(error, "reason", None) or error.strerror).lower()
+            why = in_words(error)
         log.error(
             "imagegate.reload_failed",
             what="certificate",

@@ -15,7 +15,7 @@ from imagegate.engine.errors import PricesError
 from imagegate.engine.prices import read_prices
 from imagegate.named_file import read_lasting
 from imagegate.quotas.options import QuotaOptions
-from imagegate.server.listener import check_tls, is_loopback
+from imagegate.server.listener import check_tls, in_words, is_loopback
 from imagegate.settings.credential import (
     CredentialSource,
     FromEntra,
@@ -107,7 +107,7 @@ def _check_tls(settings: Settings) -> Found:
             (
                 f"the certificate {certificate} and its key {key} "
                 f"{why or 'do not work'}: expected two PEM files that belong "
-                f"together, the key unencrypted ({_plain(error)})"
+                f"together, the key unencrypted ({in_words(error)})"
             ),
         )
 
@@ -119,7 +119,7 @@ def _check_authorities(settings: Settings) -> Found:
             read_lasting(file, 1)
             ssl.create_default_context().load_verify_locations(file)
     except OSError as error:
-        message = f"expected a PEM file of certificates: {file} ({_plain(error)})"
+        message = f"expected a PEM file of certificates: {file} ({in_words(error)})"
         yield "tls-files", "pool.authorities", message
 
 
@@ -142,11 +142,6 @@ def _check_proxy(settings: Settings) -> Found:
             read_login(login)
     except ValueError as error:
         yield "no-credential", "pool.proxy_login", f"{login} holds no login: {error}"
-
-
-def _plain(error: OSError) -> str:
-    """Name an error in a word or two, without OpenSSL's file and line."""
-    return str(getattr(error, "reason", None) or error.strerror or "no PEM").lower()
 
 
 def _check_prefixes(settings: Settings) -> Found:
