@@ -52,8 +52,11 @@ class Polite:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
         flow = cast("Flow", self.cycle.flow)
-        ours = {DEPARTURE: self._tell, UNTAKEN: flow.untaken}
-        scope["extensions"] = {**scope.get("extensions", {}), **ours}
+        scope["extensions"] = {
+            **scope.get("extensions", {}),
+            DEPARTURE: self._tell,
+            UNTAKEN: flow.untaken,
+        }
 
         async def sending(message: Message) -> None:
             cycle = self.cycle

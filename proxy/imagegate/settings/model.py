@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import msgspec
 
@@ -16,9 +16,8 @@ from imagegate.server.guard import HeadLimits
 from imagegate.server.listener import Listener
 from imagegate.settings.credential import CredentialSource, Pass
 from imagegate.upstream.forwarder import Deadlines
+from imagegate.upstream.provider import Projects
 from imagegate.upstream.sockets import Sockets
-
-Projects: TypeAlias = Literal["own", "client"]
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import get_args
 from urllib.parse import urlsplit
 
 from imagegate.engine.surface import FAMILIES
-from imagegate.settings.model import Projects
+from imagegate.upstream.provider import Projects
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 _PREFIX = re.compile(r"(?:/[a-z0-9_~-][a-z0-9._~-]*)+")

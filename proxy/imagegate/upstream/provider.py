@@ -8,7 +8,7 @@ for it could leave the folder that the operator named, with the operator's key.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, TypeAlias
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import msgspec
@@ -40,6 +40,7 @@ _SAFE = re.compile(rb"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 """What needs no closer look: nothing is encoded, and no segment begins with a dot."""
 _SEGMENT_ENDS = re.compile(rb"[/\\;]")
 _PORTS = {"http": 80, "https": 443}
+Projects: TypeAlias = Literal["own", "client"]
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     credential: Credential = msgspec.field(default_factory=PassThrough)
     withheld: frozenset[bytes] = frozenset()
-    project: Literal["own", "client"] = "own"
+    project: Projects = "own"
 
     def __post_init__(self) -> None:
         """Find mistakes when the gateway starts, not at the first request."""
