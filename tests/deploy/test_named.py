@@ -64,13 +64,14 @@ def test_commands_and_options_exist() -> None:
 
 
 def settings_files() -> list[tuple[str, str]]:
-    page = MarkdownIt().parse(DEPLOY.joinpath("README.md").read_text())
-    blocks = [each for each in page if each.type == "fence" and each.info == "toml"]
-    here = [
-        (f"README.md:{each.map[0] + 1}", each.content) for each in blocks if each.map
+    shown = [
+        (f"{page.name}:{each.map[0] + 1}", each.content)
+        for page in sorted(DEPLOY.glob("*.md"))
+        for each in MarkdownIt().parse(page.read_text())
+        if each.type == "fence" and each.info == "toml" and each.map
     ]
     files = [file for file in TEXTS if file.suffix == ".toml"]
-    return here + [(str(file.relative_to(DEPLOY)), file.read_text()) for file in files]
+    return shown + [(str(file.relative_to(DEPLOY)), file.read_text()) for file in files]
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,14 @@ def examine_listener(settings: Settings, now: datetime.datetime) -> Iterator[Fin
             weight="danger",
             area=AREA,
             found=f"whoever reaches {listen.host}:{listen.port} may use the gateway",
-            better="say how clients are told apart: deploy/README.md, Identity",
+            better="say how clients are told apart: deploy/identity.md",
         )
     elif not asked:
         yield Finding(
             weight="advice",
             area=AREA,
             found="nobody is asked who they are: no team and no exception matches",
-            better="say how clients are told apart: deploy/README.md, Identity",
+            better="say how clients are told apart: deploy/identity.md",
         )
     if far and listen.tls_certificate is None:
         yield Finding(
