@@ -8,6 +8,8 @@ Each document runs from top to bottom in one empty directory that holds copies o
   `make` target must exist.
 - `python`: run as it is.
 - `yaml` that starts with `version: 1`: a policy, read by `imagegate check`.
+
+Links within the project lead to a file that is there, and to a heading in it.
 """
 
 from __future__ import annotations
@@ -126,6 +128,23 @@ def check_block(block: Block, folder: Path) -> str:
     return done.stdout if done.returncode else ""
 
 
+def anchors(markdown: str) -> set[str]:
+    """Return what a link can name in a document, as GitHub spells it."""
+    headings = re.findall(r"^#+ (.*)$", markdown, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+
+
+def check_link(link: str, document: Path) -> str:
+    """Return what is wrong with a link, or nothing."""
+    path, _, anchor = link.partition("#")
+    target = document.parent / path if path else document
+    if not target.exists():
+        return f"nothing is at {link}"
+    if anchor and anchor not in anchors(target.read_text()):
+        return f"no heading is called {link}"
+    return ""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name in ("policies", "deploy"):
@@ -144,6 +163,30 @@ def test_a_document_is_true(document: Path, folder: Path) -> None:
     ]
 
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)\s]+)\)", document.read_text())
+
+    assert [wrong for link in links if (wrong := check_link(link, document))] == []
+
+
+@pytest.mark.parametrize(
+    ("link", "wrong"),
+    [
+        ("deploy/README.md#the-only-way-out", ""),
+        ("deploy/nowhere.md", "nothing is at"),
+        ("#no-such-heading", "no heading"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(link: str, wrong: str) -> None:
+    found = check_link(link, ROOT / "README.md")
+
+    assert wrong in found
+    assert bool(wrong) == bool(found)
 
 
 def test_blocks_know_their_language_and_line() -> None:
