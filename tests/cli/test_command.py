@@ -220,3 +220,53 @@ def test_a_closed_standard_error_changes_nothing(tmp_path: Path) -> None:
     said = subprocess.run(f"{command} 2>&-", shell=True, check=False, timeout=60)  # noqa: S602 - a shell closes it
 
     assert said.returncode == start("check", tmp_path / "none.yaml").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "command", ["--help", "check standard", "catalogue --format json"]
+)
+def test_a_full_disk_behind_standard_output_is_told_in_one_line(command: str) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*COMMAND, *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    said = "imagegate: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_closed_standard_output_is_told_in_one_line() -> None:
+    command = " ".join([*COMMAND, "check", "standard"])
+
+    done = subprocess.run(  # noqa: S602 - a shell closes it
+        f"{command} >&-", shell=True, check=False, capture_output=True, timeout=60
+    )
+
+    said = b"imagegate: Bad file descriptor\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_closed_standard_output_takes_nothing_from_workers_either() -> None:
+    """What is written to it counts as written by nobody."""
+    writes = f"{sys.executable} -c \"import os; os.write(1, b'a record')\""
+    begins = (
+        "import os, sys\n"
+        "from imagegate.cli import _fill_standard_streams\n"
+        "_fill_standard_streams()\n"
+        "sys.exit(bool(os.system(sys.argv[1])))"
+    )
+    script = 'exec "$@" "$WRITES" >&-'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", sys.executable, "-c", begins],
+        env={**os.environ, "WRITES": writes},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert b"Bad file descriptor" in done.stderr

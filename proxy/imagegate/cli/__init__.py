@@ -15,8 +15,16 @@ def main() -> None:
 
 
 def _fill_standard_streams() -> None:
-    """Open those that were closed: else the next file that is opened becomes one."""
-    while (held := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - of three
-        os.set_inheritable(held, True)  # noqa: FBT003 - positional only; for workers
-    os.close(held)
+    """Open those that were closed: else the next file that is opened becomes one.
+
+    Of standard output it is what takes nothing, in workers too: a record that nobody
+    gets must not count as written.
+    """
+    for number, way in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        held = os.open(os.devnull, way)  # it has the lowest number that is free
+        if held == number:
+            os.set_inheritable(held, True)  # noqa: FBT003 - positional only; for workers
+        else:
+            os.close(held)
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115 - for good
     sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115 - for good

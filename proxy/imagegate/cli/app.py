@@ -390,4 +390,11 @@ def run(arguments: Sequence[str]) -> int:
         app(args=list(arguments))
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else Exit.USAGE
+    except OSError as error:
+        from imagegate.cli.screen import complain, hang_up  # noqa: PLC0415 - rich
+
+        # Of a disk that is full behind standard output, as a rule.
+        hang_up()
+        complain(": ".join(filter(None, (error.filename, error.strerror))))
+        return Exit.USAGE
     return Exit.FINE
