@@ -168,8 +168,19 @@ class Reader:
             self.report.expected(node, path, "expected-word", wanted)
             return ()
         nodes = self.report.items(node, path) if isinstance(node, Sequence) else [node]
-        words = {self.report.word(item, path) for item in nodes} - {None}
-        return tuple(sorted(word for word in words if word is not None))
+        return tuple(sorted({*filter(None, (self._meant(n, path) for n in nodes))}))
+
+    def _meant(self, node: Node, path: str) -> str | None:
+        word = self.report.word(node, path)
+        if word and "*" in word:
+            message = (
+                f"`{path}` means who has exactly `{word}`: a `*` stands for itself; "
+                "list each value that is meant"
+            )
+            self.report.add(
+                "match-literal", path, message, place_of(node), severity="warning"
+            )
+        return word
 
     def _exceptions(self, node: Node) -> None:
         for number, item in enumerate(self.report.items(node, "exceptions")):
