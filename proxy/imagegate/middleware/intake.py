@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Generator, Sequence
-from types import TracebackType
 from typing import Self, TypeVar
 
 import msgspec
@@ -126,12 +125,7 @@ class _Deadline:
         elif self._task is not None:
             self._late = self._task.cancel()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._timer.cancel()
         if self._late and self._task is not None:
             alone = self._task.uncancel() <= self._before

@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, cast
 
 from starlette.types import Message, Receive
@@ -155,12 +154,7 @@ class Line:
             self._timer = self._loop.call_later(_PATIENCE, self._lose_patience)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, kind: object, error: object, trace: object) -> bool:
         """Stop watching; swallow a cancellation that was ours alone."""
         self._closed = True
         if self._departure is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from types import TracebackType
 from typing import Final, Self
 
 from imagegate.engine.errors import MalformedRequest
@@ -158,12 +157,7 @@ class Carried:
         """Begin."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Let go of everything."""
         self.end()
 

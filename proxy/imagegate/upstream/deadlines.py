@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Literal, Self, TypeAlias
 
 import msgspec
@@ -194,12 +193,7 @@ class Watchdog:
         status = 408 if self._wait == "body" else 504
         return UpstreamError(f"{self._wait}_timeout", status=status)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._watching = False
         self._round.leave(self, self._loop)
         if self._reason is None:

@@ -13,7 +13,6 @@ always raise. Answers are read whole before they are handed on. It comes with th
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self, Unpack
 
 from azure.core.pipeline import PipelineRequest, PipelineResponse
@@ -68,12 +67,7 @@ class PipelinePolicy(HTTPPolicy[HttpRequest, HttpResponse]):
         """Be closed at the end of a block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close."""
         self.close()
 
@@ -117,11 +111,6 @@ class AsyncPipelinePolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         """Be closed at the end of a block."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         """Close."""
         await self.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from http.client import responses
-from types import TracebackType
 from typing import Any, Self
 
 import httpx2
@@ -119,7 +118,7 @@ class Answer(_Whole, HttpResponse):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *args: object) -> None: ...
+    def __exit__(self, *raised: object) -> None: ...
 
 
 class AsyncAnswer(_Whole, AsyncHttpResponse):
@@ -147,9 +146,4 @@ class AsyncAnswer(_Whole, AsyncHttpResponse):
     async def close(self) -> None:
         """Do nothing: there is nothing open."""
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None: ...
+    async def __aexit__(self, *raised: object) -> None: ...
