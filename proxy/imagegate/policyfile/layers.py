@@ -9,9 +9,10 @@ from imagegate.policyfile.document import Mapping as MappingNode
 from imagegate.policyfile.document import Node
 from imagegate.policyfile.quotas import read_quotas
 from imagegate.policyfile.rules import (
+    LIMIT_REACTIONS,
     Layer,
     Meta,
-    read_limit,
+    read_cap,
     read_rule,
     read_stance,
     setting_named,
@@ -42,7 +43,7 @@ def read_layer(layer: Layer, entries: Entries) -> None:
     if "limits" in said:
         found = layer.report.mapping(said["limits"], layer.id("limits"), LIMITS)
         for name, (_, node) in found.items():
-            read_limit(layer, name, node)
+            read_cap(layer, f"limits.{name}", name, node, LIMIT_REACTIONS[name])
     if "quotas" in said:
         read_quotas(layer, said["quotas"])
     for section in ("fields", "state", "interface"):

@@ -280,31 +280,24 @@ def _read_stance_value(layer: Layer, path: str, node: Node) -> Value | None:
     return report.word(node, place, STANCES[path], besides)
 
 
-def read_limit(layer: Layer, name: str, node: Node) -> None:
-    """Read a count: a bare number is a cap, and blocks what goes over it."""
-    path = f"limits.{name}"
+def read_cap(
+    layer: Layer, path: str, subject: str, node: Node, reactions: Collection[str]
+) -> None:
+    """Read a cap on a count: a bare number is one, and blocks what goes over it."""
     otherwise, meta = None, Meta()
     if isinstance(node, MappingNode):
         keys = ("max", "otherwise", *layer.meta_keys())
         entries = layer.report.mapping(node, layer.id(path), keys, required=("max",))
         meta = layer.meta(entries, layer.id(path))
         if "otherwise" in entries:
-            word = layer.report.word(
-                entries["otherwise"][1],
-                layer.id(join(path, "otherwise")),
-                LIMIT_REACTIONS[name],
-            )
+            place = layer.id(join(path, "otherwise"))
+            word = layer.report.word(entries["otherwise"][1], place, reactions)
             otherwise = REACTIONS[word] if word else None
         node = entries["max"][1] if "max" in entries else Hole(node.mark)
-    layer.add(
-        join(path, "max"),
-        "max",
-        name,
-        read_count(layer, node, join(path, "max")),
-        place_of(node),
-        otherwise=otherwise,
-        meta=meta,
-    )
+    path = join(path, "max")
+    count = read_count(layer, node, path)
+    at = place_of(node)
+    layer.add(path, "max", subject, count, at, otherwise=otherwise, meta=meta)
 
 
 def read_count(layer: Layer, node: Node, path: str) -> int | None:
@@ -312,7 +305,8 @@ def read_count(layer: Layer, node: Node, path: str) -> int | None:
     number = layer.report.number(node, layer.id(path))
     if number != 0:
         return number
-    message = f"`{path}` is at least 1; to allow none, say `tool: block`"
+    none = "`surface`" if path.startswith("quotas.requests.") else "`tool: block`"
+    message = f"`{path}` is at least 1; to allow none, say {none}"
     layer.report.add("out-of-range", layer.id(path), message, place_of(node))
     return None
 
