@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +13,6 @@ from imagegate import shipped
 from imagegate.engine.errors import PricesError
 from imagegate.engine.prices import read_prices
 from imagegate.named_file import read_lasting
-from imagegate.quotas.options import QuotaOptions
 from imagegate.server.listener import check_tls, in_words, is_loopback
 from imagegate.settings.credential import (
     CredentialSource,
@@ -24,16 +22,15 @@ from imagegate.settings.credential import (
     Pass,
 )
 from imagegate.settings.identity import check_identity
-from imagegate.settings.model import Settings, StateSettings
-from imagegate.settings.problems import SettingsProblem
+from imagegate.settings.model import Settings
+from imagegate.settings.problems import Found, SettingsProblem
+from imagegate.settings.secret import check_closed, check_secret
 from imagegate.settings.stores import check_store
 from imagegate.upstream.credentials import Injected, read_key
 from imagegate.upstream.entra import MissingExtraError, check_installed
 from imagegate.upstream.tunnel import Proxy, read_login
 
 SHORTEST_KEY = 16
-Found = Iterator[tuple[str, str, str]]
-"""Of each problem: its id, the path of the setting, and a sentence."""
 
 
 def check_settings(
@@ -50,8 +47,8 @@ def check_settings(
         _check_audit(settings),
         _check_records(settings),
         _check_metrics(settings),
-        _check_state(settings),
-        _check_quotas(settings),
+        check_store("state", settings.state),
+        check_store("quotas", settings.quotas),
         check_identity(settings),
     )
     return [
@@ -93,7 +90,7 @@ def _check_tls(settings: Settings) -> Found:
             message = f"TLS needs `listen.{missing}` as well"
             yield "tls-files", f"listen.{there}", message
         return
-    found = list(_check_secret(key, "listen.tls_key"))
+    found = list(check_closed(key, "listen.tls_key"))
     yield from found
     try:
         if not found:
@@ -133,15 +130,8 @@ def _check_proxy(settings: Settings) -> Found:
         Proxy.read(url)
     except ValueError as error:
         yield "bad-proxy", "pool.proxy", str(error)
-    if login is None:
-        return
-    found = list(_check_secret(login, "pool.proxy_login"))
-    yield from found
-    try:
-        if not found:
-            read_login(login)
-    except ValueError as error:
-        yield "no-credential", "pool.proxy_login", f"{login} holds no login: {error}"
+    if login is not None:
+        yield from check_secret(login, "pool.proxy_login", read_login, "login")
 
 
 def _check_prefixes(settings: Settings) -> Found:
@@ -175,7 +165,7 @@ def read_hash_key(file: Path) -> bytes:
 def _check_records(settings: Settings) -> Found:
     file = settings.audit.hash_key
     if file is not None:
-        found = list(_check_secret(file, "audit.hash_key"))
+        found = list(check_closed(file, "audit.hash_key"))
         yield from found
         try:
             if not found:
@@ -220,22 +210,6 @@ def _check_metrics(settings: Settings) -> Found:
         yield "same-port", "metrics.port", message
 
 
-def _check_state(settings: Settings) -> Found:
-    yield from _check_store("state", settings.state)
-
-
-def _check_quotas(settings: Settings) -> Found:
-    yield from _check_store("quotas", settings.quotas)
-
-
-def _check_store(section: str, store: StateSettings | QuotaOptions) -> Found:
-    password = store.password
-    path = f"{section}.password"
-    found = [] if password is None else [*_check_secret(password, path)]
-    yield from found
-    yield from check_store(section, store, readable=not found)
-
-
 def _check_credentials(settings: Settings, environ: Mapping[str, str]) -> Found:
     for name, upstream in settings.upstreams.items():
         path = f"upstreams.{name}.credential"
@@ -268,7 +242,7 @@ def _check_source(
                 message = f"the variable {name} holds no key: {error}"
                 yield "no-credential", path, message
         case FromFile(_, file):
-            yield from _check_key_file(file, path)
+            yield from check_secret(file, path, read_key, "key")
         case FromEntra():
             try:
                 check_installed()
@@ -276,33 +250,3 @@ def _check_source(
                 yield "missing-extra", path, str(error)
         case _:
             return
-
-
-def _check_key_file(file: Path, path: str) -> Found:
-    found = list(_check_secret(file, path))
-    yield from found
-    try:
-        if not found:
-            read_key(file)
-    except ValueError as error:
-        yield "no-credential", path, f"{file} holds no key: {error}"
-
-
-def _check_secret(file: Path, path: str) -> Found:
-    """Check that a file can be read, and not by everybody."""
-    try:
-        read_lasting(file, 1)
-        mode = file.stat().st_mode
-    except OSError as error:
-        yield "unreadable-file", path, f"{file} cannot be read: {error.strerror}"
-        return
-    if mode & stat.S_IRWXO:
-        yield (
-            "open-secret",
-            path,
-            (
-                f"{file} is open to every user of this machine (mode "
-                f"{stat.S_IMODE(mode):04o}): chmod o= {file}; in Kubernetes, say "
-                "defaultMode: 0440 for the volume"
-            ),
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from imagegate.identity import KeysError
@@ -12,8 +12,7 @@ from imagegate.identity.options import TokenOptions, front_of, issuer_of
 from imagegate.named_file import read_lasting
 from imagegate.settings.credential import Pass
 from imagegate.settings.model import Settings
-
-Found = Iterator[tuple[str, str, str]]
+from imagegate.settings.problems import Found
 
 
 def check_identity(settings: Settings) -> Found:

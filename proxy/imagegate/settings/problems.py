@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
+
+Found = Iterator[tuple[str, str, str]]
+"""Of each problem: its id, the path of the setting, and a sentence."""
 
 
 class SettingsProblem(msgspec.Struct, frozen=True, kw_only=True):
