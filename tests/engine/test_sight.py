@@ -141,6 +141,28 @@ def test_what_nobody_looked_at_leaves_what_nobody_knows() -> None:
         assert not passes(decider, asked(request()), [UNTOLD])
 
 
+@pytest.mark.parametrize(
+    ("members", "known"),
+    [
+        ({"previous_response_id": "r"}, False),
+        ({"conversation": "c"}, False),
+        ({"input": [{"type": "item_reference", "id": "i"}]}, False),
+        ({"agent_reference": {"name": "writer"}}, True),
+        ({}, True),
+    ],
+)
+def test_what_was_allowed_unseen_is_not_known_for_being_gone_on_from(
+    members: dict[str, Any], *, known: bool
+) -> None:
+    """What an agent has is part of its review; of turns nobody knows anything."""
+    kinds = ("conversation", "previous_response", "item_reference", "agents")
+    rules = f"state: {{ {': allow, '.join(kinds)}: allow }}\n"
+
+    left = left_by(record(rules, request(**members)))
+
+    assert left == (() if known else (UNTOLD,))
+
+
 def test_too_many_tools_are_not_told_of() -> None:
     """What is not known to the last of it must not be taken for known."""
     made = record(CAP, request())

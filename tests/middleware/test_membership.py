@@ -70,6 +70,54 @@ async def test_who_has_left_a_team_has_left_its_conversations_too(
     assert (await ann.post("resp_4", earlier)).status == 403
 
 
+@pytest.mark.parametrize("opened", [False, True])
+async def test_who_adds_to_a_conversation_makes_it_no_better(*, opened: bool) -> None:
+    """What is in there is by the rules of yesterday, or was judged by nobody."""
+    ann, in_it = Member(), asking(conversation="conv_1")
+    more = b'{"items":[{"type":"message","role":"user","content":"x"}]}'
+    items = json.dumps({"items": [PLANTED]}).encode()
+    await ann.post("conv_1", b"{}", "/v1/conversations")
+    path, by = "/v1/conversations/conv_1/items", OPEN if opened else BY
+    await ann.post("msg_1", items, path, by=by)
+
+    ann.teams = ()
+    assert (await ann.post("resp_1", in_it)).status == 403
+    assert (await ann.post("msg_2", more, path)).status == 200
+
+    assert (await ann.post("resp_2", in_it)).status == 403
+
+
+UNSEEN = gate(f"""{RULES}
+    state:
+      conversation: {{ do: allow, loosens: true }}
+      previous_response: {{ do: allow, loosens: true }}
+""")
+
+
+@pytest.mark.parametrize("state", ["conversation", "previous_response_id"])
+async def test_what_one_could_go_on_from_unseen_is_not_known_for_that(
+    state: str,
+) -> None:
+    """Where nobody looks, tools go in and out that nobody knows of."""
+    ann, earlier = Member(), asking(previous_response_id="resp_2")
+    in_it = asking(conversation="conv_1")
+    on = {"conversation": "conv_1", "previous_response_id": "resp_1"}
+    await ann.post("conv_1", b"{}", "/v1/conversations", by=UNSEEN)
+    into: dict[str, Any] = {"conversation": "conv_1"} if state in in_it.decode() else {}
+    for name, body in (
+        ("resp_1", asking(input=[PLANTED], **into)),
+        ("resp_2", asking(**{state: on[state]})),
+        ("resp_3", earlier),
+    ):
+        assert (await ann.post(name, body, by=UNSEEN)).status == 200
+
+    ann.teams = ()
+
+    assert (await ann.post("resp_4", earlier, by=UNSEEN)).status == 403
+    if into:
+        assert (await ann.post("resp_5", in_it, by=UNSEEN)).status == 403
+
+
 async def test_what_others_may_have_too_goes_on_without_the_team() -> None:
     ann = Member()
     await ann.post("resp_1", asking({**TOOL, "quality": "low"}))

@@ -28,7 +28,10 @@ _CREATE: Final = next(door for door in DOORS if door.name == "responses.create")
 UNSEEN: Final[Settings] = {"model": ""}
 """Stands for tools at which nobody looked: no policy that acts lets it pass."""
 UNTOLD: Final[Settings] = {"model": "", "size": ""}
-"""Stands for more tools than are kept: they passed by some rules, and by no others."""
+"""Stands for more tools than are known: they passed by some rules, and by no others."""
+
+_TURNS: Final = frozenset({"conversation", "previous_response", "item_reference"})
+"""What may have been judged here, and what may hold tools where it was not."""
 
 
 def refers_to(decider: Decider, request: Request) -> tuple[str, ...]:
@@ -70,6 +73,8 @@ def left_by(
     if not (told and record.inspected):
         return None
     found: list[Settings] = [tool.enforced for tool in record.tools if tool.sent]
+    if any(each.kind in _TURNS and not each.seen for each in record.references):
+        found.append(UNTOLD)  # what was allowed unseen was not judged by being used
     for tools in inherited:
         found += [tool for tool in tools if tool not in found]
     return tuple(found) if len(found) <= MAX_ENTRIES else None

@@ -85,13 +85,15 @@ class Recall:
 
     async def decided(self, ruling: Ruling) -> None:
         """Take note of what the request leaves in the conversation that it is in."""
-        sights = (sight.tools for sight in self._found.values())
-        self._left = left_by(ruling.record, sights)
-        references = ruling.record.references
-        named = {x.id for x in references if x.kind == "conversation" and x.seen}
         match = self._context.match
         door = "" if match is None else match.door.name
-        if door in _ADDS:
+        adds = door in _ADDS
+        # Nobody has judged again what is in a conversation that is only added to.
+        found = () if adds else self._found.values()
+        self._left = left_by(ruling.record, (sight.tools for sight in found))
+        references = ruling.record.references
+        named = {x.id for x in references if x.kind == "conversation"}
+        if adds:
             named |= self._found.keys()
             if match is not None and not ruling.record.inspected:
                 # What an opened door lets in was judged by nobody.
