@@ -550,6 +550,35 @@ def test_images_of_an_answer_that_breaks_off(text: bytes, told: int) -> None:
     ] * (told - 1 if told else 0)
 
 
+_PICTURE = b'{"type":"%s","b64_json":"iVBORw0KGgo'
+_PART = b'{"type":"%spartial_image","item_id":"ig_1","partial_image_b64":"iVBORw0KGgo'
+_ITEM_DONE = b'{"type":"response.output_item.done","output_index":3,"item":%b'
+
+
+@pytest.mark.parametrize("rest", [b"", b'","size":"10', b'","size":"1024x1024"'])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (_PICTURE % b"image_generation.completed", [FinishedItem]),
+        (_PICTURE % b"image_edit.completed", [FinishedItem]),
+        (_PART % CALL.encode(), [PartialImage]),
+        (_ITEM_DONE % json.dumps(ITEM).encode()[:-80], [FinishedItem]),
+        (_PICTURE % b"response.created", []),
+    ],
+)
+def test_images_of_an_event_that_breaks_off(
+    text: bytes, told: list[type], rest: bytes
+) -> None:
+    """Of the Images API one event has all of a picture, and none comes before."""
+    found = read_event(message(text + rest), end=7, incomplete=True)
+
+    *made, last = found
+    assert isinstance(last, Undecodable)
+    assert [type(each) for each in made] == told
+    assert [each.end for each in found] == [7] * len(found)
+    assert read_event(message(text + rest), end=7)[:-1] == ()
+
+
 def test_an_error_answer() -> None:
     """The same value as in a stream."""
     body = {"error": {"type": "invalid_request_error", "code": "c", "param": "tools"}}

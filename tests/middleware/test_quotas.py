@@ -232,6 +232,34 @@ async def test_who_leaves_before_an_image_starts_gives_the_place_back(
     assert (store.used, store.held) == (0, 0)
 
 
+@pytest.mark.parametrize("rest", [b"", b'","size":"1024x1024"'])
+async def test_who_leaves_within_the_one_event_of_a_picture_has_it(
+    store: Store, audit: Notebook, rest: bytes
+) -> None:
+    """Of the Images API nothing comes before, and almost all of it is a picture."""
+    kind = b"image_generation.completed"
+    picture = b'data: {"type":"%b","b64_json":"iVBORw0KGgo%b' % (kind, b"A" * 300_000)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        await read(receive)
+        await start(send, SSE)
+        await more(send, picture + rest)
+        await asyncio.Event().wait()
+
+    rules = gate(IMAGES.format(2) + "surface: { images_api: enforce }\n")
+    inner = governed(app, audit, by=rules, quotas=store)
+    body = b'{"model":"gpt-image-1-mini","prompt":"x","stream":true}'
+    async with Call(inner, request(path="/v1/images/generations"), (body,)) as call:
+        await call.next()
+        await call.next()
+        call.leave()
+        await call.done()
+
+    assert (store.used, store.held) == (1, 0)
+    assert audit.events[1:] == ["image_finished", "exchange_finished"]
+
+
 async def test_a_policy_without_quotas_asks_no_store(
     store: Store, audit: Notebook
 ) -> None:

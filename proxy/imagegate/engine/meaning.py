@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from imagegate.engine.reducer import Message
 
 _Told: TypeAlias = "tuple[str, ...]"
+_Reading: TypeAlias = "Callable[[_Reader], tuple[Event, ...]]"
 _Output: TypeAlias = (
     "tuple[_Told | None, _Told, tuple[EchoedTool, ...], Sequence[FinishedItem]]"
 )
@@ -99,32 +100,37 @@ def read_other(
     """Read one event that is known to be no delta."""
     if message.text.strip() in _SILENT:
         return ()
-    return _read(message, _Reader.event, end=end, incomplete=incomplete)
+    events = _read(message, _Reader.event, end=end, incomplete=incomplete)
+    return _broken_off(message, _Reader.event, events) if incomplete else events
 
 
 def read_answer(message: Message, *, end: int = 0) -> tuple[Event, ...]:
     """Read a whole JSON answer: a Response, images, items of one, or an error."""
     events = _read(message, _Reader.answer, end=end, incomplete=False)
-    if isinstance(events[0] if events else None, Undecodable | Unobservable):
-        return (*_begun(message, end), *events)
-    return events
+    return _broken_off(message, _Reader.answer, events)
 
 
-def _begun(message: Message, end: int) -> Sequence[Event]:
-    """Read the images of an answer that breaks off, or goes on for too long.
+def _broken_off(
+    message: Message, reading: _Reading, events: tuple[Event, ...]
+) -> tuple[Event, ...]:
+    """Add the images of a text that breaks off, or goes on for too long.
 
     Whoever has been sent them may leave before the end, which says nothing of them.
     """
+    first = events[0] if events else None
+    if not isinstance(first, Undecodable | Unobservable):
+        return events
     for text in completions(message.text):
         with contextlib.suppress(ValueError, RecursionError):
             top = members(read_members(text))
-            return _made_in(_Reader(message, top, end, incomplete=True).answer())
-    return ()
+            begun = reading(_Reader(message, top, first.end, incomplete=True))
+            return (*_made_in(begun), *events)
+    return events
 
 
 def _made_in(events: Sequence[Event]) -> Sequence[Event]:
     """Leave out all but images, and the name of what they belong to."""
-    made = [event for event in events if isinstance(event, FinishedItem)]
+    made = [each for each in events if isinstance(each, FinishedItem | PartialImage)]
     names = [event.response_id for event in events if isinstance(event, ResponseEvent)]
     if not made:
         return ()
@@ -138,7 +144,7 @@ def _made_in(events: Sequence[Event]) -> Sequence[Event]:
 
 def _read(
     message: Message,
-    reading: Callable[[_Reader], tuple[Event, ...]],
+    reading: _Reading,
     *,
     end: int,
     incomplete: bool,
