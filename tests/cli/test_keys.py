@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from imagegate.identity.keyfile import read_keys
@@ -124,6 +125,22 @@ def test_rotation_without_overlap_ends_the_old_key_at_once(keys: Run) -> None:
 
     assert [row["state"] for row in listed(keys)] == ["expired", "active"]
     assert listed(keys)[1]["expires"] is None
+
+
+def test_a_key_that_ends_with_the_calendar_can_be_rotated(
+    keys: Run, file: Path
+) -> None:
+    keys("add", "--name", "ci", "--expires", "9999-12-31")
+    head, line = file.read_bytes().splitlines()
+    made = msgspec.json.decode(line)
+    made["created"] = "2026-01-01T00:00:00Z"
+    file.write_bytes(head + b"\n" + msgspec.json.encode(made))
+
+    assert keys("rotate", "ci").code == 0
+
+    assert read_keys(file).all[1].expires == datetime.datetime(
+        9999, 12, 31, tzinfo=datetime.UTC
+    )
 
 
 @pytest.mark.parametrize(

@@ -91,14 +91,13 @@ def rotate(file: Path, which: str, *, overlap: str, expires: str | None) -> Exit
         keys = _replaced(
             keys, old, lambda key: _but(key, expires=min(key.expires or until, until))
         )
-        life = last.expires - last.created if last.expires else None
         following = _but(
             last,
             id=secret.id,
             hash=secret.hash(keys.hash_key).hex(),
             last4=secret.last4,
             created=now,
-            expires=_end(expires, now) if expires else life and now + life,
+            expires=_end(expires, now) if expires else _as_long_as(last, now),
         )
         return Keys(keys.hash_key, [*keys.all, following])
 
@@ -176,6 +175,16 @@ def _end(said: str | None, now: datetime.datetime) -> datetime.datetime | None:
     if end <= now:
         raise WrongError(f"{said!r} is over already")
     return end
+
+
+def _as_long_as(last: Key, now: datetime.datetime) -> datetime.datetime | None:
+    """Say when a key ends that lives as long as one before; as some do, never."""
+    if last.expires is None:
+        return None
+    try:
+        return now + (last.expires - last.created)
+    except OverflowError:
+        return last.expires
 
 
 def _span(text: str) -> datetime.timedelta:
