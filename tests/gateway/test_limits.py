@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,3 +126,32 @@ def test_connections_beyond_the_bound_are_counted(gateway: Gateway) -> None:
             return again.say(get).answer().status == 200
 
     until(served)
+
+
+FEW = (
+    "import resource; from imagegate.cli import main; "
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (140, 140)); main()"
+)
+HELLO = post(
+    b'{"model":"gpt-5","input":"x","metadata":{"simulator":"head_delay_ms=700"}}'
+)
+
+
+def test_whoever_is_taken_has_a_descriptor_for_his_provider_too(
+    provider: str, tmp_path: Path
+) -> None:
+    """Else a crowd takes all there are, and nobody in it can be served."""
+    gateway = Gateway(
+        tmp_path, "--policy", "standard", "--upstream", provider, program=("-c", FEW)
+    )
+    port = int(gateway.url.rpartition(":")[2])
+    with contextlib.ExitStack() as open_:
+        crowd = [open_.enter_context(Wire(port=port)) for _ in range(200)]
+        for wire in crowd:
+            wire.say(HELLO)
+        answers = Counter(wire.answer().status for wire in crowd)
+    gateway.end()
+
+    assert answers == {200: 20, 503: 180}
+    [few] = gateway.said("few_descriptors")
+    assert few["connections"] == 20

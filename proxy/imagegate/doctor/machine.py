@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from imagegate.doctor.finding import Finding
+from imagegate.server.descriptors import needed
 from imagegate.server.listener import BACKLOG
 from imagegate.settings import Settings
 
 AREA: Final = "machine"
-_OTHER_FILES: Final = 100
-"""What a process has open besides connections: files, libraries, the loop's own."""
 _WORKER: Final = 100_000_000
 """Bytes that a process takes, and what a few large bodies add, below."""
 _BODIES: Final = 4
@@ -43,20 +42,19 @@ def examine_machine(
 
 
 def _descriptors(settings: Settings) -> Iterator[Finding]:
-    """Compare the limit with a client and a provider for each exchange."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Compare what the gateway may ask for with what its exchanges take."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     exchanges = settings.pool.connections * len(settings.upstreams)
-    needed = 2 * exchanges + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < needed:
+    if hard != resource.RLIM_INFINITY and hard < needed(exchanges):
         yield Finding(
             weight="danger",
             area=AREA,
-            found=f"a process may have {soft:,} descriptors; {exchanges:,} exchanges "
-            f"at once need {needed:,}",
+            found=f"a process may have {hard:,} descriptors; {exchanges:,} exchanges "
+            f"at once need {needed(exchanges):,}",
             better="raise it (LimitNOFILE=, ulimit -n), or lower `pool.connections`",
         )
     else:
-        yield Finding(weight="fine", area=AREA, found=f"{soft:,} descriptors a process")
+        yield Finding(weight="fine", area=AREA, found=f"{hard:,} descriptors a process")
 
 
 def _processors(settings: Settings) -> Iterator[Finding]:

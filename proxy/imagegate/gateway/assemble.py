@@ -27,6 +27,7 @@ from imagegate.quotas.options import QuotaOptions
 from imagegate.quotas.redis import RedisQuotas
 from imagegate.redis_server import read_password
 from imagegate.seen import MemorySeen, RedisSeen, Seen
+from imagegate.server.descriptors import carried
 from imagegate.server.run import Server, server_for
 from imagegate.server.seats import Seats
 from imagegate.server.socket import SocketLimits
@@ -190,14 +191,12 @@ def limits_of(settings: Settings) -> Limits:
 
 def server_of(settings: Settings, app: ASGIApp, metrics: Metrics | None) -> Server:
     """Return what serves the gateway."""
-    listen, seats = settings.listen, None
+    listen = settings.listen
+    most, each = carried(listen.connections), listen.connections_each
+    seats = Seats(most, each)
     if metrics is not None:
-        seats = Seats(
-            listen.connections,
-            listen.connections_each,
-            tell=metrics.guard,
-            watch=metrics.connections.set,
-        )
+        tell, watch = metrics.guard, metrics.connections.set
+        seats = Seats(most, each, tell=tell, watch=watch)
     return server_for(app, listen, settings.head, socket_limits_of(settings), seats)
 
 

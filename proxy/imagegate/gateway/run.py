@@ -30,6 +30,7 @@ from imagegate.gateway.reports import Reports
 from imagegate.gateway.watching import Reread, watch
 from imagegate.quotas import QuotasLost
 from imagegate.seen import SightLost
+from imagegate.server.descriptors import ask_for, carried
 from imagegate.server.listener import bind, url_of
 from imagegate.server.notify import Notify
 from imagegate.server.signals import held_back
@@ -58,6 +59,7 @@ def serve(plan: Plan, reread: Reread | None = None) -> None:
         CannotMeasureError: When the port of the metrics cannot be had.
     """
     listen = plan.settings.listen
+    ask_for(listen.connections)
     with held_back(), bind(listen) as listening, hang_ups() as bell:
         listening.set_inheritable(False)
         front = Front(plan, listening, bell, reread)
@@ -127,6 +129,9 @@ class Front:
                 each.prefix or "/": each.url for each in settings.upstreams.values()
             },
         )
+        most = carried(settings.listen.connections)
+        if most < settings.pool.connections:
+            log.warning("imagegate.few_descriptors", connections=most)
         if settings.listen.unauthenticated:
             log.warning("imagegate.unauthenticated", host=settings.listen.host)
         reports.started()

@@ -6,11 +6,13 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 _NETWORK: Final = 64
 """Bits of an address of IPv6 by which clients are told apart: whoever has one address
 usually has as many as he likes."""
+_STANDING: Final = 32
+"""Clients that are told at once that there is no seat, before the first has to go."""
 
 
 class Seats:
@@ -39,6 +41,7 @@ class Seats:
         self._watch = watch
         self._taken: dict[asyncio.BaseTransport, str] = {}
         self._of: Counter[str] = Counter()
+        self._standing: dict[asyncio.BaseTransport, None] = {}
 
     def __len__(self) -> int:
         """Count the connections."""
@@ -48,9 +51,9 @@ class Seats:
         """Take a seat; where there is none, say why."""
         place = address_of(transport.get_extra_info("peername"))
         if len(self._taken) >= self._most:
-            return "too_many_connections"
+            return self._stand(transport, "too_many_connections")
         if self._each is not None and place and self._of[place] >= self._each:
-            return "too_many_connections_of_address"
+            return self._stand(transport, "too_many_connections_of_address")
         self._taken[transport] = place
         self._of[place] += 1
         self._watch(len(self._taken))
@@ -58,6 +61,7 @@ class Seats:
 
     def leave(self, transport: asyncio.BaseTransport) -> None:
         """Give a seat back, if it was taken."""
+        self._standing.pop(transport, None)
         place = self._taken.pop(transport, None)
         if place is None:
             return
@@ -65,6 +69,15 @@ class Seats:
         if not self._of[place]:
             del self._of[place]
         self._watch(len(self._taken))
+
+    def _stand(self, transport: asyncio.BaseTransport, why: str) -> str:
+        """Let one stand who has no seat; who stood longest was told long ago."""
+        self._standing[transport] = None
+        if len(self._standing) > _STANDING:
+            longest = next(iter(self._standing))
+            del self._standing[longest]
+            cast("asyncio.Transport", longest).abort()
+        return why
 
 
 def address_of(peer: Any) -> str:  # noqa: ANN401 - what sockets have for a name
