@@ -37,6 +37,19 @@ def test_an_error_reaches_other_processes_as_it_is(error: ImagegateError) -> Non
         assert vars(again) == vars(error)
 
 
+def test_a_request_that_cannot_be_read_is_said_again_without_its_traceback() -> None:
+    """What is raised holds on to the frames that it came through."""
+    error = MalformedRequest("too_deep", "nested too deep", pointer="/a", status=413)
+    with pytest.raises(MalformedRequest) as raised:
+        raise error
+
+    again = error.again()
+
+    assert raised.tb is error.__traceback__ is not None
+    assert again.__traceback__ is None
+    assert vars(again) == vars(error)
+
+
 def test_a_policys_error_names_only_the_first_of_many_problems() -> None:
     """A traceback is no report; `problems` has them all."""
     error = PolicyError("policy.yaml", (PROBLEM,) * 7)

@@ -156,6 +156,19 @@ async def test_a_body_of_two_members_is_not_kept(audit: Notebook) -> None:
     assert held() < 2 * MEGA
 
 
+async def test_a_refusal_that_is_always_the_same_keeps_no_request(
+    audit: Notebook,
+) -> None:
+    for _ in range(3):
+        offer, state = [(b"upgrade", b"websocket")], {"of this one": bytes(SIZE)}
+        scope = request("GET", headers=offer, state=state)
+        call = await Call(governed(Inner(), audit), scope, []).whole()
+        assert call.status == 426
+        del scope, call, state
+
+    assert held() < 2 * MEGA
+
+
 @pytest.mark.parametrize("left", [True, False])
 async def test_what_an_application_held_when_it_failed_is_let_go(
     audit: Notebook, *, left: bool

@@ -126,6 +126,15 @@ class MalformedRequest(ImagegateError):  # noqa: N818 - the word of the design
         self.pointer = pointer
         self.status = status
 
+    def again(self) -> MalformedRequest:
+        """Return one that says the same, to be raised or kept.
+
+        What was raised holds on to its traceback, and by that to what was at hand.
+        """
+        return MalformedRequest(
+            self.code, self.message, pointer=self.pointer, status=self.status
+        )
+
 
 class Unidentified(MalformedRequest):
     """A request of which nobody is known to have sent it.

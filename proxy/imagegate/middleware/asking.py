@@ -106,9 +106,7 @@ class Asking:
         except MalformedRequest as error:
             if isinstance(error, Unidentified):
                 context = msgspec.structs.replace(context, principal=nobody(error))
-            fault = MalformedRequest(
-                error.code, error.message, pointer=error.pointer, status=error.status
-            )
+            fault = error.again()
         except Exception as error:  # noqa: BLE001 - fails closed, whatever it was
             decision_id = journal.decision_id
             log.error(
@@ -150,7 +148,7 @@ class Asking:
     async def _read(self, data: bytes | None) -> Sent:
         limit, match = self._talk.setup.limits.body, self._context.match
         if self._talk.closing:
-            raise STOPPING
+            raise STOPPING.again()
         if data is None or match is None:
             raise MalformedRequest("not_utf8", "the message is no text")
         if len(data) > limit:

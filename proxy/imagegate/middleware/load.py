@@ -68,7 +68,7 @@ class Load:
             MalformedRequest: When there are too many.
         """
         if self.exchanges >= self._most:
-            raise _again(_FULL)
+            raise _FULL.again()
         self.exchanges += 1
 
     def take_of(self, who: _Who) -> None:
@@ -78,7 +78,7 @@ class Load:
             MalformedRequest: When there are too many.
         """
         if self._each is not None and self.of[who] >= self._each:
-            raise _again(_BUSY)
+            raise _BUSY.again()
         self.of[who] += 1
 
     def take_bytes(self, number: int) -> None:
@@ -88,7 +88,7 @@ class Load:
             MalformedRequest: When there are too many.
         """
         if self.bytes + number > self._most_bytes:
-            raise _again(_HEAVY)
+            raise _HEAVY.again()
         self.bytes += number
 
 
@@ -197,8 +197,3 @@ class Places:
         self._taken -= 1
         if self._beside:
             self._beside.pop().end()
-
-
-def _again(error: MalformedRequest) -> MalformedRequest:
-    """Return one to raise: what is raised keeps its traceback, and what is in it."""
-    return MalformedRequest(error.code, error.message, status=error.status)

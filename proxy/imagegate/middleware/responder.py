@@ -107,10 +107,7 @@ class Responder:
             self._carried.exchange()
             return *await self._decided(await self._taking.take()), how
         except MalformedRequest as error:
-            # A new one: what was raised holds on to the body by its traceback.
-            fault = MalformedRequest(
-                error.code, error.message, pointer=error.pointer, status=error.status
-            )
+            fault = error.again()  # what was raised holds on to the body
         except Gone:
             fault, how = CLIENT_LEFT, "client_left"
         except Exception as error:  # noqa: BLE001 - fails closed, whatever it was

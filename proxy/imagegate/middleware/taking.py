@@ -56,7 +56,7 @@ class Taking:
         if isinstance(asked.door, Lost):
             return None
         if self._is_unserved():
-            raise NO_WEBSOCKET
+            raise NO_WEBSOCKET.again()
         if not self._is_judged(asked.door):
             return None
         data = await take_body(self._receive, asked.head, limits, self._carried)
