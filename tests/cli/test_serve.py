@@ -284,6 +284,45 @@ def test_two_workers_answer_and_one_that_is_killed_is_survived(start: Start) -> 
     assert all(map(gone, workers))
 
 
+IMPATIENT = """
+from imagegate.cli import main
+from imagegate.server import workers
+workers.HUNG_BEATS = 3
+main()
+"""
+
+
+def test_a_worker_that_hangs_is_replaced_and_its_records_are_closed(
+    start: Start, tmp_path: Path
+) -> None:
+    trail = tmp_path / "trail"
+    gateway = start("--workers", "2", "--audit", trail, program=("-c", IMPATIENT))
+    before = gateway.workers()
+    with gateway.client() as client:
+        stream = client.responses.create(
+            model="gpt-5",
+            input="a cat",
+            tools=[IMAGE],
+            stream=True,
+            metadata={"simulator": "hang=2000"},
+        )
+        next(stream)
+        # Who serves it has two connections more.
+        victim = max(before, key=lambda pid: len([*Path(f"/proc/{pid}/fd").iterdir()]))
+        os.kill(victim, signal.SIGSTOP)
+        with pytest.raises(openai.APIConnectionError):
+            next(stream)
+    until(lambda: len(gateway.said("audit")) == 3)
+
+    assert ask(gateway).output
+    assert [line["pid"] for line in gateway.said("worker_hung")] == [victim]
+    assert gateway.workers() > before - {victim}
+    assert gateway.end() == 0
+    assert imagegate("audit", "verify", trail).code == 0
+    shown = imagegate("audit", "tail", "--event", "exchange_finished", trail).out
+    assert shown.count("outcome=unknown") == 1
+
+
 def test_each_of_the_workers_takes_requests(start: Start) -> None:
     gateway = start("--workers", "2")
     first, second = gateway.workers()

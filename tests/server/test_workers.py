@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +36,19 @@ def serve():
         os.write(status, b"-" if news == "bad" else b"+")
 """
 OBEDIENT = CHILD + "serve()"
+# One whose loop turns, as a thread here, says so until it is told to hang.
+TURNING = (
+    CHILD
+    + """
+import threading
+def turn():
+    while news != "hang":
+        os.write(status, b".")
+        time.sleep(0.01)
+threading.Thread(target=turn, daemon=True).start()
+serve()
+"""
+)
 STUBBORN = CHILD + "signal.signal(signal.SIGTERM, signal.SIG_IGN); serve()"
 
 
@@ -311,6 +325,93 @@ async def test_a_child_that_served_long_is_replaced_as_soon_as_the_first_time(
     await watched.end()
 
     assert capsys.readouterr().err.count('"again_in":0.01') == 3
+
+
+# -- children that hang ---------------------------------------------------------------
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_child_that_is_stopped_is_killed_and_replaced(
+    tmp_path: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = Watched(TURNING, tmp_path, listening)
+    await watched.serve()
+    victim = min(watched.pids())
+
+    os.kill(victim, signal.SIGSTOP)
+    await until(lambda: len(watched.pids()) == 3)
+    await until(watched.all_are_there)
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
+
+    said = capsys.readouterr().err
+    assert said.count(f'"imagegate.worker_hung","pid":{victim}') == 1
+    assert said.count("worker_hung") == 1
+    assert f'"imagegate.worker_died","pid":{victim},"signal":"SIGKILL"' in said
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_child_that_answers_and_does_not_turn_is_replaced(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    """What takes news is no loop, and takes them while that hangs."""
+    watched = Watched(TURNING, tmp_path, listening, count=1)
+    await watched.serve()
+    [first] = watched.pids()
+
+    assert await watched.workers.tell(b"hang") is True
+    while not gone(first):
+        await watched.workers.tell(b"hang")
+    watched.workers.stop(signal.SIGTERM)
+
+    await watched.end()
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_children_that_turn_have_what_they_are_told_and_are_left_alone(
+    tmp_path: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = Watched(TURNING, tmp_path, listening)
+    await watched.serve()
+    children = watched.pids()
+
+    for number in range(150):  # more than enough looks
+        assert await watched.workers.tell(str(number).encode()) is True
+        await asyncio.sleep(0.01)
+
+    assert watched.news() == ["149", "149"]
+    assert watched.pids() == children
+    assert "worker_hung" not in capsys.readouterr().err
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_children_that_were_stopped_with_their_parent_are_left_alone(
+    tmp_path: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As by a machine that sleeps, or a debugger of all of them."""
+    watched = Watched(TURNING, tmp_path, listening)
+    await watched.serve()
+    children = watched.pids()
+
+    for child in children:
+        os.kill(child, signal.SIGSTOP)
+    time.sleep(2 * module.HUNG_BEATS * module.BEAT_SECONDS)  # noqa: ASYNC251 - held up
+    await asyncio.sleep(0.05)  # who comes first does not matter
+    for child in children:
+        os.kill(child, signal.SIGCONT)
+    await watched.workers.tell(b"second")
+
+    assert watched.pids() == children
+    assert "worker_hung" not in capsys.readouterr().err
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
 
 
 # -- news -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ on.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -21,7 +22,7 @@ from imagegate.gateway.assemble import assemble, server_of
 from imagegate.gateway.measure import metrics_of_worker
 from imagegate.gateway.plan import Live, Plan, decode_news, decode_settings
 from imagegate.metrics import Metrics
-from imagegate.server.workers import NOT_TAKEN, SERVES, TAKEN
+from imagegate.server.workers import BEAT, BEAT_SECONDS, NOT_TAKEN, SERVES, TAKEN
 
 _PIECE: Final = 65_536
 
@@ -31,13 +32,19 @@ def run(said: int, listening: int, status: int) -> None:
     # The parent sees to a hang-up; it kept them away until here.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    os.set_blocking(status, False)
     lines = lines_of(said)
     settings, news = decode_settings(next(lines)), decode_news(next(lines))
     live = Live(Plan(settings=settings, news=news))
     metrics = metrics_of_worker(settings.metrics)
     app = assemble(settings, live, os.environ, metrics)
     server = server_of(settings, app, metrics)
-    server.on_started = lambda: _say(status, SERVES)
+
+    def started() -> None:
+        _say(status, SERVES)
+        beat(status)
+
+    server.on_started = started
 
     def follow() -> None:
         for line in lines:
@@ -74,8 +81,15 @@ def lines_of(descriptor: int) -> Iterator[bytes]:
             begun = [other]
 
 
+def beat(status: int) -> None:
+    """Say that the loop turns, from now on and to its end."""
+    _say(status, BEAT)
+    asyncio.get_running_loop().call_later(BEAT_SECONDS, beat, status)
+
+
 def _say(status: int, what: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError):  # the parent has ended
+    # The parent has ended, or is stopped and has not listened for half a day.
+    with contextlib.suppress(BrokenPipeError, BlockingIOError):
         os.write(status, what)
 
 

@@ -6,7 +6,8 @@ stays open. A further line is what holds from now on; when the pipe ends, the pa
 gone, however it went, and the child ends too. A child that replaces another gets what
 the others have, and never what is in a file that nobody has checked.
 
-Over another pipe a child says in single bytes how far it is.
+Over another pipe a child says in single bytes how far it is, and that its loop turns.
+One whose loop hangs is killed, and replaced like any that dies.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ TAKEN: Final = b"+"
 """News were put in force."""
 NOT_TAKEN: Final = b"-"
 """They could not be, and the child has what it had."""
+BEAT: Final = b"."
+"""The loop turns: said again and again, from when it serves to its end."""
+BEAT_SECONDS = 1.0
+HUNG_BEATS = 60
+"""So many in a row may be missing. A minute is what the unit of systemd and the chart
+give one process; a disk that stands still for less costs nobody his stream."""
 LATE_SECONDS = 10.0
 """After which a child that has not taken news is said to be behind."""
 
@@ -267,7 +274,13 @@ class Workers:
         """Wait for a child's end; when all are to end, not for ever."""
         ended = asyncio.create_task(child.process.wait())
         told = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
+        while not (ended.done() or told.done()):
+            child.look()
+            await asyncio.wait(
+                (ended, told),
+                timeout=BEAT_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         told.cancel()
         try:
             async with asyncio.timeout(self._grace + LAST_SECONDS):
@@ -290,6 +303,7 @@ class _Child:
         serves: It has said so.
         late: It had not within its time, and was killed for that.
         silent: It will say nothing more.
+        beats_missed: How often it was looked at since its loop last turned.
         given: The versions that it was given, and has not answered.
         newest: The last of all that it was given.
         version: The last of those that it has in force.
@@ -306,6 +320,7 @@ class _Child:
     ) -> None:
         self.process = process
         self.serves = self.late = self.silent = False
+        self.beats_missed = 0
         self.given: deque[int] = deque()
         self.newest = self.version = -1
         self._reading = reading
@@ -318,6 +333,17 @@ class _Child:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
+    def look(self) -> None:
+        """End it if its loop hangs.
+
+        Looks are counted, and not seconds: while this process is held up as well, be
+        it by a machine that sleeps, nobody looks.
+        """
+        self.beats_missed += 1
+        if self.beats_missed == HUNG_BEATS:
+            self.signal(signal.SIGKILL)
+            log.error("imagegate.worker_hung", pid=self.process.pid)
+
     def forget(self) -> None:
         """Hear nothing more, and give it nothing more."""
         self._loop.remove_reader(self._reading)
@@ -325,17 +351,24 @@ class _Child:
         self.feeding.cancel()
 
     def _hear(self) -> None:
-        """Take what it says: that it serves, and what it has in force."""
+        """Take what it says: that it turns, that it serves, what it has in force."""
         said = os.read(self._reading, 1024)
         if not said:
             self._loop.remove_reader(self._reading)
             self.silent = True
+            self._note()
         for each in (said[n : n + 1] for n in range(len(said))):
-            if each == SERVES:
-                self.serves = True
-            version = self.given.popleft() if self.given else self.version
-            if each != NOT_TAKEN:
-                self.version = version
+            if each == BEAT:
+                self.beats_missed = 0
+            else:
+                self._take(each)
+
+    def _take(self, said: bytes) -> None:
+        if said == SERVES:
+            self.serves = True
+        version = self.given.popleft() if self.given else self.version
+        if said != NOT_TAKEN:
+            self.version = version
         self._note()
 
 
