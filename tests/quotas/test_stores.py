@@ -228,6 +228,27 @@ def test_a_new_window_begins_at_nothing(make: Make) -> None:
     using(make, play)
 
 
+def test_windows_are_forgotten_also_after_the_clock_was_set_back(
+    tmp_path: Path,
+) -> None:
+    """Or they would pile up until it is as late again as it was by mistake."""
+
+    async def play(store: Quotas, kept: Callable[[], int]) -> None:
+        await store.take((slot(seconds=NOW + 86_400 * 365),), [], NOW + 86_400 * 365)
+        for minute in range(0, 180 * 60, 60):
+            now = NOW + minute
+            one = slot(seconds=now, name="requests.principal.minute")
+            await store.take((one,), [], now)
+
+        assert kept() < 90
+        await store.close()
+
+    memory, file = MemoryQuotas(), SqliteQuotas(tmp_path / "q.db")
+    count = "SELECT count(*) FROM used"
+    asyncio.run(play(memory, lambda: len(memory._used)))
+    asyncio.run(play(file, lambda: int(file._base.execute(count).fetchone()[0])))
+
+
 def test_what_many_take_at_once_is_counted_for_each(make: Make) -> None:
     async def play(store: Quotas) -> None:
         minute = (slot(name="requests.principal.minute"),)

@@ -196,6 +196,22 @@ def test_old_sights_are_forgotten(
     base.close()
 
 
+def test_old_sights_are_forgotten_also_after_the_clock_was_set_back(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, now = tmp_path / "seen.db", time.time()
+    seen = opened(file, days=1)
+    for day, name in ((365, "ahead"), (0, "old"), (2, "new")):
+        at = now + day * 86_400
+        monkeypatch.setattr("imagegate.seen.sqlite.time.time", lambda at=at: at)
+        note(seen, ANN, name)
+
+    with sqlite3.connect(file) as base:
+        rows = base.execute("SELECT id FROM sights ORDER BY id").fetchall()
+    base.close()
+    assert rows == [("ahead",), ("new",)]
+
+
 WORKER = """
 import asyncio, sys
 from pathlib import Path

@@ -63,8 +63,8 @@ class MemoryQuotas:
 
     def _sweep(self, now: float) -> None:
         """Forget what is over, once a minute."""
-        if now < self._swept + _BETWEEN:
-            return
+        if self._swept <= now < self._swept + _BETWEEN:
+            return  # a clock that was set back must not be waited for
         self._swept = now
         self._used = {
             key: kept for key, kept in self._used.items() if kept[1] + SLACK > now

@@ -122,8 +122,8 @@ class SqliteQuotas:
 
     def _sweep(self, now: float) -> None:
         """Forget what is over, once a minute."""
-        if now < self._swept + _BETWEEN:
-            return
+        if self._swept <= now < self._swept + _BETWEEN:
+            return  # a clock that was set back must not be waited for
         self._swept = now
         self._base.execute("DELETE FROM used WHERE ends <= ?", (now - SLACK,))
         self._base.execute("DELETE FROM held WHERE until <= ?", (now,))

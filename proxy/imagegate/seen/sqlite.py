@@ -59,7 +59,8 @@ class SqliteSeen:
         data = msgspec.json.encode(sight)
         try:
             self._base.executemany(_NOTE, [(owner, name, data, now) for name in ids])
-            if now > self._forgotten + _BETWEEN:
+            # A clock that was set back must not be waited for.
+            if not self._forgotten <= now <= self._forgotten + _BETWEEN:
                 self._forgotten = now
                 self._base.execute(_FORGET, (now - self._keep,))
         except sqlite3.Error as error:
