@@ -233,7 +233,7 @@ async def test_retention_deletes_the_oldest_and_records_it(
         for number in range(40):
             await audit.write([decision(f"d{number}"), completion(f"d{number}")])
         wait_for(lambda: of(tmp_path, "audit_retired") and len(files_in(tmp_path)) < 6)
-        wait_for(lambda: audit.keeping_trouble is None)
+        wait_for(lambda: audit._keeper.trouble is None)
         assert audit.file in files_in(tmp_path)
 
     report = proved(tmp_path)
@@ -399,7 +399,7 @@ async def test_what_cannot_be_compressed_is_told_and_left(
     in_the_way.mkdir()
     options = msgspec.structs.replace(QUICK, compress=True)
     async with journal(tmp_path, options=options) as audit:
-        wait_for(lambda: "Is a directory" in (audit.keeping_trouble or ""))
+        wait_for(lambda: "Is a directory" in (audit._keeper.trouble or ""))
         said = capsys.readouterr().err
         assert "imagegate.audit_not_kept" in said
         assert "Is a directory" in said

@@ -22,7 +22,7 @@ from asking import (
 
 from imagegate import shipped
 from imagegate.engine.body import read_body_now
-from imagegate.engine.decide import Decider, all_reasons
+from imagegate.engine.decide import Decider
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.exchange import Exchange
 from imagegate.engine.gate import Context, Gate
@@ -32,6 +32,7 @@ from imagegate.engine.replay import decide_again, rebuild, word_of
 from imagegate.engine.surface import Lost, Match, find_door
 from imagegate.policycases import case_files
 from imagegate.policycases.case import Case, read_case
+from imagegate.policycases.compare import found_in
 from imagegate.policycases.question import Question, _door_of
 from imagegate.policyfile import load_policy
 
@@ -104,7 +105,7 @@ def test_every_shipped_case_is_decided_alike_from_its_record(
     assert word_of(found) == record.decision
     if not isinstance(found, str):
         cited = {finding.rule for finding in (*record.changes, *record.violations)}
-        assert {reason.rule for reason in all_reasons(found)} == cited
+        assert found_in(found).rules == cited
 
 
 @pytest.mark.parametrize(

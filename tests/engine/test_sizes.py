@@ -170,12 +170,6 @@ def test_nothing_is_illegal_where_nothing_is_known(sizes: Sizes | None) -> None:
     assert why_illegal(size("7x99999"), sizes) is None
 
 
-def test_only_an_area_above_the_limit_is_experimental() -> None:
-    """2560x1440 is the largest that is not."""
-    assert not ARBITRARY.experimental(size("2560x1440"))
-    assert ARBITRARY.experimental(size("2560x1456"))
-
-
 @pytest.mark.parametrize(
     ("asked", "cap", "expected"),
     [

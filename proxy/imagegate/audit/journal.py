@@ -150,11 +150,6 @@ class Journal:
         """How many checkpoints could not be taken elsewhere."""
         return self._ledger.unwitnessed
 
-    @property
-    def keeping_trouble(self) -> str | None:
-        """Why files could not be compressed or retired; None when they could."""
-        return self._keeper.trouble
-
     async def close(self) -> None:
         """Write what waits, close open decisions as unknown, and close the file."""
         try:

@@ -77,7 +77,7 @@ class Ledger:
         problem: Why the last record could not be written; None when it was.
         lost: Records that are not in the files and will not be.
         unwitnessed: Checkpoints that could not be taken elsewhere.
-        finished: Files that are done with, and whether they were closed in order.
+        finished: Files that are done with, to be made to last and let go of.
     """
 
     def __init__(

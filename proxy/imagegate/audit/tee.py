@@ -47,20 +47,9 @@ class Tee:
         return self._first.problem
 
     @property
-    def problems_elsewhere(self) -> tuple[str, ...]:
-        """What keeps the others from taking records."""
-        problems = (other.problem for other in self._others)
-        return tuple(problem for problem in problems if problem is not None)
-
-    @property
     def lost(self) -> int:
         """How many records the first sink has lost."""
         return self._first.lost
-
-    @property
-    def lost_elsewhere(self) -> int:
-        """How many records the others have lost."""
-        return sum(other.lost for other in self._others)
 
     @property
     def queued(self) -> int:

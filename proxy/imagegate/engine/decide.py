@@ -7,7 +7,7 @@ the observed lines where a policy has any, and only its words are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -22,7 +22,6 @@ from imagegate.engine.decision import (
     Decision,
     Forward,
     Reason,
-    Rewrite,
     Violation,
 )
 from imagegate.engine.deployment import (
@@ -300,13 +299,3 @@ def _judge_images(notes: Notes, request: Request, body: Body) -> None:
     judge_header(notes, header_of(notes, request), ())
     judge_count(notes, body.get("n"), "images_api_n", "n")
     refuse_spent(notes, spent_images(notes, request, body))
-
-
-def all_reasons(decision: Decision) -> Iterator[Reason]:
-    """Yield the reason of everything a decision says, in order."""
-    said: Iterable[Change | Violation] = ()
-    if isinstance(decision, Rewrite):
-        said = decision.changes
-    elif isinstance(decision, Block):
-        said = decision.violations
-    yield from (item.by for item in said)

@@ -88,10 +88,6 @@ class ArbitrarySizes(
     experimental_above: _Count
     assumed: bool = False
 
-    def experimental(self, size: Size) -> bool:
-        """Whether the provider calls an area this large experimental."""
-        return size.pixels > self.experimental_above
-
 
 Sizes: TypeAlias = FixedSizes | ArbitrarySizes
 
