@@ -290,6 +290,57 @@ def test_a_file_that_is_there_twice_is_read_as_one(tmp_path: Path) -> None:
     assert verify([tmp_path]).ok
 
 
+def test_a_copy_that_was_made_while_the_file_grew_is_part_of_it(tmp_path: Path) -> None:
+    """So does whoever copies now and then, and removes nothing."""
+    from imagegate.zstd import zstd  # noqa: PLC0415 - only here
+
+    files, checkpoints = trail()
+    for name, data in files.items():
+        (tmp_path / f"{name}.zst").write_bytes(zstd.compress(data))
+    name = sorted(files)[1]
+    lines = files[name].splitlines(keepends=True)
+    early = tmp_path / name
+    early.write_bytes(b"".join(lines[:2]))
+    whole = verified(files, checkpoints)
+
+    report = verify([tmp_path], checkpoints=checkpoints)
+    assert (report.ok, report.lines) == (True, whole.lines)
+    assert [each.last_hash for each in report.files] == [
+        each.last_hash for each in whole.files
+    ]
+
+    with tempfile.TemporaryDirectory() as elsewhere:
+        moved = early.rename(Path(elsewhere, early.name))
+        assert verify([tmp_path, moved]).ok
+        assert verify([moved, tmp_path]).ok
+
+
+@pytest.mark.parametrize("change", [b"{}\n", b"x"], ids=["a line", "a piece"])
+def test_a_copy_with_anything_else_in_it_is_none(change: bytes, tmp_path: Path) -> None:
+    files, _ = trail()
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    name = min(files)
+    other = tmp_path / "copy" / name
+    other.parent.mkdir()
+    other.write_bytes(b"".join(files[name].splitlines(keepends=True)[:2]) + change)
+
+    assert not verify([tmp_path, other]).ok
+
+
+def test_a_copy_that_went_on_otherwise_is_a_fork(tmp_path: Path) -> None:
+    start, head = forged(FIRST, opened())
+    one, _ = forged(head, decision("a"), completion("a"))
+    other, _ = forged(head, decision("b"))
+    paths = [tmp_path / "one" / name_of(0), tmp_path / "other" / name_of(0)]
+    for path, data in zip(paths, (one, other), strict=True):
+        path.parent.mkdir()
+        path.write_bytes(start + data)
+
+    [problem] = verify(paths).problems
+    assert problem.kind == "forked"
+
+
 def test_checkpoints_are_found_in_any_log() -> None:
     _, checkpoints = trail()
     lines = [b"listening", *map(msgspec.json.encode, checkpoints), b"{", b"\xff"]

@@ -134,6 +134,13 @@ class FileProof:
         if self.broken is not None and self.foreign:
             self.broken = self.unaccounted  # it comes before what was found
 
+    def hash_at(self, seq: int) -> str:
+        """Return the hash of one of its lines."""
+        if seq == self.seq:
+            return self.hash
+        with self._stream() as stream:
+            return next(hash_of(x) for x in lines_in(stream) if _seq_of(x) == seq)
+
     def _stream(self) -> BinaryIO:
         """Open the file, or what it has been compressed to since it was listed."""
         try:

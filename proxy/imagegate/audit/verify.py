@@ -188,13 +188,14 @@ class _Chains:
     def report(self) -> Report:
         """Compare the files with each other and with the checkpoints."""
         problems = list(self._problems())
+        files = tuple(
+            _file_report(file, file is chain[-1])
+            for chain in self._chains.values()
+            for file in chain
+        )
         return Report(
-            files=tuple(
-                _file_report(file, file is chain[-1])
-                for chain in self._chains.values()
-                for file in chain
-            ),
-            lines=sum(file.number for file in self._files),
+            files=files,
+            lines=sum(file.lines for file in files),
             instances=len(self._chains),
             unfinished=sum(map(_unfinished, self._chains.values())),
             problems=tuple(problems),
@@ -345,21 +346,25 @@ def _in_order(files: _Chain) -> _Chain:
 
 
 def _without_copies(files: _Chain) -> list[FileProof]:
-    """Leave out a file that is there twice: compressed, and not yet removed."""
+    """Leave out a file of which another has every line.
+
+    It is there twice: compressed and not yet removed, or copied while it was written.
+    """
     kept: list[FileProof] = []
     for file in files:
-        copy = kept and file.broken is None and _same(kept[-1], file)
-        if not copy:
+        if kept and _has(file, kept[-1]):
+            kept[-1] = file
+        elif not (kept and _has(kept[-1], file)):
             kept.append(file)
     return kept
 
 
-def _same(one: FileProof, other: FileProof) -> bool:
-    return (
-        one.broken is None
-        and one.first == other.first
-        and (one.seq, one.hash) == (other.seq, other.hash)
-    )
+def _has(whole: FileProof, part: FileProof) -> bool:
+    """Tell whether a file has all the lines of another, and that one nothing else."""
+    wrong = whole.broken or part.broken or part.foreign
+    if wrong or part.first is None or part.first != whole.first:
+        return False
+    return part.seq <= whole.seq and part.hash == whole.hash_at(part.seq)
 
 
 def _unfinished(chain: _Chain) -> int:

@@ -182,6 +182,19 @@ def test_every_report_runs_by_each_of_its_dimensions(
         ask(name, "--by", dimension)
 
 
+def test_a_file_that_is_there_twice_is_counted_once(
+    imagegate: Run, trail: Path, tmp_path: Path
+) -> None:
+    """Such as in a backup beside the trail, made before the file was whole."""
+    file, early = trail / "audit-2.jsonl", tmp_path / "audit-2.jsonl"
+    early.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:2]))
+
+    def ask(*files: Path) -> str:
+        return imagegate("audit", "query", "rewrites", *files, "--format", "csv").out
+
+    assert ask(file, early) == ask(early, file) == ask(file)
+
+
 def test_a_statement_of_ones_own(ask: Callable[..., Any]) -> None:
     sql = "SELECT count(*) AS n FROM records WHERE event = 'imagegate.image_generating'"
 

@@ -106,6 +106,20 @@ def test_a_file_that_is_there_twice_is_taken_once(
     assert len(lines) == len(plain.splitlines())
 
 
+def test_a_copy_that_was_made_too_early_hides_nothing(
+    imagegate: Run, trail: Path, tmp_path: Path
+) -> None:
+    """It stays where a trail is copied now and then, and nothing is removed there."""
+    whole = (trail / "audit-2.jsonl").read_bytes()
+    early = b"".join(whole.splitlines(keepends=True)[:2])
+    (tmp_path / "audit-2.jsonl").write_bytes(early)
+    (tmp_path / "audit-2.jsonl.zst").write_bytes(zstd.compress(whole))
+
+    lines = imagegate("audit", "tail", "-n", "100", "--json", tmp_path).out.splitlines()
+
+    assert sorted(lines) == sorted(whole.decode().splitlines())
+
+
 def test_following_goes_on_in_what_was_packed_meanwhile(tmp_path: Path) -> None:
     first, second = tmp_path / "audit-1.jsonl", tmp_path / "audit-2.jsonl.zst"
     first.write_text('{"event":"imagegate.one"}\n')

@@ -39,12 +39,9 @@ def trail_files(named: Iterable[Path]) -> Sequence[Path]:
 def inside(folder: Path) -> list[Path]:
     """Return a folder's trail files, the oldest first: their names sort by time.
 
-    A file that is there twice, packed and not yet removed, is taken once.
+    A file may be there twice: packed and not yet removed, or, in a copy that nothing is
+    removed from, packed, and as it was when the copy was made first.
     """
-    found = {each.name: each for each in folder.iterdir()}
-    return [
-        found[name]
-        for name in sorted(found)
-        if name.endswith(PLAIN)
-        or (name.endswith(PACKED) and name.removesuffix(".zst") not in found)
-    ]
+    return sorted(
+        each for each in folder.iterdir() if each.name.endswith((PLAIN, PACKED))
+    )

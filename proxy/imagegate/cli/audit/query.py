@@ -113,11 +113,17 @@ def _load(
         )
         values.append(value)
     types = ", ".join(f'"{name}": {kind!r}' for name, kind in columns().items())
+    once = ""
+    if len({file.name.removesuffix(".zst") for file in files}) < len(files):
+        # Some are there twice, and one of the two may have been copied too early.
+        once = (
+            " QUALIFY seq IS NULL OR row_number() OVER (PARTITION BY instance, seq) = 1"
+        )
     sql = (
         "CREATE TEMP TABLE records AS SELECT * FROM read_json(?, "  # noqa: S608 - names of ours, values bound
         f"format = 'newline_delimited', columns = {{{types}}}, "
         "maximum_object_size = 16777216) "
-        f"WHERE {' AND '.join(conditions)}"
+        f"WHERE {' AND '.join(conditions)}{once}"
     )
     _execute(database, sql, values, f"reading {len(files)} files")
 

@@ -77,7 +77,8 @@ def run(
     for line in _latest(followers, filters, last):
         _show(line, as_json=as_json)
     folders = [path for path in named if path.is_dir()]
-    growing = {each.name: each for each in followers}
+    by_form = sorted(followers, key=lambda each: each.packed, reverse=True)
+    growing = {each.name: each for each in by_form}  # the plain one, if there are both
     with contextlib.suppress(KeyboardInterrupt):
         while follow:
             time.sleep(_PAUSE)
@@ -104,6 +105,7 @@ def _latest(
             continue
         lines = filter(filters.admit_line, each.lines())
         found[:0] = collections.deque(_timed(lines), maxlen=last)
+    found = list(dict.fromkeys(found))  # of a file that is there twice
     found.sort(key=lambda timed: timed[0])
     return [line for _, line in found[-last:]] if last else ()
 
@@ -147,7 +149,8 @@ class Follower:
         if self._over:
             return
         try:
-            yield from self._lines(self.name, packed=False)
+            yield from self._lines(self._file, packed=self.packed)
+            self._over = self.packed
         except FileNotFoundError:
             with contextlib.suppress(FileNotFoundError):
                 file = self.name.with_name(self.name.name + PACKED)
