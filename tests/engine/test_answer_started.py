@@ -84,3 +84,22 @@ def test_an_answer_in_the_background_is_told_another_time() -> None:
     assert answer(queued).pending
     assert not answer(done).pending
     assert not answer(ResponseEvent(type="response", status="queued")).pending
+
+
+@pytest.mark.parametrize(
+    ("event", "whole"),
+    [
+        (ResponseEvent(type="response", status="completed"), True),
+        (ResponseEvent(type="response.created"), True),
+        (ResponseEvent(type="response.in_progress"), True),
+        (ResponseEvent(type="response.completed", output=("message",)), True),
+        (ResponseEvent(type="response.completed", output=()), False),
+        (ResponseEvent(type="response.completed"), False),
+        (finished(), False),
+    ],
+)
+def test_an_answer_is_whole_from_its_beginning_or_by_its_end(
+    event: Event, *, whole: bool
+) -> None:
+    """Whoever asks for the rest of a stream is told what came before at its end."""
+    assert answer(event).whole is whole

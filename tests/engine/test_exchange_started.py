@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from asking import CATALOGUE, TODAY, body, door, policy, request, tool
 
 from imagegate.engine.exchange import Exchange
@@ -29,10 +30,29 @@ def test_an_image_has_started_when_the_answer_says_so() -> None:
     assert one.started == 0
     one.feed(event("response.image_generation_call.in_progress", **call))
     assert (one.started, one.over) == (1, False)
-    one.feed(event("response.completed", response={"id": "r", "status": "completed"}))
+    output = [{"type": "message"}]
+    one.feed(event("response.completed", response={"id": "r", "output": output}))
     assert one.over
     assert not one.pending
     assert not one.unseen
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("began", [True, False])
+def test_a_response_is_over_when_all_of_it_was_told(
+    status: int, *, began: bool
+) -> None:
+    """An error is no response, and the end of a stream is not all of it."""
+    one, other = exchange(), exchange()
+    other.response(status, "application/json")
+    other.feed(b'{"error":{"code":"c"}}', last=True)
+    one.response(200, "text/event-stream")
+    if began:
+        one.feed(event("response.created", response={"id": "r"}))
+    one.feed(event("response.completed", response={"id": "r", "output": []}))
+
+    assert one.over is began
+    assert not other.over
 
 
 def test_what_is_made_in_the_background_goes_on() -> None:

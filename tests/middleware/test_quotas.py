@@ -479,6 +479,79 @@ async def test_what_the_provider_refuses_to_make_in_the_background_counts_nothin
     assert (store.used, store.held) == (0, 0)
 
 
+def in_background(status: str, made: int = 0) -> dict[str, Any]:
+    call = {"type": "image_generation_call", "result": "iVBORw0KGgo="}
+    output = [{"id": f"ig_{number}", **call} for number in range(made)]
+    said = {"id": "resp_1", "object": "response", "status": status, "output": output}
+    return {**said, "background": True}
+
+
+@pytest.mark.parametrize("told", [5, 0])
+async def test_what_goes_on_behind_a_stream_that_was_left_counts_too(
+    store: Store, audit: Notebook, told: int
+) -> None:
+    """What began in sight counts in any case, and once."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        await read(receive)
+        await start(send, SSE)
+        await more(send, event("response.created", response=in_background("queued")))
+        await more(send, event(CALLING, item_id="ig_0", output_index=0))
+        await asyncio.Event().wait()
+
+    body = asking(TOOL, background=True, stream=True)
+    inner = governed(app, audit, by=TWO, quotas=store)
+    async with Call(inner, request(), (body,)) as call:
+        for _ in range(3):
+            await call.next()
+        call.leave()
+        await call.done()
+    assert (store.used, store.held) == (1, 1)
+
+    over = Inner(json.dumps(in_background("completed", told)).encode())
+    path: dict[str, Any] = {
+        "path": "/v1/responses/resp_1",
+        "method": "GET",
+        "body": b"",
+    }
+    for _ in range(2):
+        await ask(over, store, audit, **path)
+        assert (store.used, store.held) == (max(told, 1), 0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Inner(b'{"error":{"message":"no","code":"unknown_parameter"}}', status=400),
+        Inner(
+            event("response.completed", response=in_background("completed")),
+            headers=[SSE],
+        ),
+        Inner(event("error", error={"code": "x"}), headers=[SSE]),
+    ],
+    ids=["a mistake", "the rest of a stream", "an error"],
+)
+async def test_what_tells_not_all_of_a_background_answer_counts_nothing_for_it(
+    store: Store, audit: Notebook, said: Inner
+) -> None:
+    """Else whoever asks wrongly first has images for nothing."""
+    queued = Inner(json.dumps(in_background("queued")).encode())
+    await ask(queued, store, audit, body=asking(TOOL, background=True))
+    path: dict[str, Any] = {
+        "path": "/v1/responses/resp_1",
+        "method": "GET",
+        "body": b"",
+    }
+
+    await ask(said, store, audit, **path)
+    assert (store.used, store.held) == (0, 1)
+
+    over = Inner(json.dumps(in_background("completed", 2)).encode())
+    await ask(over, store, audit, **path)
+    assert (store.used, store.held) == (2, 0)
+
+
 async def test_an_answer_that_is_read_again_counts_no_more(
     store: Store, audit: Notebook
 ) -> None:

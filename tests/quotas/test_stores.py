@@ -93,8 +93,11 @@ class Model:
     def settle(self, step: Step, now: float) -> None:
         for each in step.slots:
             untils = [self.held.pop((each.name, x), 0) for x in step.drop]
-            if any(until > now for until in untils) or not step.if_held:
+            before = next((n for n, until in enumerate(untils) if until > now), None)
+            if not step.if_held:
                 self.add(each, step.add)
+            elif before is not None:
+                self.add(each, max(0, step.add - before))
             for place in step.hold:
                 until = max(now + BACKGROUND_SECONDS, each.ends)
                 self.held[each.name, place] = until
@@ -178,6 +181,21 @@ def test_a_place_of_which_nobody_speaks_any_more_ends(make: Make) -> None:
         later = NOW + HOLD_SECONDS
         assert await store.take(slots, [], later - 1) == [Reading(0, 1)]
         assert await store.take(slots, [], later) == [Reading(0, 0)]
+
+    using(make, play)
+
+
+def test_what_was_counted_before_is_told_by_the_place_that_was_held(make: Make) -> None:
+    """As an answer of which somebody saw the beginning, and read the rest later."""
+
+    async def play(store: Quotas) -> None:
+        slots = (slot(),)
+        for told, number in ((5, 4), (0, 0)):
+            await store.settle(Step(slots=slots, hold=("resp+1",)), NOW)
+            said = Step(slots=slots, drop=("resp", "resp+1"), add=told, if_held=True)
+            await store.settle(said, NOW)
+            await store.settle(said, NOW)
+            assert await store.take(slots, [], NOW) == [Reading(4, 0)], number
 
     using(make, play)
 

@@ -79,7 +79,7 @@ _OVER: Final = frozenset({"completed", "failed", "incomplete"})
 _OPENING: Final = frozenset(
     {"response.created", "response.queued", "response.in_progress"}
 )
-"""The turns at which a stream is cut."""
+"""The turns at which a stream is cut; no image is told of before them."""
 _MAX_SAID: Final = 64
 """Contradictions told one by one; a provider that goes on has made its point."""
 
@@ -124,6 +124,7 @@ class Answer:
         self.response_id: str | None = None
         self.prices: Prices | None = None
         self.outcome: Outcome | None = None  # by the answer's own word
+        self.whole = False  # told from its beginning, or once more at its end
         self.undecodable = 0
         self._unobservable = 0
         self._begun = False
@@ -400,8 +401,9 @@ class Answer:
 
     def _tell(self, event: ResponseEvent) -> None:
         """Keep what the response says about itself."""
-        whole = event.type == "response"
-        told = _STATES.get(event.status) if whole else _TURNS.get(event.type)
+        json = event.type == "response"
+        told = _STATES.get(event.status) if json else _TURNS.get(event.type)
+        self.whole |= json or event.type in _OPENING or bool(event.output)
         self.outcome = told or self.outcome
         self.response_id = event.response_id or self.response_id
         self._background = event.background or self._background

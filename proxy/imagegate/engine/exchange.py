@@ -291,8 +291,12 @@ class Exchange:
 
     @property
     def over(self) -> bool:
-        """Whether the answer said that what it tells of has ended."""
-        return self._answer.outcome in _OVER
+        """Whether the answer told all of a response that has ended.
+
+        An error says nothing of the response that was asked for, and who asks for the
+        rest of a stream is not told what came before.
+        """
+        return self._answer.whole and self._answer.outcome in _OVER
 
     @property
     def observing(self) -> bool:

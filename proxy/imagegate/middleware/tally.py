@@ -11,7 +11,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Final
 
-from imagegate.engine.allowance import claim_of, counts_images
+from imagegate.engine.allowance import MOST_IMAGES, claim_of, counts_images
 from imagegate.engine.body import Body
 from imagegate.engine.decision import Rewrite
 from imagegate.engine.exchange import Exchange, Ruling
@@ -135,16 +135,19 @@ class Tally:
         if unknown and self._places and not self._counted:
             # Nobody knows what was made; one image is the least that was asked for.
             await self.began(1)
-        waits = exchange.pending and not self._counted
-        name = exchange.response_id if waits else None
-        if self._places:
-            await self._settle(drop=self._all(), hold=(name,) if name else ())
+        name = exchange.response_id if exchange.pending else None
+        hold: tuple[str, ...] = ()
+        if name is not None and (self._places or self._counted):
+            hold = (_waiting(name)[min(self._counted, MOST_IMAGES)],)
+        if self._places or hold:
+            await self._settle(drop=self._all(), hold=hold)
 
     async def _told(self, exchange: Exchange) -> None:
         """Count what was made in the background, the first time that it is told."""
         name = exchange.response_id
         if name is not None and exchange.over:
-            await self._settle(drop=(name,), add=exchange.started, if_held=True)
+            drop = _waiting(name)
+            await self._settle(drop=drop, add=exchange.started, if_held=True)
 
     async def _settle(
         self,
@@ -168,6 +171,11 @@ class Tally:
     def _tells(self) -> bool:
         match = self._context.match
         return match is not None and match.door.name in _TELLING
+
+
+def _waiting(name: str) -> tuple[str, ...]:
+    """Return the places of a response in the background, by what it began in sight."""
+    return (name, *(f"{name}+{number}" for number in range(1, MOST_IMAGES + 1)))
 
 
 def _count(counter: Counter, found: Reading | None, now: datetime.datetime) -> Count:

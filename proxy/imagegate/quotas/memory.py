@@ -11,6 +11,7 @@ from imagegate.quotas.store import (
     Reading,
     Slot,
     Step,
+    counted,
     held_until,
 )
 
@@ -44,8 +45,8 @@ class MemoryQuotas:
         for slot in step.slots:
             held = self._held.setdefault(slot.name, {})
             was = [held.pop(place, 0.0) > now for place in step.drop]
-            if step.add and (any(was) or not step.if_held):
-                self._add(slot, step.add)
+            if number := counted(step, was):
+                self._add(slot, number)
             held |= dict.fromkeys(step.hold, held_until(slot, now))
 
     async def close(self) -> None:

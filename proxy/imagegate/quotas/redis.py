@@ -48,15 +48,17 @@ local drops, holds = tonumber(ARGV[4]), tonumber(ARGV[5])
 for i = 1, #KEYS, 2 do
   local used, held = KEYS[i], KEYS[i + 1]
   local slot = 6 + drops + holds + (i - 1) / 2 * 3
-  local was = false
+  local before = nil
   for j = 1, drops do
     local place = ARGV[5 + j]
     local score = redis.call('ZSCORE', held, place)
-    if score and tonumber(score) > tonumber(now) then was = true end
+    if not before and score and tonumber(score) > tonumber(now) then before = j - 1 end
     redis.call('ZREM', held, place)
   end
-  if add ~= 0 and (was or if_held == '0') then
-    if redis.call('INCRBY', used, add) < 0 then redis.call('SET', used, 0) end
+  local number = add
+  if if_held == '1' then number = before and math.max(0, add - before) or 0 end
+  if number ~= 0 then
+    if redis.call('INCRBY', used, number) < 0 then redis.call('SET', used, 0) end
     redis.call('EXPIRE', used, ARGV[slot])
   end
   for j = 1, holds do

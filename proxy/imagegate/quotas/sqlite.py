@@ -18,6 +18,7 @@ from imagegate.quotas.store import (
     Reading,
     Slot,
     Step,
+    counted,
     held_until,
 )
 from imagegate.sqlite_file import CannotOpenError, open_file
@@ -77,9 +78,8 @@ class SqliteQuotas:
         """Make a change."""
         with self._whole():
             for slot in step.slots:
-                was = self._drop(slot, step.drop, now)
-                if step.add and (was or not step.if_held):
-                    self._add(slot, step.add)
+                if number := counted(step, self._drop(slot, step.drop, now)):
+                    self._add(slot, number)
                 self._hold(slot, step.hold, held_until(slot, now))
 
     async def close(self) -> None:
@@ -109,12 +109,12 @@ class SqliteQuotas:
         rows = [(slot.name, place, until) for place in places]
         self._base.executemany(_HOLD, rows)
 
-    def _drop(self, slot: Slot, places: Sequence[str], now: float) -> bool:
-        """Give places back; tell whether one of them was held."""
+    def _drop(self, slot: Slot, places: Sequence[str], now: float) -> list[bool]:
+        """Give places back; tell which of them were held."""
         rows = [
             self._base.execute(_DROP, (slot.name, place)).fetchone() for place in places
         ]
-        return any(row is not None and row[0] > now for row in rows)
+        return [row is not None and row[0] > now for row in rows]
 
     def _add(self, slot: Slot, number: int) -> None:
         values = (slot.name, slot.window, slot.ends, number, number)

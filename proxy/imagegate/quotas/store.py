@@ -53,7 +53,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         drop: Places that are given back, or become a count.
         add: What is counted; a request that does not go on after all is -1.
         hold: Places that what goes on in the background holds from now on.
-        if_held: Nothing is counted unless one of the dropped places was held.
+        if_held: Nothing is counted unless one of the dropped places was held: the
+            first, or the one behind as many as were counted before.
     """
 
     slots: tuple[Slot, ...]
@@ -61,6 +62,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     add: int = 0
     hold: tuple[str, ...] = ()
     if_held: bool = False
+
+
+def counted(step: Step, held: Sequence[bool]) -> int:
+    """Say how much a change counts, by which of the dropped places were held."""
+    if not step.if_held:
+        return step.add
+    return max(0, step.add - held.index(True)) if True in held else 0
 
 
 def held_until(slot: Slot, now: float) -> float:
