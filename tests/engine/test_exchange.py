@@ -831,6 +831,8 @@ def test_the_answers_own_word_counts_before_what_befell_it(how: Ended) -> None:
         (200, "text/html", b"<html>", "completed"),
         (500, "text/html", b"<html>", "failed"),
         (401, "application/json", b'{"error":{"code":"no"}}', "failed"),
+        (307, "", b"", "failed"),
+        (302, "text/html", b"<html>", "failed"),
         (200, "text/event-stream", event("error", code="x"), "failed"),
     ],
 )

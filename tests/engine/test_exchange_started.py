@@ -79,13 +79,14 @@ def test_what_may_go_on_in_the_background_has_no_name_before_it_is_told() -> Non
     assert not asked.unnamed
 
 
-def test_an_answer_that_cannot_be_read_is_unseen_and_an_error_is_not() -> None:
-    one, other = exchange(), exchange()
-    one.response(200, "text/html")
-    other.response(502, "text/html")
+@pytest.mark.parametrize("status", [200, 302, 307, 401, 502])
+def test_an_answer_that_cannot_be_read_is_unseen_if_it_can_have_images(
+    status: int,
+) -> None:
+    one = exchange()
+    one.response(status, "text/html")
 
-    assert one.unseen
-    assert not other.unseen
+    assert one.unseen == (status == 200)
 
 
 def test_an_answer_of_which_a_part_cannot_be_read_is_unseen() -> None:

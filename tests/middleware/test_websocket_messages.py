@@ -374,7 +374,7 @@ async def test_a_refusal_of_the_applications_is_relayed(
     assert client.headers["x-imagegate-decision"] == audit.decision.decision_id
     assert client.sent[1]["body"] == b"{}"
     assert audit.completion.status == status
-    assert audit.completion.outcome == ("truncated" if status == 302 else "failed")
+    assert audit.completion.outcome == "failed"
 
 
 async def test_one_that_is_not_accepted_is_on_record(audit: Notebook) -> None:

@@ -51,7 +51,8 @@ Ended: TypeAlias = Literal[
 """What a shell knows of the end. `ended`: the answer came to its own; `cut`: the
 shell itself broke it off."""
 
-_ERROR: Final = 400
+_UNDONE: Final = 300
+"""From here on a status says that nothing was done: SDKs raise, quotas do not count."""
 _OVER: Final = frozenset({"completed", "failed", "incomplete"})
 _NO_FINGERPRINTS: Final = Fingerprints()
 _PLAIN: Final = frozenset({"", "identity"})
@@ -273,7 +274,7 @@ class Exchange:
         # A stream tells all that matters in events of their own.
         unread = isinstance(self._scanner, JsonScanner) and self._answer.unread
         unseen = unread or self._unobserved is not None
-        return unseen and (self._status or 0) < _ERROR
+        return unseen and not self._undone
 
     @property
     def unnamed(self) -> bool:
@@ -281,8 +282,7 @@ class Exchange:
 
         It was asked for and not refused; but who asked left before it was answered.
         """
-        refused = (self._status or 0) >= _ERROR
-        return self._background and self.response_id is None and not refused
+        return self._background and self.response_id is None and not self._undone
 
     @property
     def pending(self) -> bool:
@@ -423,7 +423,7 @@ class Exchange:
             return "cut"
         if self._refusal is not None:
             return how if how in {"client_left", "shutdown"} else "refused"
-        in_place = how != "ended" and (self._status or 0) >= _ERROR
+        in_place = how != "ended" and self._undone
         if self._answer.outcome is not None and not in_place:
             return self._answer.outcome
         return how if how != "ended" else self._silent_end()
@@ -432,10 +432,14 @@ class Exchange:
         """Say how an answer ended that did not say so."""
         if self._status is None and self._context.transport != "websocket":
             return "upstream_error"
-        if self._status is not None and self._status >= _ERROR:
+        if self._undone:
             return "failed"
         broken = self._streams or self._answer.undecodable
         return "truncated" if broken else "completed"
+
+    @property
+    def _undone(self) -> bool:
+        return (self._status or 0) >= _UNDONE
 
     @property
     def _streams(self) -> bool:
