@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 from pathlib import Path
 
 from imagegate import shipped
 from imagegate.engine.errors import PricesError
-from imagegate.engine.policy import digest
+from imagegate.engine.policy import Policy, digest
 from imagegate.engine.prices import read_prices
 from imagegate.gates.watched import Source, Told, UnusableError
 from imagegate.policyfile import check_policy
@@ -16,7 +15,16 @@ from imagegate.policyfile import check_policy
 
 def policy_source(file: Path) -> Source:
     """Watch a policy file."""
-    return Source(file=file, check=policy_check(file))
+
+    def check(text: bytes) -> Told:
+        today = datetime.datetime.now(tz=datetime.UTC).date()
+        found = check_policy(text, catalogue=shipped.catalogue(), today=today)
+        policy = found.policy
+        if policy is None:
+            raise UnusableError(*(each.told(str(file)) for each in found.errors))
+        return told_of(policy)
+
+    return Source(file=file, check=check)
 
 
 def prices_source(file: Path) -> Source:
@@ -33,15 +41,6 @@ def prices_source(file: Path) -> Source:
     return Source(file=file, check=check)
 
 
-def policy_check(file: Path) -> Callable[[bytes], Told]:
-    """Return what checks the texts of a policy file."""
-
-    def check(text: bytes) -> Told:
-        today = datetime.datetime.now(tz=datetime.UTC).date()
-        found = check_policy(text, catalogue=shipped.catalogue(), today=today)
-        policy = found.policy
-        if policy is None:
-            raise UnusableError(*(each.told(str(file)) for each in found.errors))
-        return {"policy": policy.name, "mode": policy.mode, "digest": digest(policy)}
-
-    return check
+def told_of(policy: Policy) -> Told:
+    """Return what is told of a policy that can be put in force."""
+    return {"policy": policy.name, "mode": policy.mode, "digest": digest(policy)}

@@ -10,7 +10,7 @@ from imagegate.engine.gate import Gate
 from imagegate.engine.prices import Prices
 from imagegate.gates.checking import policy_source
 from imagegate.gates.holder import Gates
-from imagegate.gates.reading import read_gate
+from imagegate.gates.reading import read_pair
 from imagegate.gates.watch import News, Watch
 from imagegate.named_file import read_lasting
 from imagegate.policyfile import MAX_BYTES
@@ -85,13 +85,5 @@ class Followed(Gates):
         self.stale = news.stale
 
     def _laid_out(self) -> tuple[Gate, Gate | None]:
-        made = {
-            name: read_gate(
-                text,
-                file=str(self._files[name]),
-                hash_key=self._hash_key,
-                prices=self._prices,
-            )
-            for name, text in self._texts.items()
-        }
-        return made["policy"], made.get("candidate")
+        key, prices = self._hash_key, self._prices
+        return read_pair(self._files, self._texts, hash_key=key, prices=prices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
 from imagegate import shipped
@@ -43,3 +44,18 @@ def read_gate(
     policy = load_policy(data, file=file, catalogue=catalogue, today=today)
     prices = prices or shipped.prices()
     return Gate(policy, catalogue, hash_key=hash_key, prices=prices)
+
+
+def read_pair(
+    files: Mapping[str, Path],
+    texts: Mapping[str, bytes],
+    *,
+    hash_key: bytes,
+    prices: Prices | None,
+) -> tuple[Gate, Gate | None]:
+    """Lay out `policy`, and `candidate` if there is one, as `read_gate` does."""
+    made = {
+        role: read_gate(texts[role], file=str(file), hash_key=hash_key, prices=prices)
+        for role, file in files.items()
+    }
+    return made["policy"], made.get("candidate")

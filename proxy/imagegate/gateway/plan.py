@@ -11,7 +11,8 @@ import msgspec
 from imagegate import shipped
 from imagegate.engine.gate import Gate
 from imagegate.engine.prices import read_prices
-from imagegate.gates import Gates, read_gate
+from imagegate.gates import Gates
+from imagegate.gates.reading import read_pair
 from imagegate.gates.watch import News
 from imagegate.identity import KeyRing
 from imagegate.identity.apikey import load_keys
@@ -114,10 +115,4 @@ class Live:
         table, prices = texts.get(PRICES), None
         if table is not None:
             prices = read_prices(table, catalogue=shipped.catalogue())
-        gates = {
-            role: read_gate(
-                texts[role], file=str(file), hash_key=self._hash_key, prices=prices
-            )
-            for role, file in self._files.items()
-        }
-        return gates[POLICY], gates.get(CANDIDATE)
+        return read_pair(self._files, texts, hash_key=self._hash_key, prices=prices)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from imagegate.engine.gate import Gate
 from imagegate.gates import Gates
+from imagegate.gates.checking import told_of
 from imagegate.gates.watched import Observer, Told
 from imagegate.gateway.plan import CANDIDATE, POLICY
 from imagegate.metrics import Reloads
@@ -24,7 +24,7 @@ class Reports(Observer):
         edition = gates.current
         for role, gate in ((POLICY, edition.gate), (CANDIDATE, edition.candidate)):
             if gate is not None:
-                self._hold(role, _told(gate))
+                self._hold(role, told_of(gate.policy))
 
     def started(self) -> None:
         """Take word that it serves."""
@@ -65,11 +65,3 @@ class Reports(Observer):
     def _said(self) -> str:
         held = ", ".join(self._status.values())
         return f"{held}; stale: {', '.join(self._stale)}" if self._stale else held
-
-
-def _told(gate: Gate) -> Told:
-    return {
-        "policy": gate.policy.name,
-        "mode": gate.policy.mode,
-        "digest": gate.digest,
-    }
