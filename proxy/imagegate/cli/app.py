@@ -215,7 +215,7 @@ def doctor(  # noqa: PLR0913 - one option each
     credential: Credential = None,
     keys: Keys = None,
     audit: Trail = None,
-    format: AsFormat = Format.text,  # noqa: A002 - the option's name
+    form: AsFormat = Format.text,
 ) -> None:
     """Look at settings, policy, machine, records and providers.
 
@@ -234,7 +234,7 @@ def doctor(  # noqa: PLR0913 - one option each
         "audit.directory": audit,
     }
     options = {path: value for path, value in given.items() if value is not None}
-    raise typer.Exit(command.run(options, config=config, as_json=format is Format.json))
+    raise typer.Exit(command.run(options, config=config, as_json=form == "json"))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from imagegate.cli.exits import Exit
 from imagegate.cli.policies import Read, print_problems, read_policy
-from imagegate.cli.screen import print_json, print_text
+from imagegate.cli.screen import counted, print_json, print_text
 from imagegate.engine.policy import digest
 
 
@@ -34,7 +34,7 @@ def _print(read: Read) -> None:
     policy = read.checked.policy
     errors = len(read.checked.errors)
     warnings = len(read.checked.problems) - errors
-    counted = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    numbers = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
     if policy is None:
         verdict = Text.assemble((f"{read.file}: ", "bold"), ("invalid", "red"))
     else:
@@ -44,12 +44,8 @@ def _print(read: Read) -> None:
             f" ({policy.name}, {policy.mode}, sha256 {digest(policy)[:12]})",
         )
     if errors or warnings:
-        verdict.append(f", {counted}")
+        verdict.append(f", {numbers}")
     print_text(verdict)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _described(read: Read) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from imagegate.cli.screen import console, print_table
+from imagegate.cli.screen import console, counted, print_table
 from imagegate.engine.decision import (
     Block,
     Change,
@@ -126,9 +126,9 @@ def _verdict(question: Question, answer: Answer) -> str:
         case Lost() as found:
             said = f"It has no door: {found.code}: {found.message}."
         case Block(violations=found):
-            said = f"Nothing goes on: {_count(len(found), 'thing')} refused."
+            said = f"Nothing goes on: {counted(len(found), 'thing')} refused."
         case Rewrite(changes=found):
-            said = f"It goes on with {_count(len(found), 'change')}."
+            said = f"It goes on with {counted(len(found), 'change')}."
         case Forward(inspected=False):
             said = "It goes on unseen: the policy leaves this door open."
         case Forward() if answer.sent == question.data:
@@ -136,10 +136,6 @@ def _verdict(question: Question, answer: Answer) -> str:
         case _:
             said = "It goes on as it came, without white space between its tokens."
     return said
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 # -- the tables -----------------------------------------------------------------

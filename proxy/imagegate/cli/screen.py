@@ -104,6 +104,11 @@ def print_json(value: object) -> None:
     write(encoded.decode() + "\n")
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many there are of something."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def complain(message: str) -> None:
     """Say on standard error what went wrong with the call."""
     print_error(Text(f"imagegate: {message}", style="red"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final, cast
 
@@ -46,18 +47,15 @@ async def examine(
         environ: The environment.
     """
     settings, now = reading.settings, datetime.datetime.now(tz=datetime.UTC)
-    for problem in reading.problems:
-        said = filter(None, (problem.origin, problem.path, problem.message))
-        yield Finding(weight="broken", area="settings", found=": ".join(said))
-    for finding in _policy(checked, file, settings, now):
-        yield finding
-    for finding in examine_machine(settings, environ):
-        yield finding
-    for finding in examine_files(settings):
-        yield finding
-    for finding in examine_listener(settings, now):
-        yield finding
-    for finding in examine_trail(settings.audit):
+    here = itertools.chain(
+        _settings(reading),
+        _policy(checked, file, settings, now),
+        examine_machine(settings, environ),
+        examine_files(settings),
+        examine_listener(settings, now),
+        examine_trail(settings.audit),
+    )
+    for finding in here:
         yield finding
     broken = {problem.path.partition(".credential")[0] for problem in reading.problems}
     policy = checked.policy if checked else None
@@ -85,6 +83,12 @@ async def _others(
 
 def _unusable(name: str) -> Finding:
     return Finding(weight="advice", area=f"provider {name}", found=_UNUSABLE)
+
+
+def _settings(reading: Reading) -> Iterator[Finding]:
+    for problem in reading.problems:
+        said = filter(None, (problem.origin, problem.path, problem.message))
+        yield Finding(weight="broken", area="settings", found=": ".join(said))
 
 
 def _policy(
