@@ -252,6 +252,47 @@ def test_what_waits_for_the_client_goes_into_its_next_request() -> None:
     assert table.open == ["b"]
 
 
+@pytest.mark.parametrize("word", ["accepted", "revised", None])
+@pytest.mark.parametrize("after", ["created", "failed"])
+def test_what_steers_a_response_that_is_over_may_still_have_a_successor(
+    word: str | None, after: str
+) -> None:
+    """The client had sent it when it heard of the end, or behind that."""
+    table = Table()
+    table.add("a")
+    table.hear("response.created", response_id="1")
+    table.hear("response.completed", response_id="1")
+    table.add("s", None, "response.steer", "1")
+    table.add("t", None, "response.steer", "1")
+    if word:
+        for _ in range(2):
+            told = {"steer_id": "x1", "target": "1"}
+            assert table.hear(f"response.steer.{word}", **told) == ["s"]
+
+    if after == "failed":
+        word = "response.steer.failed"
+        assert table.hear(word, steer_id="x1", target="1") == ["s", "s"]
+        assert table.hear(word, steer_id="x2", target="1") == ["t", "t"]
+        return
+    assert table.hear("response.created", response_id="2") == ["s", "t"]
+    assert table.hear("response.completed", response_id="2") == ["s", "s"]
+    assert not table.open
+
+
+def test_one_that_is_accepted_late_comes_behind_what_waits() -> None:
+    """It was sent last."""
+    table, _ = steered()
+    table.hear("response.completed", response_id="1")
+    for name, ident in (("s", "x1"), ("t", "x2")):
+        table.add(name, "x", "response.steer", "1")
+        table.hear("response.steer.accepted", steer_id=ident, target="1")
+    table.hear("response.created", response_id="2", stream_id="x")
+
+    assert table.hear("response.completed", response_id="2") == ["b", "b"]
+    assert table.hear("response.created", response_id="3", stream_id="x") == ["s", "t"]
+    assert table.hear("response.completed", response_id="3") == ["s", "s"]
+
+
 def test_a_word_on_steering_of_an_unknown_kind_ends_nothing() -> None:
     """New ones will come."""
     table, _ = steered("s")

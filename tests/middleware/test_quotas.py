@@ -749,3 +749,46 @@ async def test_what_goes_on_from_what_goes_on_from_the_tool_may_make_an_image_to
         assert (store.used, store.held) == (0, 1)
         client.hang_up()
         await client.done()
+
+
+async def test_an_image_on_a_websocket_counts_whoever_it_belongs_to(
+    store: Store, audit: Notebook
+) -> None:
+    """Nobody asked for it there, as far as is known; it was made for somebody."""
+    provider = Provider()
+    async with connected(audit, provider, by=TWO, quotas=store) as client:
+        await accepted(client)
+        provider.turn("created")
+        provider.say(CALLING, item_id="ig_1", output_index=0)
+        for _ in range(2):
+            await client.hears()
+        assert (store.used, store.held) == (1, 0)
+        client.hang_up()
+        await client.done()
+    assert (store.used, store.held) == (1, 0)
+
+
+async def test_an_image_that_a_late_word_on_a_response_leads_to_counts(
+    store: Store, audit: Notebook
+) -> None:
+    rules, provider = gate(IMAGES.format(2) + STATE), Provider()
+    async with connected(audit, provider, by=rules, quotas=store) as client:
+        await accepted(client)
+        client.ask(TOOL)
+        await provider.hears()
+        for turn in ("created", "completed"):
+            provider.turn(turn)
+            await client.hears()
+        steer = {"type": "response.steer", "previous_response_id": "resp_1"}
+        client.write({**steer, "input": "rather blue"})
+        await provider.hears()
+        assert (store.used, store.held) == (0, 1)
+
+        provider.turn("created", "resp_2")
+        provider.say(CALLING, item_id="ig_1", output_index=0)
+        provider.turn("completed", "resp_2")
+        for _ in range(3):
+            await client.hears()
+        assert (store.used, store.held) == (1, 0)
+        client.hang_up()
+        await client.done()

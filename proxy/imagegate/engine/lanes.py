@@ -142,7 +142,10 @@ class Lanes:
             return self._injected(told)
         if kind.startswith("response.steer."):
             return self._steered(told)
-        turns = self._lanes.get(self._lane(told), [])
+        lane = self._lane(told)
+        if kind == _CREATED and lane not in self._lanes:
+            self._seat([turn for turn in self._steering() if turn.lane == lane][:1])
+        turns = self._lanes.get(lane, [])
         if kind in _ENDS and self._is_repeated(told, turns):
             return Belongs(exchange=None)
         if not turns:
@@ -199,10 +202,9 @@ class Lanes:
 
     def _joined(self, head: Turn) -> Iterator[Exchange]:
         """End what steered the same response: its input went into one successor."""
-        for turn in [*self._waiting]:
-            if head.kind == turn.kind == "response.steer" and turn.target == (
-                head.target
-            ):
+        for turn in self._turns():
+            alike = head.kind == turn.kind == "response.steer"
+            if alike and turn.response_id is None and turn.target == head.target:
                 yield from self._settle(turn, "accepted")
 
     def _ended(self, told: Told, turns: list[Turn]) -> Belongs:
@@ -251,6 +253,8 @@ class Lanes:
         over: list[Exchange] = []
         if told.type == "response.steer.accepted":
             mine.steer_id = told.steer_id
+            open_ = [turn.response_id for turn in self._lanes.get(mine.lane, ())]
+            self._seat([] if mine.target in open_ else [mine])
         elif told.type == "response.steer.failed":
             over += self._settle(mine, "failed")
         elif told.type == "response.steer.pending":
@@ -261,11 +265,18 @@ class Lanes:
 
     def _promoted(self, head: Turn) -> list[Turn]:
         """Return what follows a response by itself: the first that steered it."""
-        return [
-            turn
-            for turn in self._waiting
-            if turn.kind == "response.steer" and turn.target == head.response_id
-        ][:1]
+        return [t for t in self._steering() if t.target == head.response_id][:1]
+
+    def _steering(self) -> list[Turn]:
+        """Return what steers a response, and is not followed by one yet."""
+        return [turn for turn in self._waiting if turn.kind == "response.steer"]
+
+    def _seat(self, late: list[Turn]) -> None:
+        """Put on its lane what steered a response that was over; its own follows."""
+        for turn in late:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                self._lanes.setdefault(turn.lane, []).append(turn)
 
     # -- moving on --------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from imagegate.middleware.line import Unwanted
 from imagegate.middleware.passage import SAYABLE, extend, is_ours
 from imagegate.middleware.setup import Setup
 from imagegate.middleware.talk import Entry, Talk
+from imagegate.middleware.tally import Tally
 
 STOPPING: Final = "imagegate.stopping"
 """The extension in which a server tells that it stops: an event. Others close what
@@ -43,24 +44,27 @@ class Conversation:
         journal: Its records.
         context: Of the handshake.
         head: The headers of the handshake.
+        tally: What is made that belongs to no message uses up.
 
     Attributes:
         waiting: Holds the messages that wait; to be let go of at the end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what is known of it by now
         self,
         setup: Setup,
         exchange: Exchange,
         journal: Journal,
         context: Context,
         head: tuple[tuple[str, str], ...],
+        tally: Tally | None,
     ) -> None:
         self._setup = setup
         self._own = exchange
         self._journal = journal
         self._context = context
         self._head = head
+        self._tally = tally
         self.waiting = setup.load.carry()
         self._came = Inbox(setup.limits.waiting, self.waiting)
         self._given = Inbox(0)
@@ -74,7 +78,7 @@ class Conversation:
         outcome = extend(scope)
         connection = Connection(self._setup.gate, self._own, self._head)
         talk = Talk(self._setup, connection, ClientEnd(send))
-        talk.entries[self._own] = Entry(self._journal)
+        talk.entries[self._own] = Entry(self._journal, self._tally)
         answering = Answering(talk, self._own)
         inner = self._setup.app(scope, self._given.get, answering)
         app: asyncio.Future[None] = asyncio.ensure_future(inner)

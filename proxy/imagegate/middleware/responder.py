@@ -224,8 +224,9 @@ class Responder:
 
     async def _converse(self, exchange: Exchange, scope: Scope) -> None:
         """Let a WebSocket go on whose messages are judged one by one."""
-        head = self._asked.head.choosing()
-        talk = Conversation(self._setup, exchange, self._journal, self._context(), head)
+        context, head = self._context(), self._asked.head.choosing()
+        parts = self._setup, exchange, self._journal, context, head, self._tally
+        talk = Conversation(*parts)
         with talk.waiting:
             await talk.hold(scope, self._receive, self._send)
 

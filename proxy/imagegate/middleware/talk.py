@@ -30,10 +30,10 @@ class Entry:
         error_code: Why it was cut, if it was not for what it says.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, tally: Tally | None = None) -> None:
         self.journal = journal
         self.recall: Recall | None = None
-        self.tally: Tally | None = None
+        self.tally = tally
         self.places: Places | None = None
         self.first_byte_ms: float | None = None
         self.error_code: str | None = None

@@ -65,7 +65,7 @@ class Tally:
         if match is None:
             return NOWHERE
         request = self._request(match, body, seen)
-        if body is not None or self._tells:
+        if body is not None or self._tells or request.is_message:
             # An image that nobody could expect counts like any other.
             self._images = counts_images(self._book, request)
         claim = claim_of(self._book, request, inherits=inherits)
