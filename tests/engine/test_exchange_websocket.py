@@ -48,6 +48,18 @@ def test_tools_that_hold_without_being_said_again_are_told_of() -> None:
     assert record.settings[0]["quality"] == "low"
 
 
+def test_an_error_ends_it_with_the_status_that_it_says() -> None:
+    """Else nobody could tell a provider's fault from a client's."""
+    said = b'{"type":"error","status":503,"error":{"code":"overloaded"}}'
+    to = exchange()
+    to.message(said)
+
+    record = to.close().records[-1]
+
+    assert isinstance(record, CompletionRecord)
+    assert (record.outcome, record.status) == ("failed", 503)
+
+
 def test_the_end_may_be_told_by_another_message() -> None:
     """What the answer itself says counts more."""
     told, silent = exchange(), exchange()

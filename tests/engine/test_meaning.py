@@ -349,6 +349,18 @@ def test_a_nested_error_says_its_type() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "status"), [(429, 429), (599, 599), (99, None), (10**6, None), ("x", None)]
+)
+def test_an_error_on_a_websocket_says_its_status(
+    said: object, status: int | None
+) -> None:
+    """It is what an answer over HTTP would have."""
+    event = {"type": "error", "status": said, "error": {"code": "c"}}
+
+    assert read(event) == (StreamError(code="c", status=status, end=7),)
+
+
+@pytest.mark.parametrize(
     "value",
     [{}, {"type": None}, {"type": 7}, {"type": "response.output_text.done"},
      {"type": "keepalive"}, {"object": "chat.completion.chunk"}],

@@ -124,6 +124,7 @@ class Answer:
         self.response_id: str | None = None
         self.prices: Prices | None = None
         self.outcome: Outcome | None = None  # by the answer's own word
+        self.status: int | None = None  # by an error's own word
         self.whole = False  # told from its beginning, or once more at its end
         self.undecodable = 0
         self._unobservable = 0
@@ -192,6 +193,7 @@ class Answer:
             case StreamError():
                 self.outcome = self.outcome or "failed"
                 self._error = word(event.code or event.error_type)
+                self.status = event.status
             case Undecodable():
                 self.undecodable += 1
             case _:

@@ -202,9 +202,13 @@ class StreamError(Observed, frozen=True, kw_only=True):
     """An `error` event, flat or nested, or a JSON error body.
 
     The message is not kept: providers quote prompts in it.
+
+    Attributes:
+        status: What the answer would have had over HTTP; said on WebSockets alone.
     """
 
     sequence_number: int | None = None
+    status: int | None = None
     code: str | None = None
     error_type: str | None = None
     param: str | None = None

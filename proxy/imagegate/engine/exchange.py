@@ -406,9 +406,10 @@ class Exchange:
 
     def _completion(self, how: Ended) -> CompletionRecord:
         refused = self._refusal is not None
+        answered = self._status or self._answer.status
         return self._answer.completion(
             self._outcome(how),
-            status=self._refusal.status if self._refusal else self._status,
+            status=self._refusal.status if self._refusal else answered,
             upstream_request_id=self._request_id,
             unobserved=None if refused else self._unobserved,
             bytes_out=self._relayed,

@@ -82,6 +82,7 @@ _MATTER: Final = _RESPONSE | _PARTIAL | _FINAL | _ITEM | {"error"}
 # Keep-alives and the sentinel that ends a stream.
 _SILENT: Final = (b"", b"[DONE]")
 _NAMELESS: Final = (UNSET, None)
+_STATUSES: Final = range(100, 600)
 _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.]{1,100})"')
 
 
@@ -369,8 +370,10 @@ class _Reader:
         else:
             # In the flat form `type` says that this is an error, not which.
             code, kind, param = self._top.code, None, self._top.param
+        status = number(self._top.status)
         return StreamError(
             sequence_number=self._sequence_number,
+            status=status if status in _STATUSES else None,
             code=word(code),
             error_type=word(kind),
             param=word(param),

@@ -370,7 +370,7 @@ class CompletionRecord(Record, frozen=True, kw_only=True):
     """The end of an exchange, whichever it was; exactly one for each.
 
     Attributes:
-        status: Of the answer; None when there was none.
+        status: Of the answer, on a WebSocket of an error; None when there was none.
         images: Images made, each counted once.
         images_failed: Image calls that ended without one.
         generating: `generating` events, each of which has a record.
