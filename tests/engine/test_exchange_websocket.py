@@ -48,6 +48,17 @@ def test_tools_that_hold_without_being_said_again_are_told_of() -> None:
     assert record.settings[0]["quality"] == "low"
 
 
+def test_it_is_known_by_the_providers_id_of_the_handshake() -> None:
+    """By which the provider's people find it."""
+    to = exchange()
+    to.opened("req_1")
+
+    record = to.close().records[-1]
+
+    assert isinstance(record, CompletionRecord)
+    assert (record.upstream_request_id, record.status) == ("req_1", None)
+
+
 def test_an_error_ends_it_with_the_status_that_it_says() -> None:
     """Else nobody could tell a provider's fault from a client's."""
     said = b'{"type":"error","status":503,"error":{"code":"overloaded"}}'

@@ -361,7 +361,11 @@ async def test_a_refusal_of_the_applications_is_relayed(
     status: int, audit: Notebook
 ) -> None:
     kind = "websocket.http.response"
-    headers = [(b"content-type", b"application/json"), (b"x-imagegate-decision", b"a")]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"x-imagegate-decision", b"a"),
+        (b"x-request-id", b"req_1"),
+    ]
 
     async def refusing(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -375,6 +379,7 @@ async def test_a_refusal_of_the_applications_is_relayed(
     assert client.sent[1]["body"] == b"{}"
     assert audit.completion.status == status
     assert audit.completion.outcome == "failed"
+    assert audit.completion.upstream_request_id == "req_1"
 
 
 async def test_one_that_is_not_accepted_is_on_record(audit: Notebook) -> None:

@@ -133,7 +133,7 @@ async def test_messages_pass_as_they_are_in_both_directions() -> None:
             async with asyncio.timeout(BOUND):
                 await task
 
-    assert accepted == {"type": "websocket.accept"}
+    assert accepted["type"] == "websocket.accept"
     assert first == {"type": "websocket.send", "text": "ü" * 70_000}
     assert second == {"type": "websocket.send", "bytes": b"\x00\xff"}
 
@@ -190,6 +190,24 @@ async def test_the_handshake_has_what_a_request_has() -> None:
         *("cookie", "x-forwarded-for", "x_twin", "x-our-user", "openai-project"),
         *("sec-websocket-extensions", "sec-websocket-protocol"),
     }
+
+
+async def test_what_comes_with_the_handshake_is_relayed() -> None:
+    def head(_: ServerConnection, __: Request, answer: Response) -> Response:
+        answer.headers["x-request-id"] = "req_1"
+        answer.headers["apim-request-id"] = "caf\xe9"
+        answer.headers["Set-Cookie"] = "a=b"
+        answer.headers["Alt-Svc"] = 'h3=":443"'
+        return answer
+
+    async with provider(echo, process_response=head) as server:
+        client = Client(forwarder(base(server)))
+        async with client.running():
+            accepted = await client.next()
+
+    names = {name for name, _ in accepted["headers"]}
+    assert (b"x-request-id", b"req_1") in accepted["headers"]
+    assert names == {b"date", b"server", b"x-request-id", b"apim-request-id"}
 
 
 @pytest.mark.parametrize("status", [401, 403, 426, 301, 307, 503, 200])

@@ -258,6 +258,10 @@ class Exchange:
             base = msgspec.structs.replace(self._answer.base, transport="sse")
             self._answer.base = base
 
+    def opened(self, request_id: str | None) -> None:
+        """Take the head of a WebSocket that is accepted: its `x-request-id`."""
+        self._request_id = ident(request_id)
+
     @property
     def response_id(self) -> str | None:
         """What the answer calls itself, as soon as it has said so."""

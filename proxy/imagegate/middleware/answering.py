@@ -58,9 +58,13 @@ class Answering:
     def _headed(self, message: Message) -> Message:
         """Name the decision, by which a developer asks why."""
         headers = [*message.get("headers", ())]
+        head = Head(headers)
+        request_id = head.first("x-request-id")
         if "status" in message:
-            kinds = Head(headers).get("content-type") or [""]
-            self._own.response(message["status"], kinds[0])
+            kind = head.first("content-type") or ""
+            self._own.response(message["status"], kind, request_id=request_id)
+        else:
+            self._own.opened(request_id)
         decision_id = self._talk.entries[self._own].journal.decision_id
         ours = (b"x-imagegate-decision", decision_id.encode())
         kept = [item for item in headers if item[0].lower() != ours[0]]

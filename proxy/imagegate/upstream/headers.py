@@ -204,7 +204,8 @@ def _upward(names: _Names, withheld: frozenset[bytes]) -> _Onward:
 @lru_cache(_MAX_HEADS)
 def _downward(names: _Names) -> _Onward:
     def goes(name: bytes) -> bool:
-        return name not in _NOT_THE_CLIENTS and not name.startswith(b"proxy-")
+        ours = name.startswith((b"proxy-", b"sec-websocket-"))
+        return name not in _NOT_THE_CLIENTS and not ours
 
     return _onward(names, goes)
 

@@ -20,6 +20,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.http11 import Response
 from websockets.uri import WebSocketURI
 
 from imagegate.upstream.client import Headers, Origin, UpstreamError
@@ -146,17 +147,21 @@ def _told(headers: Headers) -> list[tuple[str, str]]:
     return [(name.decode("ascii"), value.decode("ascii")) for name, value in headers]
 
 
+def headers_of(answer: Response) -> Headers:
+    """Return the headers of what a provider says to a handshake."""
+    return [
+        (name.lower().encode("ascii"), value.encode("latin-1", "replace"))
+        for name, value in answer.headers.raw_items()
+    ]
+
+
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
     """Turn the errors of opening into ours; what they quote stays behind."""
     try:
         yield
     except InvalidStatus as error:
-        found = error.response
-        headers = [
-            (name.lower().encode("ascii"), value.encode("latin-1", "replace"))
-            for name, value in found.headers.raw_items()
-        ]
+        found, headers = error.response, headers_of(error.response)
         raise Denied(found.status_code, headers, bytes(found.body or b"")) from None
     except OSError as error:
         raise unreached(error) from None

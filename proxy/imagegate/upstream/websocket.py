@@ -13,14 +13,16 @@ from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from imagegate.upstream.client import UpstreamError
+from imagegate.upstream.client import Headers, UpstreamError
 from imagegate.upstream.headers import to_client, to_upstream
 from imagegate.upstream.outcome import Failures, instead, note
 from imagegate.upstream.provider import Upstream, path_of, query_of
-from imagegate.upstream.sockets import Denied, SocketClient
+from imagegate.upstream.sockets import Denied, SocketClient, headers_of
 
 _DISCONNECT: Final = "websocket.disconnect"
 _TIMEOUT: Final = 504
+_BODILESS: Final = 204
+"""What a handshake that is accepted is like, as far as its headers go."""
 _HTTP: Final = "websocket.http.response"
 _LOST: Final = 1006
 _REGULAR: Final = frozenset({1000, 1001, 1005})
@@ -118,7 +120,7 @@ class _Passing:
         """Relay until an end closes."""
         tasks: list[asyncio.Task[Any]] = []
         try:
-            await self._send({"type": "websocket.accept"})
+            await self._send({"type": "websocket.accept", "headers": self._headers()})
             tasks = [
                 asyncio.create_task(each)
                 for each in (self._up(hearing), self._down(), self._ask())
@@ -131,6 +133,12 @@ class _Passing:
             for task in tasks:
                 task.cancel()
             await self._close()
+
+    def _headers(self) -> Headers:
+        """Return what the provider says with the handshake: ids, limits, its region."""
+        answer = self._connection.response
+        said = () if answer is None else headers_of(answer)
+        return to_client(said, status=_BODILESS)
 
     async def _up(self, hearing: asyncio.Future[Message]) -> None:
         """Relay what the client says, until it leaves."""
