@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,18 @@ def test_our_own_frame_is_named_beside_that_of_a_library() -> None:
 
 def test_what_was_never_raised_has_no_place() -> None:
     assert log.place_of(ValueError(CANARY)) == {"exception": "ValueError"}
+
+
+def test_the_place_where_a_thread_is_now_is_named() -> None:
+    told: list[dict[str, str]] = []
+    main = threading.get_ident()
+
+    other = threading.Thread(target=lambda: told.append(log.place_now(main)))
+    other.start()
+    other.join()
+
+    [place] = told
+    assert place["at"].startswith("threading:")
 
 
 def record(message: object, *arguments: object, error: Any = None) -> logging.LogRecord:

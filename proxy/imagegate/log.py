@@ -14,7 +14,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import FrameType
 from typing import Final, Literal, TextIO
 
 import msgspec
@@ -47,8 +48,19 @@ def error(event: str, **fields: object) -> None:
 def place_of(error: BaseException) -> dict[str, str]:
     """Name the type of an exception and where it was raised; nothing that it says."""
     frames = list(traceback.walk_tb(error.__traceback__))
+    return {"exception": type(error).__name__, **_places(frames)}
+
+
+def place_now(thread: int) -> dict[str, str]:
+    """Name where a thread is, as `place_of` does."""
+    innermost = sys._current_frames()[thread]  # noqa: SLF001 - documented, if private
+    return _places([*traceback.walk_stack(innermost)][::-1])
+
+
+def _places(frames: Sequence[tuple[FrameType, int]]) -> dict[str, str]:
+    """Name the innermost frame, and the innermost of our own if that is another."""
     ours = [each for each in frames if __package__ in _module(each[0].f_globals)]
-    found = {"exception": type(error).__name__}
+    found: dict[str, str] = {}
     for name, some in (("at", frames[-1:]), ("ours", ours[-1:])):
         for frame, line in some:
             found[name] = f"{_module(frame.f_globals)}:{line}"

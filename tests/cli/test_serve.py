@@ -284,19 +284,14 @@ def test_two_workers_answer_and_one_that_is_killed_is_survived(start: Start) -> 
     assert all(map(gone, workers))
 
 
-IMPATIENT = """
-from imagegate.cli import main
-from imagegate.server import workers
-workers.HUNG_BEATS = 3
-main()
-"""
+HANGING = str(Path(__file__).parents[1] / "support" / "hanging.py")
 
 
 def test_a_worker_that_hangs_is_replaced_and_its_records_are_closed(
     start: Start, tmp_path: Path
 ) -> None:
     trail = tmp_path / "trail"
-    gateway = start("--workers", "2", "--audit", trail, program=("-c", IMPATIENT))
+    gateway = start("--workers", "2", "--audit", trail, program=(HANGING,))
     before = gateway.workers()
     with gateway.client() as client:
         stream = client.responses.create(
@@ -309,13 +304,16 @@ def test_a_worker_that_hangs_is_replaced_and_its_records_are_closed(
         next(stream)
         # Who serves it has two connections more.
         victim = max(before, key=lambda pid: len([*Path(f"/proc/{pid}/fd").iterdir()]))
-        os.kill(victim, signal.SIGSTOP)
+        os.kill(victim, signal.SIGUSR1)
         with pytest.raises(openai.APIConnectionError):
             next(stream)
     until(lambda: len(gateway.said("audit")) == 3)
 
     assert ask(gateway).output
     assert [line["pid"] for line in gateway.said("worker_hung")] == [victim]
+    [here] = gateway.said("worker_hung_here")
+    assert here["at"].startswith("__main__:")
+    assert here["ours"].startswith("imagegate.server.run:")
     assert gateway.workers() > before - {victim}
     assert gateway.end() == 0
     assert imagegate("audit", "verify", trail).code == 0

@@ -46,9 +46,14 @@ def run(said: int, listening: int, status: int) -> None:
 
     server.on_started = started
 
+    main = threading.get_ident()
+
     def follow() -> None:
         for line in lines:
-            _say(status, TAKEN if taken(line, live, metrics) else NOT_TAKEN)
+            if line:
+                _say(status, TAKEN if taken(line, live, metrics) else NOT_TAKEN)
+            else:
+                log.error("imagegate.worker_hung_here", **log.place_now(main))
         server.should_exit = True  # as the parent has ended
 
     threading.Thread(target=follow, daemon=True).start()

@@ -33,6 +33,8 @@ NOT_TAKEN: Final = b"-"
 """They could not be, and the child has what it had."""
 BEAT: Final = b"."
 """The loop turns: said again and again, from when it serves to its end."""
+WHERE: Final = b"\n"
+"""A line without news asks a child whose loop hangs where that is."""
 BEAT_SECONDS = 1.0
 HUNG_BEATS = 60
 """So many in a row may be missing. A minute is what the unit of systemd and the chart
@@ -334,15 +336,17 @@ class _Child:
             self.process.send_signal(number)
 
     def look(self) -> None:
-        """End it if its loop hangs.
+        """End it if its loop hangs, and before let it say where.
 
         Looks are counted, and not seconds: while this process is held up as well, be
         it by a machine that sleeps, nobody looks.
         """
         self.beats_missed += 1
         if self.beats_missed == HUNG_BEATS:
-            self.signal(signal.SIGKILL)
             log.error("imagegate.worker_hung", pid=self.process.pid)
+            cast(asyncio.StreamWriter, self.process.stdin).write(WHERE)
+        elif self.beats_missed > HUNG_BEATS:
+            self.signal(signal.SIGKILL)
 
     def forget(self) -> None:
         """Hear nothing more, and give it nothing more."""
