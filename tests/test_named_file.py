@@ -11,7 +11,7 @@ import pytest
 
 from imagegate import named_file
 from imagegate.cli.app import run
-from imagegate.named_file import read_lasting, read_named
+from imagegate.named_file import read_lasting, read_named, writing_of
 from imagegate.settings import read_settings
 
 WORDS = {"policy": "standard", "upstreams": ["https://api.openai.com"]}
@@ -202,6 +202,22 @@ def test_paths_in_settings_out_of_a_pipe_are_as_on_the_command_line(
         os.close(reading)
 
     assert found.policy == str(tmp_path / "mine.yaml")
+
+
+def test_one_writing_is_told_from_another_once_it_is_old_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one moment a file may be written twice, and look the same."""
+    file = tmp_path / "file"
+    file.write_text("one")
+    assert writing_of(file) is None
+
+    monkeypatch.setattr(named_file, "SETTLED", -1)
+    first = writing_of(file)
+    assert first is not None
+    assert first == writing_of(file)
+    file.write_text("another")
+    assert writing_of(file) != first
 
 
 def test_settings_longer_than_they_may_be_are_not_read_in_part(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ async def test_a_file_of_which_the_time_says_nothing_is_read_again(
 async def test_a_file_that_has_not_changed_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagegate.identity.keyring._SETTLED", -1)
+    monkeypatch.setattr("imagegate.named_file.SETTLED", -1)
     file, clock = tmp_path / "keys", Clock()
     write_keys(file, given_out("one")[1])
     ring = KeyFile(file, clock=clock)

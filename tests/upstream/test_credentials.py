@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -102,24 +101,6 @@ async def test_a_rotated_key_is_used_at_once(tmp_path: Path) -> None:
     assert seen == [[(b"api-key", key)] for key in (b"one", b"two", b"three")]
 
 
-async def test_a_file_that_was_written_twice_in_a_moment_is_read_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "key"
-    moment = (time.time_ns(), 1)
-    monkeypatch.setattr(
-        "imagegate.upstream.credentials._identity", lambda stat: (*moment, stat.st_size)
-    )
-    credential = InjectedFile("api-key", file)
-
-    seen = []
-    for key in ("one", "two"):
-        file.write_text(key)
-        seen.append(await credential.headers(()))
-
-    assert seen == [[(b"api-key", b"one")], [(b"api-key", b"two")]]
-
-
 async def test_a_file_that_stays_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +113,7 @@ async def test_a_file_that_stays_is_not_read_again(
         return read_key(path)
 
     monkeypatch.setattr("imagegate.upstream.credentials.read_key", reading)
-    monkeypatch.setattr("imagegate.upstream.credentials._SETTLED", -(2**62))
+    monkeypatch.setattr("imagegate.named_file.SETTLED", -(2**62))
     credential = InjectedFile("api-key", file)
 
     for _ in range(5):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Final
 from imagegate import log
 from imagegate.identity.apikey import Keys, KeysError
 from imagegate.identity.keyfile import read_keys
+from imagegate.named_file import writing_of
 
 LOOK_SECONDS: Final = 1.0
 """How often the file is looked at, and so how soon a revoked key is refused."""
-_SETTLED: Final = 2_000_000_000
-"""Nanoseconds after which a file system tells a second writing by its time."""
 
 
 class KeyRing:
@@ -60,7 +58,7 @@ class KeyFile(KeyRing):
         self._clock = clock
         self._looked = clock()
         self._told: str | None = None
-        self._seen = _identity(file)
+        self._seen = writing_of(file)
         super().__init__(read_keys(file))
 
     async def keys(self) -> Keys:
@@ -73,7 +71,7 @@ class KeyFile(KeyRing):
 
     async def _look(self) -> None:
         try:
-            found = _identity(self._file)
+            found = writing_of(self._file)
             if found is not None and found == self._seen:
                 return
             keys = await asyncio.to_thread(read_keys, self._file)
@@ -91,12 +89,3 @@ class KeyFile(KeyRing):
         if why != self._told:
             log.error("imagegate.keys_not_loaded", file=str(self._file), problem=why)
         self._told = why
-
-
-def _identity(file: Path) -> tuple[int, ...] | None:
-    """Tell one writing of a file from another; None while it is too young for that."""
-    stat = os.stat(file)  # noqa: PTH116 - the cheaper spelling, for each second
-    changed = max(stat.st_mtime_ns, stat.st_ctime_ns)
-    if time.time_ns() - changed <= _SETTLED:
-        return None
-    return changed, stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import time
 from pathlib import Path
 from typing import Literal, Protocol
 
-from imagegate.named_file import read_lasting
+from imagegate.named_file import read_lasting, writing_of
 from imagegate.upstream.client import Headers, UpstreamError
 from imagegate.upstream.headers import credentials_in
 
 Header = Literal["authorization", "api-key"]
 MAX_KEY = 16 * 1024
 """Bytes of a key file; the longest tokens in use have a few thousand."""
-_SETTLED = 2_000_000_000
-"""Nanoseconds after which a file system tells a second writing by its time."""
 _KEY = re.compile(r"[\x21-\x7e]+")
 
 
@@ -94,11 +90,10 @@ class InjectedFile:
         """Return the credential that lies in the file now."""
         del client
         try:
-            found = _identity(self._file.stat())
-            if found != self._seen:
+            found = writing_of(self._file)
+            if found is None or found != self._seen:
                 key = await asyncio.to_thread(read_key, self._file)
-                self._headers = _written(self._header, key)
-                self._seen = found if _settled(found) else None
+                self._headers, self._seen = _written(self._header, key), found
         except (OSError, ValueError):
             raise UpstreamError(
                 "credential_unavailable", status=503, resendable=True
@@ -122,20 +117,6 @@ def read_key(file: Path) -> str:
     key = data.decode("ascii", "replace").strip()
     _check(key)
     return key
-
-
-def _identity(stat: os.stat_result) -> tuple[int, ...]:
-    return (
-        max(stat.st_mtime_ns, stat.st_ctime_ns),
-        stat.st_mtime_ns,
-        stat.st_size,
-        stat.st_ino,
-        stat.st_dev,
-    )
-
-
-def _settled(identity: tuple[int, ...]) -> bool:
-    return time.time_ns() - identity[0] > _SETTLED
 
 
 def _check(key: str) -> None:
