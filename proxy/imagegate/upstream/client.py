@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, Self, TypeAlias
+from urllib.parse import SplitResult
 
 import msgspec
 
@@ -14,7 +15,8 @@ Body: TypeAlias = bytes | Sequence[bytes | memoryview]
 A view is one of bytes, whose length is their number; what is big is sent from where
 it lies.
 """
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+PORTS: Final = {"http": 80, "https": 443}
+"""Where a provider is found by each scheme, unless it is said."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -30,11 +32,17 @@ class Origin(msgspec.Struct, frozen=True):
     host: str
     port: int
 
+    @classmethod
+    def of(cls, parts: SplitResult) -> Self:
+        """Return whose address this is, of a scheme that is known here."""
+        port = parts.port or PORTS[parts.scheme]
+        return cls(parts.scheme, parts.hostname or "", port)
+
     @property
     def authority(self) -> bytes:
         """Spell the origin as `Host` does."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        usual = self.port == _DEFAULT_PORTS[self.scheme]
+        usual = self.port == PORTS[self.scheme]
         return (host if usual else f"{host}:{self.port}").encode("ascii")
 
 

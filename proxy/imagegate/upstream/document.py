@@ -19,7 +19,6 @@ from imagegate.upstream.client import (
 LARGEST: Final = 1024 * 1024
 SECONDS: Final = 10.0
 _FINE: Final = 200
-_PORTS: Final = {"http": 80, "https": 443}
 _MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
 
 
@@ -52,9 +51,7 @@ class Documents:
 
 def _request(url: str) -> UpstreamRequest:
     parts = urlsplit(url)
-    origin = Origin(
-        parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    )
+    origin = Origin.of(parts)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = [
         (b"host", origin.authority),

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 import msgspec
 from starlette.types import Scope
 
-from imagegate.upstream.client import Origin, UpstreamError
+from imagegate.upstream.client import PORTS, Origin, UpstreamError
 from imagegate.upstream.credentials import Credential, PassThrough
 from imagegate.upstream.headers import ACCOUNTS
 
@@ -39,7 +39,6 @@ _KEYS = frozenset(
 _SAFE = re.compile(rb"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 """What needs no closer look: nothing is encoded, and no segment begins with a dot."""
 _SEGMENT_ENDS = re.compile(rb"[/\\;]")
-_PORTS = {"http": 80, "https": 443}
 Projects: TypeAlias = Literal["own", "client"]
 
 
@@ -64,7 +63,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Find mistakes when the gateway starts, not at the first request."""
         parts = urlsplit(self.base)
-        if parts.scheme not in _PORTS or not parts.hostname:
+        if parts.scheme not in PORTS or not parts.hostname:
             raise ValueError(f"expected http[s]://host[:port][/path]: {self.base!r}")
         if parts.username is not None or "?" in self.base or "#" in self.base:
             raise ValueError(f"neither credentials, query nor fragment: {self.base!r}")
@@ -76,9 +75,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origin(self) -> Origin:
         """Whom to connect to."""
-        parts = urlsplit(self.base)
-        port = parts.port or _PORTS[parts.scheme]
-        return Origin(parts.scheme, parts.hostname or "", port)
+        return Origin.of(urlsplit(self.base))
 
     @property
     def kept_back(self) -> frozenset[bytes]:
