@@ -97,6 +97,43 @@ def test_what_was_made_in_the_background_is_counted_and_paid_once(
     assert (spent["cost"], spent["unpriced"]) == ("0.005000", 0)
 
 
+@pytest.mark.parametrize("report", ["images", "cost"])
+def test_reports_of_parts_add_up_to_the_whole(
+    report: str,
+    imagegate: Run,
+    asked: Callable[..., list[Record]],
+    stamp: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    """An answer is read again on another day, and by another team: that adds nothing.
+
+    What a team asked for in the background is its own, whoever reads it first.
+    """
+    *begun, image, end = asked(1, "design", model="gpt-image-1-mini", quality="low")
+    accepted = replace(end, outcome="accepted", images=0, cost_amount=None)
+
+    def read(by: str) -> list[Record]:
+        who = {"principal_id": f"u-{by}", "principal_team": (by,), "replay": True}
+        return [replace(each, decision_id=f"{by}-1", **who) for each in (image, end)]
+
+    days = {20: [*begun, accepted], 21: read("sales"), 22: read("press")}
+    for day, records in days.items():
+        file = tmp_path / f"audit-{day}.jsonl"
+        file.write_bytes(stamp(records, day).replace(b'"i1"', b'"i%d"' % day))
+
+    def ask(*options: str) -> Any:
+        command = "audit", "query", report, *options, tmp_path, "--format", "json"
+        return json.loads(imagegate(*command).out)
+
+    (row,) = ask("--by", "day,team")
+    assert (row["day"], row["team"], row["images"]) == ("2026-11-21", "design", 1)
+    assert ask("--by", "day,team", "--team", "design") == [row]
+    assert ask("--by", "day,team", "--since", "2026-11-21") == [row]
+    assert ask("--by", "team", "--team", "sales") == []
+    assert ask("--by", "team", "--since", "2026-11-22") == []
+    assert ask("--by", "team", "--until", "2026-11-21") == []
+
+
 def test_dimensions_are_chosen(ask: Callable[..., Any]) -> None:
     assert ask("images", "--by", "team") == [
         {"team": "design", "images": 2, "bytes": 18, "mismatches": 0},

@@ -157,6 +157,6 @@ def query(  # noqa: PLR0913 - the options of a command
         sql=sql,
         since=since,
         until=until,
-        where={"team": team} if team else {},
+        team=team,
     )
     raise typer.Exit(command.run(files, wanted, form.value))

@@ -7,10 +7,11 @@ import datetime
 import decimal
 import io
 import json
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import typer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _DONE: Final = 100.0
 _LONG: Final = 0.2  # seconds between two looks at the progress
+_BOUNDS: Final = {"time", "instance", "seq", "event", "principal_team"}
 _TRIES: Final = 5  # while the gateway packs and retires files
 
 
@@ -37,7 +39,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         report: The name of a report; empty with `sql`.
         by: Its dimensions, if not the usual ones.
         sql: A statement of one's own on the table `records`.
-        where: Values that fields must have: team, decision_id.
     """
 
     report: str = ""
@@ -45,7 +46,25 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     sql: str = ""
     since: datetime.datetime | None = None
     until: datetime.datetime | None = None
-    where: Mapping[str, str] = msgspec.field(default_factory=dict)
+    team: str | None = None
+
+
+class _Question(NamedTuple):
+    """What is read and asked.
+
+    Attributes:
+        sql: The statement, on a table of the records that are read.
+        values: What stands in its places.
+        columns: Those of the table.
+        where: What records must be to be read.
+        bound: What stands in the places there.
+    """
+
+    sql: str
+    values: list[object]
+    columns: Mapping[str, str]
+    where: Sequence[str]
+    bound: list[object]
 
 
 def run(named: Sequence[Path], wanted: Wanted, form: str) -> Exit:
@@ -55,21 +74,21 @@ def run(named: Sequence[Path], wanted: Wanted, form: str) -> Exit:
     except ImportError:
         complain("queries need DuckDB: pip install 'imagegate[query]'")
         return Exit.USAGE
-    sql = wanted.sql or statement(*_report(wanted))
+    asked = _question(wanted)
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
         try:
             left = _TRIES
             while True:
                 files = trail_files(named)
                 try:
-                    _load(database, files, wanted)
+                    _load(database, files, asked)
                     break
                 except duckdb.IOException:
                     left -= 1
                     if not left or all(file.exists() for file in files):
                         raise
             database.execute("SET enable_external_access = false")
-            answer = _execute(database, sql, [], "asking")
+            answer = _execute(database, asked.sql, asked.values, "asking")
         except duckdb.Error as error:
             complain(_said(error))
             return Exit.USAGE
@@ -96,23 +115,42 @@ def _report(wanted: Wanted) -> tuple[Report, Sequence[str]]:
     return report, wanted.by or report.by
 
 
-def _load(
-    database: duckdb.DuckDBPyConnection, files: Sequence[Path], wanted: Wanted
-) -> None:
-    """Read the records within the time that was asked for into a table."""
-    conditions = ["event IS NOT NULL"]
-    values: list[object] = [[str(file) for file in files]]
+def _question(wanted: Wanted) -> _Question:
+    """Say what to read for a question, and what to ask then."""
+    where, values = _bounds(wanted)
+    if wanted.sql:
+        return _Question(wanted.sql, [], columns(), where, values)
+    report, by = _report(wanted)
+    sql = statement(report, by, where if report.once else ())
+    used = {
+        name: kind
+        for name, kind in columns().items()
+        if re.search(rf"\b{name}\b", sql) or name in _BOUNDS
+    }
+    if report.once:
+        return _Question(sql, values, used, [], [])
+    return _Question(sql, [], used, where, values)
+
+
+def _bounds(wanted: Wanted) -> tuple[list[str], list[object]]:
+    """Return what rows have to be, and the values in it."""
+    where: list[str] = []
+    values: list[object] = []
     for comparison, moment in (("time >= ?", wanted.since), ("time < ?", wanted.until)):
         if moment is not None:
-            conditions.append(comparison)
+            where.append(comparison)
             values.append(moment)
-    for name, value in wanted.where.items():
-        column = "principal_team" if name == "team" else name
-        conditions.append(
-            f"list_contains({column}, ?)" if name == "team" else f"{column} = ?"
-        )
-        values.append(value)
-    types = ", ".join(f'"{name}": {kind!r}' for name, kind in columns().items())
+    if wanted.team is not None:
+        where.append("list_contains(principal_team, ?)")
+        values.append(wanted.team)
+    return where, values
+
+
+def _load(
+    database: duckdb.DuckDBPyConnection, files: Sequence[Path], asked: _Question
+) -> None:
+    """Read the records that are needed into a table."""
+    types = ", ".join(f'"{name}": {kind!r}' for name, kind in asked.columns.items())
     once = ""
     if len({file.name.removesuffix(".zst") for file in files}) < len(files):
         # Some are there twice, and one of the two may have been copied too early.
@@ -123,8 +161,9 @@ def _load(
         "CREATE TEMP TABLE records AS SELECT * FROM read_json(?, "  # noqa: S608 - names of ours, values bound
         f"format = 'newline_delimited', columns = {{{types}}}, "
         "maximum_object_size = 16777216) "
-        f"WHERE {' AND '.join(conditions)}{once}"
+        f"WHERE {' AND '.join(['event IS NOT NULL', *asked.where])}{once}"
     )
+    values = [[str(file) for file in files], *asked.bound]
     _execute(database, sql, values, f"reading {len(files)} files")
 
 

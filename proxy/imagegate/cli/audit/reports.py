@@ -1,8 +1,9 @@
 """The reports: what may be asked of the trail, in SQL.
 
 An image is told of more than once when an answer is read again or resumed; it is
-counted once, by its response and its item, and so is what the response cost. Which
-model made it is known where only one can have; the events do not say.
+counted once, by its response and its item, and so is what the response cost: when it
+was told first, and as that of who asked for it, whoever reads it. Which model made it
+is known where only one can have; the events do not say.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         dimensions: By what to group, and how it is had from a row.
         by: The dimensions unless others are asked for.
         measures: What is told of each group.
+        once: Whether it counts once what is told more than once. Then it needs all
+            records, whatever time or team is asked for: that is for its rows.
     """
 
     about: str
@@ -46,32 +49,57 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     dimensions: Mapping[str, str]
     by: Sequence[str]
     measures: Mapping[str, str]
+    once: bool = False
 
 
-_IMAGES: Final = """(
-  WITH told AS (
+_ASKED: Final = """
+  exchanges AS (
+    SELECT decision_id, coalesce(any_value(response_id), decision_id) AS answer,
+      {replay: any_value(replay), time: min(time)} AS begun,
+      any_value(principal_id) AS principal_id,
+      any_value(principal_team) AS principal_team,
+      any_value(door) AS door, any_value(policy) AS policy,
+      coalesce(any_value(image_model), any_value(
+        CASE WHEN tools_count = 1 THEN tools->0->'enforced'->>'model' END)) AS drawn
+    FROM records WHERE decision_id IS NOT NULL GROUP BY decision_id),
+  asked AS (
+    SELECT answer, arg_min(principal_id, begun) AS principal_id,
+      arg_min(principal_team, begun) AS principal_team,
+      arg_min(door, begun) AS door, arg_min(policy, begun) AS policy,
+      arg_min(drawn, begun) AS drawn
+    FROM exchanges GROUP BY answer)"""
+"""Who asked for each answer: the first exchange that it is of, and not a later one."""
+_OF_WHO_ASKED: Final = """
+  told.* REPLACE (
+    asked.principal_id AS principal_id, asked.principal_team AS principal_team,
+    asked.door AS door, asked.policy AS policy)"""
+_IMAGES: Final = f"""(
+  WITH {_ASKED},
+  told AS (
     SELECT *, row_number() OVER (
       PARTITION BY
         coalesce(response_id, CASE type WHEN 'items' THEN '' ELSE decision_id END),
         coalesce(item_id, CAST(output_index AS VARCHAR), instance || '/' || seq)
       ORDER BY replay, time) AS nth
-    FROM records WHERE event = 'imagegate.image_finished' AND made),
-  drawn AS (
-    SELECT decision_id, coalesce(any_value(image_model), any_value(
-      CASE WHEN tools_count = 1 THEN tools->0->'enforced'->>'model' END)) AS model
-    FROM records GROUP BY decision_id)
-  SELECT told.* EXCLUDE (model), coalesce(told.model, drawn.model) AS model
-  FROM told LEFT JOIN drawn USING (decision_id)
+    FROM records WHERE event = 'imagegate.image_finished' AND made)
+  SELECT {_OF_WHO_ASKED}, coalesce(told.model, asked.drawn) AS drawn_by
+  FROM told JOIN exchanges USING (decision_id) JOIN asked USING (answer)
   WHERE nth = 1 AND (type <> 'items' OR item_id NOT IN (
-    SELECT item_id FROM told WHERE type <> 'items' AND item_id IS NOT NULL)))"""
-_SPENT: Final = """(
-  SELECT * FROM records
-  WHERE event = 'imagegate.exchange_finished' AND images > 0
-    AND (response_id IS NOT NULL OR NOT replay)
-  QUALIFY row_number() OVER (
-    PARTITION BY coalesce(response_id, decision_id)
-    ORDER BY CAST(cost_amount AS DECIMAL(18, 6)) DESC NULLS LAST,
-      images DESC, replay, time) = 1)"""
+    SELECT item_id FROM told WHERE type <> 'items' AND item_id IS NOT NULL)))"""  # noqa: S608 - all of it is above
+_SPENT: Final = f"""(
+  WITH {_ASKED},
+  told AS (
+    SELECT * REPLACE (
+      min(time) OVER (PARTITION BY coalesce(response_id, decision_id)) AS time)
+    FROM records
+    WHERE event = 'imagegate.exchange_finished' AND images > 0
+      AND (response_id IS NOT NULL OR NOT replay)
+    QUALIFY row_number() OVER (
+      PARTITION BY coalesce(response_id, decision_id)
+      ORDER BY CAST(cost_amount AS DECIMAL(18, 6)) DESC NULLS LAST,
+        images DESC, replay, records.time) = 1)
+  SELECT {_OF_WHO_ASKED}
+  FROM told JOIN exchanges USING (decision_id) JOIN asked USING (answer))"""  # noqa: S608 - all of it is above
 _REFUSED: Final = """(
   SELECT *, unnest(CASE WHEN violations_count > 0
     THEN CAST(violations AS JSON[]) ELSE [CAST(NULL AS JSON)] END) AS finding
@@ -100,7 +128,7 @@ REPORTS: Final[Mapping[str, Report]] = {
         source=_IMAGES,
         dimensions={
             **_COMMON,
-            "model": "coalesce(model, '(unknown)')",
+            "model": "coalesce(drawn_by, '(unknown)')",
             "quality": "coalesce(quality->>'$', '(unknown)')",
             "size": "coalesce(size->>'$', dimensions, '(unknown)')",
             "format": "coalesce(media, '(unknown)')",
@@ -111,6 +139,7 @@ REPORTS: Final[Mapping[str, Report]] = {
             "bytes": "CAST(sum(image_bytes) AS BIGINT)",
             "mismatches": "count(*) FILTER (json_array_length(mismatches) > 0)",
         },
+        once=True,
     ),
     "refusals": Report(
         about="requests that were refused, by the rule that refused them",
@@ -172,6 +201,7 @@ REPORTS: Final[Mapping[str, Report]] = {
                 "AS BIGINT)"
             ),
         },
+        once=True,
     ),
     "ends": Report(
         about="how exchanges ended: completed, cut, client_left, timeout, …",
@@ -192,12 +222,13 @@ REPORTS: Final[Mapping[str, Report]] = {
 }
 
 
-def statement(report: Report, by: Sequence[str]) -> str:
-    """Write the SQL of a report."""
+def statement(report: Report, by: Sequence[str], where: Sequence[str] = ()) -> str:
+    """Write the SQL of a report, on such of its rows as `where` says."""
     groups = [f'{report.dimensions[name]} AS "{name}"' for name in by]
     told = [f'{sql} AS "{name}"' for name, sql in report.measures.items()]
     order = ", ".join(str(number + 1) for number in range(len(by)))
     return (
         f"SELECT {', '.join([*groups, *told])} FROM {report.source}"  # noqa: S608 - all of it is above
+        + (f" WHERE {' AND '.join(where)}" if where else "")
         + (f" GROUP BY {order} ORDER BY {order}" if by else "")
     )
