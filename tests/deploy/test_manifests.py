@@ -66,6 +66,56 @@ def test_prometheus_takes_its_configuration_and_the_alerts(tmp_path: Path) -> No
     assert "1 rule files found" in said
 
 
+def test_the_alerts_tell_the_providers_fault_from_others(tmp_path: Path) -> None:
+    ended = {
+        "fails": {"completed 200": 90, "failed 503": 10},
+        "does not answer": {"completed 200": 90, "upstream_error 502": 10},
+        "leads elsewhere": {"completed 200": 1, "failed 307": 9},
+        "fails among much that is refused": {"refused 403": 99, "failed 500": 1},
+        "refuses the key": {"completed 200": 50, "failed 401": 50},
+        "is fine": {"completed 200": 80, "failed 200": 10, "failed 400": 10},
+        "is fine on a websocket": {"completed ": 80, "failed ": 10, "failed 429": 10},
+    }
+    series = [
+        (f'outcome="{end.split(" ")[0]}",status="{end.split(" ")[1]}"', name, number)
+        for name, counted in ended.items()
+        for end, number in counted.items()
+    ]
+    alerts = tmp_path / "alerts.yaml"
+    alerts.write_text(DEPLOY.joinpath("prometheus/alerts.yaml").read_text())
+    fails = 'ALERTS{alertname="ImagegateUpstreamFails",alertstate="firing",'
+    expected = {
+        f'{fails}instance="{name}",severity="ticket"}}' for name in [*ended][:4]
+    }
+    refuses = fails.replace("Fails", "RefusesMuch")
+    expected.add(
+        f'{refuses}instance="refuses the key",severity="ticket",status="401"}}'
+    )
+    test = {
+        "interval": "1m",
+        "input_series": [
+            {
+                "series": f'imagegate_exchanges_total{{{labels},instance="{name}"}}',
+                "values": f"0+{number}x60",
+            }
+            for labels, name, number in series
+        ],
+        "promql_expr_test": [
+            {
+                "expr": 'ALERTS{alertname=~"ImagegateUpstream.*",alertstate="firing"}',
+                "eval_time": "50m",
+                "exp_samples": [{"labels": each, "value": 1} for each in expected],
+            }
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(
+        json.dumps({"rule_files": [alerts.name], "tests": [test]}), encoding="utf-8"
+    )
+
+    assert "SUCCESS" in run("promtool", "test", "rules", file)
+
+
 def test_systemd_takes_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     text = DEPLOY.joinpath("systemd/imagegate.service").read_text()
     unit = tmp_path / "imagegate.service"

@@ -88,7 +88,7 @@ def test_what_is_scraped_while_others_count_is_lost_nowhere() -> None:
     assert value(registry, "decision_seconds_count") == counting * 2000
     assert value(registry, "decision_seconds_sum") == pytest.approx(counting * 2.0)
     assert value(registry, "exchanges_open") == 0
-    ended = {"transport": "http", "outcome": "completed"}
+    ended = {"transport": "http", "outcome": "completed", "status": ""}
     assert value(registry, "exchanges_total", **ended) == counting * 2000
 
 

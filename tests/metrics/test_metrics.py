@@ -125,7 +125,7 @@ def test_an_exchange_is_counted_from_its_records(
     assert value(registry, "images_total", provider="openai", **made) == 1
     assert value(registry, "mismatches_total", field="quality") == 1
     assert value(registry, "image_tokens_total", kind="output_tokens") == 272
-    ended = {"transport": "sse", "outcome": "completed"}
+    ended = {"transport": "sse", "outcome": "completed", "status": "200"}
     assert value(registry, "exchanges_total", **ended) == 1
     assert value(registry, "exchanges_open") == 0
     assert value(registry, "audit_records_total") == 4

@@ -117,7 +117,7 @@ _Metric = TypeVar("_Metric", CountMetric, TimeMetric)
 _Owed = TypeVar("_Owed", bound=Pays)
 
 
-class Children(dict[tuple[str | None, ...], _Owed], Generic[_Metric, _Owed]):
+class Children(dict[tuple[str | int | None, ...], _Owed], Generic[_Metric, _Owed]):
     """What is owed to a metric, by the values of its labels; made when asked for."""
 
     def __init__(self, metric: _Metric, owed: Callable[[_Metric], _Owed]) -> None:
@@ -129,7 +129,7 @@ class Children(dict[tuple[str | None, ...], _Owed], Generic[_Metric, _Owed]):
         """Return it in words; the labels in brackets cost less."""
         return self[values]
 
-    def __missing__(self, values: tuple[str | None, ...]) -> _Owed:
+    def __missing__(self, values: tuple[str | int | None, ...]) -> _Owed:
         if len(self) >= MOST_CHILDREN:
             values = ("other",) * len(values)
         found = self.get(values)

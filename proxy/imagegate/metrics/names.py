@@ -145,7 +145,11 @@ class Metrics:
             known=("unasked", "owed", "paid", "lost"),
         )
         self.exchanges = counter(
-            "exchanges", "Exchanges, by how they ended", "transport", "outcome"
+            "exchanges",
+            "Exchanges, by how they ended, and with which HTTP status",
+            "transport",
+            "outcome",
+            "status",
         )
         self.deciding = timer(
             "decision", "From the first byte of a request to its decision", _ADDED
@@ -298,7 +302,7 @@ class Metrics:
             self.mismatches(mismatch.field).inc()
 
     def _completion(self, record: CompletionRecord) -> int:
-        self.exchanges[record.transport, record.outcome].owed += 1
+        self.exchanges[record.transport, record.outcome, record.status].owed += 1
         for kind, number in record.usage_image_gen.items():
             self.tokens(kind).inc(number)
         if record.first_byte_ms is not None:
