@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -168,3 +169,16 @@ def test_only_the_app_and_the_simulator_route(path: Path) -> None:
 )
 def test_an_import_of_starlettes_routing_is_found(line: str) -> None:
     assert routing_imports(f"from starlette.types import Scope\n{line}\n")
+
+
+def test_the_map_of_the_house_names_every_room() -> None:
+    page = ROOT.joinpath("proxy/README.md").read_text()
+    section = page.partition("## The rooms")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+    rooms = {each.stem for each in PACKAGE.glob("[a-z]*.py")}
+    rooms |= {each.parent.name for each in PACKAGE.glob("*/__init__.py")}
+    assert sorted(named) == sorted(rooms)
+    modules = re.findall(r"`(\w+/\w+\.(?:py|toml))`", page)
+    assert [each for each in modules if not PACKAGE.joinpath(each).exists()] == []

@@ -27,8 +27,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = (".", "policies", "deploy", "proxy")
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("policies/**/*.md"), *ROOT.glob("deploy/**/*.md")]
+    each for folder in FOLDERS for each in ROOT.joinpath(folder).glob("*.md")
 )
 LANGUAGES = {"console", "json", "mermaid", "python", "text", "toml", "yaml"}
 NOT_RUN = {"git", "make", "pip"}
