@@ -75,8 +75,16 @@ class Notes:
     ) -> None:
         """Change one place of the body; without anything to put there it goes."""
         self.edits.append((pointer, edit))
-        by = reason_of(line)
-        self._note(pointer, field, by, message, before=before, after=after)
+        self.changes.append(
+            Change(
+                pointer=pointer,
+                field=field,
+                before=before,
+                after=after,
+                by=reason_of(line),
+                message=message,
+            )
+        )
 
     def change_header(
         self, name: str, value: str | None, line: Line | None, before: object
@@ -91,27 +99,14 @@ class Notes:
         self.headers[name] = value
         said = f"the header names the deployment {self.shown(value)}"
         said = f"the header {name} is left out" if value is None else said
-        was, becomes = self.shown(before), self.shown(value)
-        self._note("", name, by, said, before=was, after=becomes)
-
-    def _note(  # noqa: PLR0913 - what a change says
-        self,
-        pointer: str,
-        field: str,
-        by: Reason,
-        message: str,
-        *,
-        before: Shown,
-        after: Shown,
-    ) -> None:
         self.changes.append(
             Change(
-                pointer=pointer,
-                field=field,
-                before=before,
-                after=after,
+                pointer="",
+                field=name,
+                before=self.shown(before),
+                after=self.shown(value),
                 by=by,
-                message=message,
+                message=said,
             )
         )
 
