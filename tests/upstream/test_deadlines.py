@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import uvloop
 from openai import DEFAULT_TIMEOUT
 from scripted import until
 
@@ -60,6 +63,35 @@ async def test_a_wait_that_is_over_in_time_does_not() -> None:
             watchdog.expect("stall")
         watchdog.expect("head")
         await asyncio.sleep(0.5)
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_what_came_while_the_process_stood_still_is_not_late(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """As a container does that is paused, or one that gets no time to run."""
+
+    async def exchange() -> bytes:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        with ours, theirs, Watchdog(Round(Deadlines(idle=0.5))) as watchdog:
+            ours.settimeout(0)
+            watchdog.expect("idle")
+            loop.call_soon(theirs.send, b"an image")
+            loop.call_soon(time.sleep, 0.7)
+            return await loop.sock_recv(ours, 8)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(exchange()) == b"an image"
+
+
+async def test_a_process_that_stood_still_does_not_wait_for_ever() -> None:
+    async def exchange(watchdog: Watchdog) -> None:
+        watchdog.expect("idle")
+        time.sleep(0.3)  # noqa: ASYNC251 - nothing goes on meanwhile
+
+    with pytest.raises(UpstreamError, match="idle_timeout"):
+        await watched(Deadlines(idle=0.1), exchange)
 
 
 async def test_each_wait_is_counted_from_where_it_began() -> None:

@@ -7,6 +7,7 @@ and all of it has one.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final, Literal, Self, TypeAlias
 
@@ -91,18 +92,26 @@ class Round:
         for other in [each for each in self._watched if each.is_closed()]:
             del self._watched[other]
         watched = self._watched[loop] = set()
-        loop.call_later(self._pause, self._look, loop)
+        loop.call_later(self._pause, self._look, loop, loop.time() + 2 * self._pause)
         return watched
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
+        """Look at all; but where the process stood still, at what came meanwhile first.
+
+        Args:
+            loop: Theirs.
+            latest: A look behind that comes too late.
+        """
         watched = self._watched[loop]
         if not watched:
             del self._watched[loop]
             return
-        # First: whatever happened to one, the others' deadlines would hold.
-        loop.call_later(self._pause, self._look, loop)
         now = loop.time()
-        for watchdog in [*watched]:
+        late = now > latest
+        latest = math.inf if late else now + 2 * self._pause
+        # First: whatever happened to one, the others' deadlines would hold.
+        loop.call_later(self._pause, self._look, loop, latest)
+        for watchdog in () if late else [*watched]:
             watchdog.look(now)
 
 
