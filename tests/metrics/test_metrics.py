@@ -151,6 +151,22 @@ def test_a_conversation_that_is_read_has_made_nothing(
     assert value(registry, "audit_records_total") == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "times"),
+    [(200, "", 1), (200, "application/json", 0), (502, "text/html", 0)],
+)
+def test_an_answer_that_may_have_images_and_cannot_be_read_is_counted(
+    counted: Counted, registry: CollectorRegistry, status: int, kind: str, times: int
+) -> None:
+    one = exchange()
+    write(counted, one.request(asking.body(asking.request(asking.tool()))).record)
+    one.response(status, kind)
+    write(counted, *one.close().records)
+
+    assert value(registry, "unobserved_total", why="content_type") == times
+    assert value(registry, "unobserved_total", why="content_encoding") == 0
+
+
 def test_a_refused_request_is_never_open(
     counted: Counted, registry: CollectorRegistry
 ) -> None:

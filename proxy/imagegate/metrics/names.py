@@ -151,6 +151,12 @@ class Metrics:
             "outcome",
             "status",
         )
+        self.unobserved = counter(
+            "unobserved",
+            "Answers that may have images, and could not be read, by what hides them",
+            "why",
+            known=("content_encoding", "content_type"),
+        )
         self.deciding = timer(
             "decision", "From the first byte of a request to its decision", _ADDED
         )
@@ -303,6 +309,8 @@ class Metrics:
 
     def _completion(self, record: CompletionRecord) -> int:
         self.exchanges[record.transport, record.outcome, record.status].owed += 1
+        if record.unobserved is not None and record.outcome != "failed":
+            self.unobserved(record.unobserved).inc()
         for kind, number in record.usage_image_gen.items():
             self.tokens(kind).inc(number)
         if record.first_byte_ms is not None:
