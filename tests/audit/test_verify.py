@@ -54,12 +54,15 @@ def trail() -> tuple[dict[str, bytes], tuple[CheckpointRecord, ...]]:
 
 
 def verified(
-    files: dict[str, bytes], checkpoints: tuple[CheckpointRecord, ...] = ()
+    files: dict[str, bytes],
+    checkpoints: tuple[CheckpointRecord, ...] = (),
+    *,
+    partial: bool = False,
 ) -> Report:
     with tempfile.TemporaryDirectory() as name:
         for each, data in files.items():
             Path(name, each).write_bytes(data)
-        return verify([Path(name)], checkpoints=checkpoints)
+        return verify([Path(name)], checkpoints=checkpoints, partial=partial)
 
 
 def names() -> st.SearchStrategy[str]:
@@ -201,6 +204,67 @@ def test_what_was_cut_off_without_a_checkpoint_is_said_to_be_unseen() -> None:
     assert any("could have been cut off" in each for each in report.unseen)
     assert any("without being closed" in each for each in report.unseen)
     assert report.files[-1].state == "unclosed"
+
+
+def test_a_chain_that_goes_on_in_a_file_that_is_gone_is_said_to() -> None:
+    files, _ = trail()
+    *kept, last = sorted(files)
+
+    report = verified({name: files[name] for name in kept})
+    assert report.ok
+    assert [said for said in report.unseen if said.startswith(kept[-1])] == [
+        f"{kept[-1]}: the file behind it, for there was one"
+    ]
+
+    begun = verified({**files, last: b""})
+    assert [said for said in begun.unseen if kept[-1] in said] == []
+
+
+def test_what_is_left_out_on_purpose_is_missed_by_nobody() -> None:
+    """Whoever gets some files can hold them against all the checkpoints."""
+    files, checkpoints = trail()
+    names = sorted(files)
+    some = {name: files[name] for name in (names[1], names[3])}
+
+    report = verified(some, checkpoints, partial=True)
+    assert report.problems == ()
+    unseen = "\n".join(report.unseen)
+    assert f"{names[1]}: the file before it is not here: {names[0]}" in unseen
+    assert f"{names[3]}: the file before it is not here: {names[2]}" in unseen
+    assert f"{len(checkpoints)} checkpoints from elsewhere" in unseen
+    assert verified({}, checkpoints, partial=True).ok
+
+
+def test_what_is_missing_in_a_file_that_was_not_left_out_is_missed() -> None:
+    files, checkpoints = trail()
+    last = max(files)
+    short = {last: files[last].splitlines(keepends=True)[0]}
+
+    assert verified({last: files[last]}, checkpoints, partial=True).ok
+    [problem] = verified(short, checkpoints, partial=True).problems
+    assert problem.kind == "truncated"
+
+
+def test_of_a_file_that_is_broken_nothing_is_said_of_the_end() -> None:
+    files, _ = trail()
+    last = max(files)
+    lines = files[last].splitlines(keepends=True)
+
+    for broken in (b"".join([lines[0], *lines[2:]]), b"{}\n", b"x"):
+        report = verified({**files, last: broken})
+        assert not report.ok
+        assert report.files[-1].state == "broken"
+        assert not any("died" in said for said in report.unseen)
+
+
+def test_processes_that_nobody_vouches_for_are_told_together() -> None:
+    one, _ = forged(FIRST, opened())
+    other = one.replace(INSTANCE.encode(), b"f" * 16)
+    both = {name_of(0): one, name_of(0).replace(INSTANCE, "f" * 16): other}
+
+    told = [said for said in verified(both).unseen if "anew" in said]
+    assert len(told) == 1
+    assert told[0].startswith("all lines of 2 processes could")
 
 
 def test_a_chain_computed_anew_contradicts_the_checkpoints() -> None:

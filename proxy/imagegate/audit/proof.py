@@ -17,6 +17,7 @@ from imagegate.audit.events import (
     COMPLETION,
     DECISIONS,
     ClosedRecord,
+    Ended,
     OpenedRecord,
     RetiredFile,
     RetiredRecord,
@@ -96,6 +97,7 @@ class FileProof:
         held: Whether a process has it open for writing.
         number: How many lines were read.
         first: Its first line, and `seq` and `hash` are those of its last.
+        ending: Why it was ended, as its last line says.
         foreign: What is no line and nothing has accounted for yet.
         vouched: The last line for which a checkpoint from elsewhere vouches.
         decided: Decisions without a completion in the file.
@@ -112,6 +114,7 @@ class FileProof:
         self.seq = -1
         self.hash = ""
         self.closed = False
+        self.ending: Ended | None = None
         self.vouched = -1
         self.foreign = Foreign()
         self.decided: set[str] = set()
@@ -134,8 +137,14 @@ class FileProof:
         if self.broken is not None and self.foreign:
             self.broken = self.unaccounted  # it comes before what was found
 
-    def hash_at(self, seq: int) -> str:
-        """Return the hash of one of its lines."""
+    def has(self, part: FileProof) -> bool:
+        """Tell whether it has all the lines of another file, and that nothing else."""
+        wrong = self.broken or part.broken or part.foreign
+        if wrong or part.first is None or part.first != self.first:
+            return False
+        return part.seq <= self.seq and part.hash == self._hash_at(part.seq)
+
+    def _hash_at(self, seq: int) -> str:
         if seq == self.seq:
             return self.hash
         with self._stream() as stream:
@@ -277,7 +286,9 @@ class FileProof:
         self.closed = True
         first = self.first.seq if self.first else 0
         with suppress(*NO_LINE):
-            if _read_closed(raw).lines != self.seq - first + 1:
+            said = _read_closed(raw)
+            self.ending = said.reason
+            if said.lines != self.seq - first + 1:
                 says = "it states another number of lines than there are"
                 self._complain("edited", says)
 

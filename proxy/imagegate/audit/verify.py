@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -21,7 +21,8 @@ from imagegate.audit.events import CheckpointRecord
 from imagegate.audit.logfile import PACKED, files_in, instance_of
 from imagegate.audit.proof import BrokenError, FileProof, Kind, Wanted
 
-State: TypeAlias = Literal["closed", "open", "continued", "unclosed"]
+State: TypeAlias = Literal["closed", "open", "continued", "unclosed", "broken"]
+_GOES_ON: Final = frozenset({"size", "age", "moved"})
 _Chain: TypeAlias = Sequence[FileProof]
 
 _read_checkpoint = msgspec.json.Decoder(CheckpointRecord).decode
@@ -51,7 +52,8 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         state: `closed` with a last line that says so, `open` when a process writes
             it now, `continued` when the chain goes on in another file, `unclosed`
-            when it simply ends: its process died, or its end was cut off.
+            when it simply ends: its process died, or its end was cut off; `broken`
+            when something is wrong in it, and so it was not read to its end.
     """
 
     file: Path
@@ -99,19 +101,20 @@ def verify(
     Args:
         paths: Files, or directories of them.
         checkpoints: Such as were taken elsewhere: see `read_checkpoints`.
-        partial: Whether files were left out knowingly; then that a chain does not
-            begin with its beginning is no problem, but said to be unseen.
+        partial: Whether files were left out knowingly; then it is no problem that
+            they are not here, but said to be unseen.
         progress: Told now and then how many more lines have been read.
 
     Raises:
         OSError: When a path is not there, or cannot be read.
     """
+    taken = list(checkpoints)
     wanted: dict[tuple[str, int], set[str]] = defaultdict(set)
-    for each in checkpoints:
+    for each in taken:
         wanted[each.chain, each.last_seq].add(each.last_hash)
     wanted = dict(wanted)  # no longer one that grows when it is asked
     files = list(_read(list(expand(paths)), wanted, progress or (lambda _: None)))
-    return _Chains(files, wanted, partial=partial).report()
+    return _Chains(files, taken, partial=partial).report()
 
 
 def _read(
@@ -158,14 +161,19 @@ class _Chains:
     """Files, put together into the chains of their instances."""
 
     def __init__(
-        self, files: Sequence[FileProof], wanted: Wanted, *, partial: bool
+        self,
+        files: Sequence[FileProof],
+        checkpoints: Sequence[CheckpointRecord],
+        *,
+        partial: bool,
     ) -> None:
         self._files = files
-        self._known: dict[str, int] = {}
-        for chain, seq in wanted:
-            self._known[chain] = max(seq, self._known.get(chain, seq))
         self._partial = partial
         self._unseen: list[str] = []
+        self._known: dict[str, int] = {}
+        for known in self._expected(checkpoints):
+            seq = self._known.get(known.chain, -1)
+            self._known[known.chain] = max(seq, known.last_seq)
         chains: dict[str, list[FileProof]] = defaultdict(list)
         for file in files:
             if file.first is not None or file.broken is not None:
@@ -184,6 +192,20 @@ class _Chains:
             else:
                 up_to = max(self._retired_up_to[chain], each.last_seq)
                 self._retired_up_to[chain] = up_to
+
+    def _expected(
+        self, checkpoints: Sequence[CheckpointRecord]
+    ) -> Sequence[CheckpointRecord]:
+        """Return the checkpoints up to which there have to be lines."""
+        if not self._partial:
+            return checkpoints
+        here = {file.path.name.removesuffix(PACKED) for file in self._files}
+        here |= {file.opened.file for file in self._files if file.opened}
+        expected = [each for each in checkpoints if each.file in here]
+        if gone := len(checkpoints) - len(expected):
+            says = f"{gone} checkpoints from elsewhere are of files that are not here"
+            self._unseen.append(says)
+        return expected
 
     def report(self) -> Report:
         """Compare the files with each other and with the checkpoints."""
@@ -239,9 +261,12 @@ class _Chains:
         opened = file.opened
         if file.first is None or not file.first.seq:
             return
-        if opened is not None and opened.previous_hash in self._retired:
-            return
-        name = opened.previous_file if opened else None
+        if opened is None or opened.previous_hash not in self._retired:
+            self._miss(file)
+
+    def _miss(self, file: FileProof) -> None:
+        """Say that the file before one is not here."""
+        name = file.opened.previous_file if file.opened else None
         says = f"the file before it is not here: {name}"
         if not self._partial:
             raise _found(file, BrokenError("missing", 1, says))
@@ -280,8 +305,7 @@ class _Chains:
         if name == before.path.name.removesuffix(PACKED):
             says = f"{count} lines at its end are missing"
             raise _found(before, BrokenError("truncated", before.number + 1, says))
-        says = f"the file before it is not here: {name}"
-        raise _found(file, BrokenError("missing", 1, says))
+        self._miss(file)
 
     def _seek_end(self, instance: str, last: FileProof) -> Iterator[Problem]:
         """Find out whether a chain is shorter than it was known to be elsewhere."""
@@ -297,27 +321,40 @@ class _Chains:
             )
 
     def _unvouched(self) -> Iterator[str]:
-        for file in self._files:
-            if not file.number and not file.held:
+        empty = [file for file in self._files if not file.number]
+        for file in empty:
+            if not (file.held or file.broken):
                 yield f"{file.path.name} is empty: its process died, or it was cut off"
+        begun = {file.instance for file in empty}
+        unvouched: list[str] = []
         for instance, chain in self._chains.items():
             last, vouched = chain[-1], max(file.vouched for file in chain)
-            if not last.closed and not last.held:
+            if not last.closed and not last.held and last.broken is None:
                 yield (
                     f"{last.path.name} ends without being closed: its process died,"
                     " or its end was cut off"
                 )
-            if vouched < last.seq:
-                behind = f"behind seq {vouched}" if vouched >= 0 else "from the first"
-                yield (
-                    f"{instance}: lines {behind} to {last.seq} could have been written"
-                    " anew with all their hashes, and more could have been cut off; no"
-                    " checkpoint from elsewhere vouches for them"
-                )
+            if last.ending in _GOES_ON and instance not in begun:
+                yield f"{last.path.name}: the file behind it, for there was one"
+            if vouched < 0:
+                unvouched.append(f"{instance}: lines from the first to {last.seq}")
+            elif vouched < last.seq:
+                yield _anew(f"{instance}: lines behind seq {vouched} to {last.seq}")
+        if len(unvouched) > 1:
+            yield _anew(f"all lines of {len(unvouched)} processes")
+        else:
+            yield from map(_anew, unvouched)
         yield (
             "a process whose files are all gone, unless a checkpoint from elsewhere"
             " names it"
         )
+
+
+def _anew(what: str) -> str:
+    return (
+        f"{what} could have been written anew with all their hashes, and more could"
+        " have been cut off; no checkpoint from elsewhere vouches for them"
+    )
 
 
 class _FoundError(Exception):
@@ -352,19 +389,11 @@ def _without_copies(files: _Chain) -> list[FileProof]:
     """
     kept: list[FileProof] = []
     for file in files:
-        if kept and _has(file, kept[-1]):
+        if kept and file.has(kept[-1]):
             kept[-1] = file
-        elif not (kept and _has(kept[-1], file)):
+        elif not (kept and kept[-1].has(file)):
             kept.append(file)
     return kept
-
-
-def _has(whole: FileProof, part: FileProof) -> bool:
-    """Tell whether a file has all the lines of another, and that one nothing else."""
-    wrong = whole.broken or part.broken or part.foreign
-    if wrong or part.first is None or part.first != whole.first:
-        return False
-    return part.seq <= whole.seq and part.hash == whole.hash_at(part.seq)
 
 
 def _unfinished(chain: _Chain) -> int:
@@ -379,7 +408,9 @@ def _unfinished(chain: _Chain) -> int:
 
 def _file_report(file: FileProof, last: bool) -> FileReport:  # noqa: FBT001 - private
     state: State = "continued"
-    if file.closed:
+    if file.broken is not None:
+        state = "broken"
+    elif file.closed:
         state = "closed"
     elif file.held:
         state = "open"

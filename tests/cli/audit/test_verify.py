@@ -101,3 +101,13 @@ def test_what_cannot_be_read_is_said(imagegate: Run, kept: Path) -> None:
 
     assert ran.code == 2
     assert "none.log" in ran.err
+
+
+def test_files_that_are_packed_otherwise_are_named(imagegate: Run, kept: Path) -> None:
+    """They are a part of the trail, and nobody looked at them."""
+    (kept / "20260101T000000.000000Z-0123456789abcdef.jsonl.gz").write_bytes(b"")
+
+    ran = imagegate("audit", "verify", kept)
+
+    assert ran.code == 0
+    assert "20260101T000000.000000Z-0123456789abcdef.jsonl.gz" in ran.err

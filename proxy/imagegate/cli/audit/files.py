@@ -25,6 +25,9 @@ def trail_files(named: Iterable[Path]) -> Sequence[Path]:
     for path in named:
         if path.is_dir():
             found += inside(path)
+            for each in path.glob(f"[!.]*{PLAIN}.*"):
+                if not each.name.endswith(PACKED):
+                    complain(f"{each.name} is not read: unpack it")
         elif path.is_file():
             found.append(path)
         else:
