@@ -12,6 +12,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from imagegate.settings.credential import spell_credential
 from imagegate.settings.keys import keys
 from imagegate.settings.model import Settings
@@ -29,12 +31,11 @@ def _lines(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
         yield _line(name, attrgetter(name)(settings), origins[name])
     for name, upstream in settings.upstreams.items():
         path = f"upstreams.{name}"
+        said = msgspec.structs.asdict(upstream)
+        said["credential"] = spell_credential(upstream.credential)
         yield f"\n[{path}]"
-        yield _line("url", upstream.url, origins[f"{path}.url"])
-        yield _line("prefix", upstream.prefix, origins[f"{path}.prefix"])
-        spelled = spell_credential(upstream.credential)
-        yield _line("credential", spelled, origins[f"{path}.credential"])
-        yield _line("project", upstream.project, origins[f"{path}.project"])
+        for key, value in said.items():
+            yield _line(key, value, origins[f"{path}.{key}"])
     section = ""
     for path in keys():
         above, dot, name = path.rpartition(".")

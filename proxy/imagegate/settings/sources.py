@@ -12,11 +12,12 @@ import msgspec
 
 from imagegate.named_file import read_named
 from imagegate.settings.keys import OPTIONS, PREFIX, SHORT, keys
+from imagegate.settings.model import UpstreamSettings
 from imagegate.settings.problems import SettingsProblem, did_you_mean
 
 CONFIG = "IMAGEGATE_CONFIG"
 MAX_BYTES = 1_000_000
-UPSTREAM_KEYS = ("url", "prefix", "credential", "project")
+UPSTREAM_KEYS = UpstreamSettings.__struct_fields__
 _LINKS = re.compile(
     r"IMAGEGATE_(?:\w+_)?(?:SERVICE_HOST=|SERVICE_PORT(?:_\w+)?=|PORT=\w+://"
     r"|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?=)"
