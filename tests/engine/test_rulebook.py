@@ -85,6 +85,54 @@ def test_auto_is_allowed_in_general_or_for_one_model() -> None:
     assert not ruled(page(), "quality").allow_auto
 
 
+@pytest.mark.parametrize(
+    ("own", "model", "open_"),
+    [
+        ("", "", True),
+        ("{ default: low }", "", True),
+        ("{ max: low, default: low }", "", False),
+        ("{ max: low, default: low, allow_auto: true }", "", True),
+        ("{ max: max, loosens: true }", "", True),
+        ("", "{ max: low, default: low }", False),
+        ("", "{ max: low, default: low, allow_auto: true }", True),
+        ("{ max: low, default: low }", "{ allow_auto: true }", False),
+    ],
+)
+def test_auto_is_allowed_where_each_limit_says_so(
+    own: str, model: str, *, open_: bool
+) -> None:
+    """Who tightens has not said that the provider may choose beyond that."""
+    text = f"""
+models:
+  gpt-image-2: {{ {f"quality: {model}" * bool(model)} }}
+  default: gpt-image-2
+settings: {{ quality: {{ max: high, default: medium, allow_auto: true }} }}
+teams:
+  design:
+    match: {{ team: design }}
+    settings: {{ {f"quality: {own}" * bool(own)} }}
+"""
+    assert ruled(page(text, DESIGN), "quality", "gpt-image-2").allow_auto is open_
+
+
+def test_no_team_says_for_another_that_the_provider_may_choose() -> None:
+    """As with every line that loosens."""
+    text = """
+settings: { quality: { max: high, default: medium } }
+teams:
+  design:
+    match: { team: design }
+    settings: { quality: { max: low, default: low } }
+  all:
+    match: { team: design }
+    settings: { quality: { allow_auto: true, loosens: true } }
+"""
+    alone = text.replace("match: { team: design }", "match: { team: x }", 1)
+
+    assert not ruled(page(text, DESIGN), "quality").allow_auto
+    assert ruled(page(alone, DESIGN), "quality").allow_auto
+
+
 def test_the_format_is_decided_first_and_a_mask_has_no_value() -> None:
     """The format says which of the others have a place."""
     names = [found.setting.name for found in page().settings(())]

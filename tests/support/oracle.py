@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jiter
@@ -135,6 +135,29 @@ class Rules:
             return []
         return [(kind, value) for kind, values in found.items() for value in values]
 
+    def leaves_open(self, name: str, entries: Iterable[str]) -> bool:
+        """Tell whether each block with a limit lets the provider choose as well.
+
+        One that tightens the baseline says so itself, and so does one for one model.
+        """
+        blocks = [
+            (layer, one, block)
+            for layer in self.layers
+            for one, block in _blocks(layer, name, entries)
+            if block.get("mode") != "observe"
+            and (self.verified or "loosens" not in block)
+        ]
+        said = [(layer, one) for layer, one, block in blocks if "allow_auto" in block]
+        return bool(said) and all(
+            any(
+                (where is layer or layer is self.layers[0] or "loosens" in block)
+                and (mine or not one)
+                for where, mine in said
+            )
+            for layer, one, block in blocks
+            if block.keys() & {"max", "min", "allow"}
+        )
+
     def models(self) -> list[set[str]]:
         lists = [
             set(x["models"]) - {"default", "otherwise"}
@@ -159,6 +182,16 @@ class Rules:
         said = [x.get("limits", {}).get(name) for x in self.layers]
         numbers = [n["max"] if isinstance(n, dict) else n for n in said if n]
         return min(numbers) if numbers and self.acts else None
+
+
+def _blocks(
+    layer: Mapping[str, Any], name: str, entries: Iterable[str]
+) -> Iterator[tuple[bool, Mapping[str, Any]]]:
+    """Yield a layer's blocks of a setting, and whether each is for one model."""
+    found = [(False, layer.get("settings", {}).get(name))]
+    models = layer.get("models", {})
+    found += [(True, models.get(each, {}).get(name)) for each in entries]
+    yield from ((one, block) for one, block in found if isinstance(block, dict))
 
 
 def listed(reference: object, allowed: list[str]) -> bool:
@@ -233,6 +266,8 @@ def tool_faults(rules: Rules, tool: Mapping[str, Any]) -> Iterator[str]:
         lines = rules.lines("settings", name)
         for entry in entries - {None}:
             lines += rules.lines("models", str(entry), name)
+        if not rules.leaves_open(name, [str(each) for each in entries - {None}]):
+            lines = [line for line in lines if line[0] != "allow_auto"]
         yield from _setting_faults(rules, tool, stem, name, lines)
 
 

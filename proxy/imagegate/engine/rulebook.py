@@ -96,16 +96,28 @@ class Rulebook:
     def _ruled(self, setting: Setting, models: tuple[str, ...]) -> Ruled:
         rules, name = self.rules, setting.name
         found = (rules.constraints(name, model) for model in (None, *models))
+        lines = tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
         defaults = (rules.default(name, model) for model in (None, *models))
-        words = (f"models.{model}.{name}.allow_auto" for model in models)
+        blocks = (f"settings.{name}", *(f"models.{model}.{name}" for model in models))
+        open_ = [line for each in blocks for line in rules.at(f"{each}.allow_auto")]
         return Ruled(
             setting=setting,
-            lines=tuple(dict.fromkeys(itertools.chain.from_iterable(found))),
+            lines=lines,
             default=most_particular(line for line in defaults if line is not None),
-            allow_auto=any(
-                rules.at(path) for path in (f"settings.{name}.allow_auto", *words)
-            ),
+            allow_auto=bool(open_)
+            and all(any(_leaves_open(each, line) for each in open_) for line in lines),
         )
+
+
+def _leaves_open(said: Line, limit: Line) -> bool:
+    """Tell whether a word that the provider may choose is said of a limit as well.
+
+    What is said of every model is not said of one that has a limit of its own, and
+    what the baseline says not of a team that tightens it: neither says so itself.
+    """
+    own = limit.layer == "team" and not limit.loosens
+    mine = said.id.removesuffix(said.path) == limit.id.removesuffix(limit.path)
+    return (mine or not own) and (said.model is not None or limit.model is None)
 
 
 class Book:

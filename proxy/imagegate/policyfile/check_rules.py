@@ -69,13 +69,12 @@ def _check_default(context: Context, block: Block) -> None:
 
 def _check_cap(context: Context, block: Block, own: set[str]) -> None:
     """Demand a default where a request that says nothing would escape a rule."""
-    general = f"settings.{block.subject}"
-    paths = {
-        f"{path}.{kind}"
-        for path in (block.path, general)
-        for kind in ("default", "allow_auto")
-    }
-    if not paths.isdisjoint(own | set(context.baseline)) or context.misread(general):
+    general, said = f"settings.{block.subject}", own | set(context.baseline)
+    defaults = {f"{path}.default" for path in (block.path, general)}
+    tightens = any(x.layer == "team" and not x.loosens for x in block.limits)
+    # Whoever tightens says it anew, or it does not hold.
+    open_ = f"{block.path}.allow_auto" in (own if tightens else said)
+    if open_ or not defaults.isdisjoint(said) or context.misread(general):
         return
     for line in block.limits:
         held = (
