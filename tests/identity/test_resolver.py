@@ -198,15 +198,15 @@ async def test_records_name_who_asked_and_by_what() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "code", "named"),
+    ("headers", "code", "named", "proof"),
     [
-        ([], "no_credential", "anonymous"),
-        ([bearer(given_out()[0])], "invalid_api_key", "anonymous"),
-        ([bearer(BAD)], "revoked_api_key", "bad"),
+        ([], "no_credential", "anonymous", None),
+        ([bearer(given_out()[0])], "invalid_api_key", "anonymous", None),
+        ([bearer(BAD)], "revoked_api_key", "bad", f"key {REVOKED.id}"),
     ],
 )
 async def test_a_refusal_is_recorded_and_reaches_nobody(
-    headers: list[Header], code: str, named: str
+    headers: list[Header], code: str, named: str, proof: str | None
 ) -> None:
     audit, inner = Notebook(), Inner()
 
@@ -221,6 +221,7 @@ async def test_a_refusal_is_recorded_and_reaches_nobody(
     assert record.violations[0].code == code
     # Whose key it was is on record, and still it is nobody known: such are counted.
     assert (record.principal_id, record.principal_source) == (named, "none")
+    assert record.principal_proof == proof
     assert not record.principal_verified
     assert audit.completion.outcome == "refused"
 

@@ -142,8 +142,12 @@ class Unidentified(MalformedRequest):
     Attributes:
         principal_id: Whom its credential named, though it is not taken any more; a
             name fit for records.
+        proof: Which credential that was, by a name fit for records.
     """
 
-    def __init__(self, code: str, message: str, *, principal_id: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, *, principal_id: str = "", proof: str = ""
+    ) -> None:
         super().__init__(code, message, status=401)
         self.principal_id = principal_id
+        self.proof = proof

@@ -201,7 +201,8 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
         previews: What the query and headers opt into, where it is known by name.
         message_type: Of a WebSocket's message that can be judged.
         principal_proof: By what in particular the identity was established: the id
-            of a key, an issuer, the address of a front.
+            of a key, an issuer, the address of a front; of a key also where it was
+            refused because it has expired or was revoked.
         principal_matched: The attributes that the policy's layers match on.
         stream: The request's own flag, like `background`.
         tool_choice: A choice that forces a tool, the image tool or any, or none.

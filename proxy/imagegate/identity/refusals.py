@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from imagegate.engine.errors import MalformedRequest, Unidentified
+from imagegate.engine.policy import Principal
 
 UNAUTHORIZED: Final = 401
 _WAYS: Final = {
@@ -29,10 +30,20 @@ def no_credential(ways: frozenset[str], header: str) -> Unidentified:
     return Unidentified("no_credential", message)
 
 
-def wrong_key(why: str = "invalid", *, who: str = "") -> Unidentified:
-    """Refuse a key that is unknown, expired or revoked."""
-    said = "is not one of this gateway's" if why == "invalid" else f"has {_HAS[why]}"
-    return Unidentified(f"{why}_api_key", f"the API key {said}", principal_id=who)
+def wrong_key() -> Unidentified:
+    """Refuse a key that is unknown."""
+    message = "the API key is not one of this gateway's"
+    return Unidentified("invalid_api_key", message)
+
+
+def former_key(why: str, whose: Principal) -> Unidentified:
+    """Refuse a key that has expired or was revoked; the record says which it is."""
+    return Unidentified(
+        f"{why}_api_key",
+        f"the API key has {_HAS[why]}",
+        principal_id=whose.id,
+        proof=whose.proof,
+    )
 
 
 _HAS: Final = {"expired": "expired", "revoked": "been revoked"}

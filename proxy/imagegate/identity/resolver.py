@@ -18,6 +18,7 @@ from imagegate.identity.presented import (
     presented,
 )
 from imagegate.identity.refusals import (
+    former_key,
     no_credential,
     unknown_credential,
     wrong_key,
@@ -118,7 +119,7 @@ class _Resolver:
         key, who = found
         state = key.state(self._clock())
         if state != "active":
-            raise wrong_key(state, who=who.id)
+            raise former_key(state, who)
         return who
 
     async def _by_token(self, shown: str) -> Principal:

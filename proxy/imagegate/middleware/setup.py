@@ -115,4 +115,4 @@ def nobody(error: Unidentified) -> Principal:
 
     It has no source, like all of whom nothing is known.
     """
-    return Principal(id=error.principal_id or ANONYMOUS.id)
+    return Principal(id=error.principal_id or ANONYMOUS.id, proof=error.proof)
