@@ -141,6 +141,43 @@ def test_an_edit_comes_as_files(url: str) -> None:
     assert answer.json()["error"]["param"] == "image"
 
 
+def test_an_edit_names_its_images_as_json(client: openai.OpenAI) -> None:
+    images = [{"image_url": "https://a"}, {"file_id": "file-a"}]
+    body = {
+        **MINI,
+        "images": images,
+        "mask": {"file_id": "file-b"},
+        "moderation": "low",
+    }
+
+    answer = client.post("/images/edits", body=body, cast_to=ImagesResponse)
+
+    assert answer.data
+    assert b64decode(answer.data[0].b64_json or "").startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("changed", "param"),
+    [
+        ({"images": "a"}, "images"),
+        ({"images": []}, "images"),
+        ({"images": ["a"]}, "images[0]"),
+        ({"images": [{"url": "a"}]}, "images[0].url"),
+        ({"images": [{"file_id": "a"}] * 17}, "images"),
+        ({"mask": "a"}, "mask"),
+        ({"mask": {"file_id": "a"}, "markup": "a"}, "markup"),
+    ],
+)
+def test_images_that_are_named_are_named_as_they_must_be(
+    client: openai.OpenAI, changed: Any, param: str
+) -> None:
+    body = {**MINI, "images": [{"image_url": "a"}], "moderation": "low", **changed}
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.post("/images/edits", body=body, cast_to=object)
+    assert refused.value.param == param
+
+
 @pytest.mark.parametrize("body", [b"", b"--x\r\n", b"nothing"])
 def test_a_form_that_is_none_is_refused(url: str, body: bytes) -> None:
     headers = {

@@ -45,7 +45,11 @@ EDITS: dict[str, Kind] = {
     **_BOTH,
     "input_fidelity": known.TOOL_FIELDS["input_fidelity"],
 }
+# As JSON, where images are named rather than sent.
+REFERRED: dict[str, Kind] = {**EDITS, "moderation": known.TOOL_FIELDS["moderation"]}
+_REFERENCE = known.TOOL_FIELDS["input_image_mask"]
 _FILES = ("image", "mask", "markup")
+_NAMED = ("images", "mask")
 
 
 class Images:
@@ -61,9 +65,11 @@ class Images:
 
     def edit(self, call: Call) -> Answer:
         """Answer with images made from others."""
-        _check_files(call.body)
-        body = {key: v for key, v in call.body.items() if key not in _FILES}
-        return self._answer(call, body, EDITS, "image_edit")
+        referred = "images" in call.body
+        sources, check = (_NAMED, _check_named) if referred else (_FILES, _check_files)
+        check(call.body)
+        body = {key: v for key, v in call.body.items() if key not in sources}
+        return self._answer(call, body, REFERRED if referred else EDITS, "image_edit")
 
     def _answer(
         self,
@@ -112,8 +118,26 @@ def _check_files(body: dict[str, Any]) -> None:
     for value in (*listed, *(body[key] for key in _FILES[1:] if key in body)):
         if not isinstance(value, Upload):
             raise invalid_type("image", value, expected="a file")
-    if len(listed) > _IMAGES:
-        raise image_refusal(f"Expected at most {_IMAGES} images.", param="image")
+    _check_many(listed, "image")
+
+
+def _check_named(body: dict[str, Any]) -> None:
+    """Raise unless there is something to edit, and it is named as it must be."""
+    images = body["images"]
+    if not isinstance(images, list):
+        raise invalid_type("images", images, expected="an array of objects")
+    if not images:
+        raise missing_parameter("images")
+    for place, value in enumerate(images):
+        _REFERENCE.check(value, f"images[{place}]")
+    if body.get("mask") is not None:
+        _REFERENCE.check(body["mask"], "mask")
+    _check_many(images, "images")
+
+
+def _check_many(images: list[Any], param: str) -> None:
+    if len(images) > _IMAGES:
+        raise image_refusal(f"Expected at most {_IMAGES} images.", param=param)
 
 
 def _check_together(body: dict[str, Any], whole: dict[str, Any]) -> None:
