@@ -9,6 +9,8 @@ from typing import Any
 
 from imagegate.simulator import others
 from imagegate.simulator.asgi import Receive, Scope, Send
+from imagegate.simulator.batch_work import Clerk
+from imagegate.simulator.batches import Batches
 from imagegate.simulator.behaviour import Behaviour, command_in, read_behaviour
 from imagegate.simulator.call import Call
 from imagegate.simulator.conversations import Conversations
@@ -20,6 +22,7 @@ from imagegate.simulator.faults import (
     ordered,
     wrong_method,
 )
+from imagegate.simulator.files import Files
 from imagegate.simulator.forms import is_form, read_form
 from imagegate.simulator.image_tool import Tool
 from imagegate.simulator.images import Images
@@ -45,7 +48,9 @@ _DEPLOYED = (
 class Simulator:
     """An ASGI application that stands in for a provider.
 
-    `received` holds the last requests, the newest at its end.
+    `received` holds the last requests, the newest at its end. What came as a message
+    of a WebSocket, or as a line of a batch when it is its turn, is among them as it
+    came, with `WEBSOCKET` or `BATCH` as its method.
     """
 
     def __init__(
@@ -71,9 +76,17 @@ class Simulator:
             keep=_KEEP,
         )
         self._images = Images(self._counter, deployments=deployments)
+        self._files = Files(self._counter, keep=_KEEP)
+        clerk = Clerk(
+            counter=self._counter,
+            files=self._files,
+            answering=lambda received: self._answer(received)[0],
+            notebook=self.received,
+        )
+        self._batches = Batches(clerk, keep=_KEEP)
+        table = (*self._table(responses, conversations), *self._batch_table())
         self._routes = [
-            (method, re.compile(path), handler)
-            for method, path, handler in self._table(responses, conversations)
+            (method, re.compile(path), handler) for method, path, handler in table
         ]
 
     def _table(
@@ -105,6 +118,21 @@ class Simulator:
             ("POST", "/embeddings", others.embeddings),
             ("POST", "/images/generations", self._images.generate),
             ("POST", "/images/edits", self._images.edit),
+        ]
+
+    def _batch_table(self) -> list[tuple[str, str, Handler]]:
+        files, batches = self._files, self._batches
+        file, batch = (f"/{name}/(?P<ident>[^/]+)" for name in ("files", "batches"))
+        return [
+            ("POST", "/files", files.create),
+            ("GET", "/files", files.list),
+            ("GET", file, files.retrieve),
+            ("DELETE", file, files.delete),
+            ("GET", f"{file}/content", files.content),
+            ("POST", "/batches", batches.create),
+            ("GET", "/batches", batches.list),
+            ("GET", batch, batches.retrieve),
+            ("POST", f"{batch}/cancel", batches.cancel),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -32,6 +32,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `response.completed` empty; `polls` says how often a background response is asked
     for until it is done; `bits` is the weight of images, from 0 (tiny) to 8.
 
+    The batch: `delay_ms` waits before each line; `stall_at` waits at line N (counted
+    from 0) until the batch is cancelled; `expire_at` lets it expire there.
+
     Lies: `echo.FIELD=VALUE` changes the image tool in the echo, `item.FIELD=VALUE`
     the finished image item; without a value the field is left out. `hide_items`
     keeps tools that came in input items, or from storage, out of the echo.
@@ -61,6 +64,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     empty_output: bool = False
     polls: int = 2
     bits: int | None = None
+
+    stall_at: int | None = None
+    expire_at: int | None = None
 
     echo: dict[str, str] = {}
     item: dict[str, str] = {}

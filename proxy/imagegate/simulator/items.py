@@ -34,7 +34,7 @@ def whole(item: Item) -> Item:
     return item
 
 
-def page_of(call: Call, items: Iterable[Item]) -> Answer:
+def page_of(call: Call, items: Iterable[Item], *, usual: int = _PAGE) -> Answer:
     """Answer a page of items that come oldest first: the newest, unless told else."""
     listed = list(items)
     if call.query("order") != "asc":
@@ -42,7 +42,7 @@ def page_of(call: Call, items: Iterable[Item]) -> Answer:
     idents = [item["id"] for item in listed]
     after = call.query("after")
     start = idents.index(after) + 1 if after in idents else 0
-    page = listed[start : start + whole_number(call, "limit", default=_PAGE)]
+    page = listed[start : start + whole_number(call, "limit", default=usual)]
     return json_answer(
         {
             "object": "list",
