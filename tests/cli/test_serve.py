@@ -321,6 +321,28 @@ def test_a_worker_that_hangs_is_replaced_and_its_records_are_closed(
     assert shown.count("outcome=unknown") == 1
 
 
+def test_a_worker_that_cannot_be_replaced_ends_no_other(
+    start: Start, tmp_path: Path
+) -> None:
+    file, trail = tmp_path / "seen.db", tmp_path / "trail"
+    gateway = start("--workers", "2", "--audit", trail, IMAGEGATE_STATE_FILE=str(file))
+    victim, other = gateway.workers()
+    kept = file.rename(tmp_path / "kept.db")
+    file.mkdir()
+
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: bool(gateway.said("worker_cannot_serve")))
+
+    assert ask(gateway).output
+    assert other in gateway.workers()
+    assert str(file) in gateway.said("worker_cannot_serve")[0]["reason"]
+    assert len([*trail.iterdir()]) == 2
+    file.rmdir()
+    kept.rename(file)
+    until(lambda: len(gateway.said("audit")) == 3)
+    assert gateway.end() == 0
+
+
 def test_each_of_the_workers_takes_requests(start: Start) -> None:
     gateway = start("--workers", "2")
     first, second = gateway.workers()

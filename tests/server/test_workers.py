@@ -175,6 +175,57 @@ async def test_children_that_die_at_their_start_end_the_parent(
     assert not watched.all_serve.is_set()
 
 
+BREAKABLE = (
+    CHILD
+    + """
+if os.path.exists(f"{said}.broken"):
+    sys.exit(3)
+serve()
+"""
+)
+
+
+async def test_a_child_that_cannot_be_replaced_ends_none_of_the_others(
+    tmp_path: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, broken = tmp_path / "there", tmp_path / "there.broken"
+    folder.mkdir()
+    watched = Watched(BREAKABLE, folder, listening)
+    await watched.serve()
+    victim, other = watched.pids()
+    broken.touch()
+
+    os.kill(victim, signal.SIGKILL)
+    said = ""
+    while said.count('"exit_code":3') <= module.ATTEMPTS:
+        assert not watched.ending.done()
+        await asyncio.sleep(0.01)
+        said += capsys.readouterr().err
+    broken.unlink()
+    await until(watched.all_are_there)
+
+    assert other in watched.pids()
+    assert not gone(other)
+    watched.workers.stop(signal.SIGTERM)
+    await watched.end()
+
+
+async def test_when_the_last_child_is_gone_and_none_can_be_replaced_the_parent_ends(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    folder, broken = tmp_path / "there", tmp_path / "there.broken"
+    folder.mkdir()
+    watched = Watched(BREAKABLE, folder, listening)
+    await watched.serve()
+    broken.touch()
+
+    for child in watched.pids():
+        os.kill(child, signal.SIGKILL)
+
+    with pytest.raises(CannotStartError, match="3 workers in a row ended at once"):
+        await watched.end()
+
+
 async def test_a_program_that_is_not_there_ends_the_parent(
     tmp_path: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,10 +6,10 @@ does so for itself, from the same plan.
 
 from __future__ import annotations
 
-from imagegate.gateway.assemble import assemble
+from imagegate.gateway.assemble import CannotServeError, assemble
 from imagegate.gateway.measure import CannotMeasureError
 from imagegate.gateway.plan import Live, Plan
-from imagegate.gateway.run import CannotServeError, serve
+from imagegate.gateway.run import serve
 from imagegate.gateway.watching import Reread
 
 __all__ = [

@@ -22,11 +22,11 @@ from imagegate.identity.issuer import Fetch
 from imagegate.identity.options import IdentityOptions, front_of, issuer_of
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Identify, Limits, anonymous
-from imagegate.quotas import Guarded, MemoryQuotas, Quotas
+from imagegate.quotas import Guarded, MemoryQuotas, Quotas, QuotasLost
 from imagegate.quotas.options import QuotaOptions
 from imagegate.quotas.redis import RedisQuotas
 from imagegate.redis_server import read_password
-from imagegate.seen import MemorySeen, RedisSeen, Seen
+from imagegate.seen import MemorySeen, RedisSeen, Seen, SightLost
 from imagegate.server.descriptors import carried
 from imagegate.server.run import Server, server_for
 from imagegate.server.seats import Seats
@@ -58,6 +58,10 @@ if TYPE_CHECKING:
 _FOUNDRY = ".services.ai.azure.com"
 
 
+class CannotServeError(Exception):
+    """The gateway cannot serve, or could not go on; one line says why."""
+
+
 def assemble(
     settings: Settings,
     live: Live,
@@ -71,9 +75,14 @@ def assemble(
         live: What is not.
         environ: Where credentials may be.
         metrics: Counts what happens.
+
+    Raises:
+        CannotServeError: When a file that it needs cannot be opened.
     """
     client, front = client_of(settings), front_of(settings.identity.headers)
     private = front.headers if front else frozenset[bytes]()
+    seen, quotas = seen_of(settings.state), quotas_of(settings.quotas, metrics)
+    # Last of what may fail: it begins a file, which should not be all there is in it.
     sink = audit_of(settings.audit)
     if metrics is not None:
         metrics.loaded()
@@ -87,8 +96,8 @@ def assemble(
         audit=sink if metrics is None else Counted(sink, metrics),
         identify=identify_of(settings.identity, live.keys, Documents(client)),
         limits=limits_of(settings),
-        seen=seen_of(settings.state),
-        quotas=quotas_of(settings.quotas, metrics),
+        seen=seen,
+        quotas=quotas,
         outage=settings.quotas.outage,
         deadlines=settings.deadlines,
         sockets=SocketClient(
@@ -125,7 +134,7 @@ def seen_of(settings: StateSettings) -> Seen:
     """Return what keeps judged requests.
 
     Raises:
-        SightLost: When the file is none of ours, or cannot be opened.
+        CannotServeError: When the file is none of ours, or cannot be opened.
     """
     if settings.redis is not None:
         return RedisSeen(
@@ -139,14 +148,17 @@ def seen_of(settings: StateSettings) -> Seen:
     # SQLite takes 2 MB.
     from imagegate.seen.sqlite import SqliteSeen  # noqa: PLC0415
 
-    return SqliteSeen(settings.file, days=settings.days)
+    try:
+        return SqliteSeen(settings.file, days=settings.days)
+    except SightLost as error:
+        raise CannotServeError(f"state: {error}") from None
 
 
 def quotas_of(options: QuotaOptions, metrics: Metrics | None = None) -> Quotas:
     """Return what keeps the counters of quotas.
 
     Raises:
-        QuotasLost: When the file is none of ours, or cannot be opened.
+        CannotServeError: When the file is none of ours, or cannot be opened.
     """
     inner: Quotas = MemoryQuotas()
     if options.redis is not None:
@@ -158,7 +170,10 @@ def quotas_of(options: QuotaOptions, metrics: Metrics | None = None) -> Quotas:
     elif options.file is not None:
         from imagegate.quotas.sqlite import SqliteQuotas  # noqa: PLC0415 - 2 MB
 
-        inner = SqliteQuotas(options.file)
+        try:
+            inner = SqliteQuotas(options.file)
+        except QuotasLost as error:
+            raise CannotServeError(f"quotas: {error}") from None
     return Guarded(
         inner,
         seconds=options.seconds,

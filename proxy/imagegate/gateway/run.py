@@ -19,6 +19,7 @@ import msgspec
 from imagegate import log
 from imagegate.gates.watch import News, Watch
 from imagegate.gateway.assemble import (
+    CannotServeError,
     assemble,
     quotas_of,
     seen_of,
@@ -28,8 +29,6 @@ from imagegate.gateway.measure import Measured, measured_here, measured_in_worke
 from imagegate.gateway.plan import Live, Plan, encode
 from imagegate.gateway.reports import Reports
 from imagegate.gateway.watching import Reread, watch
-from imagegate.quotas import QuotasLost
-from imagegate.seen import SightLost
 from imagegate.server.descriptors import ask_for, carried
 from imagegate.server.listener import bind, url_of
 from imagegate.server.notify import Notify
@@ -40,10 +39,6 @@ from imagegate.settings import Settings
 Bell: TypeAlias = queue.SimpleQueue[None]
 # `-P`: what lies in the working directory is not imported in a module's place.
 WORKER: Sequence[str] = (sys.executable, "-P", "-m", "imagegate.gateway.worker")
-
-
-class CannotServeError(Exception):
-    """The gateway cannot serve, or could not go on; one line says why."""
 
 
 def serve(plan: Plan, reread: Reread | None = None) -> None:
@@ -165,13 +160,8 @@ def remembering_together(settings: Settings) -> Iterator[Settings]:
         if quotas.redis is None:
             file = quotas.file or Path(directory, "quotas.db")
             quotas = msgspec.structs.replace(quotas, file=file)
-        try:
-            asyncio.run(seen_of(state).close())
-            asyncio.run(quotas_of(quotas).close())
-        except SightLost as error:
-            raise CannotServeError(f"state: {error}") from None
-        except QuotasLost as error:
-            raise CannotServeError(f"quotas: {error}") from None
+        asyncio.run(seen_of(state).close())
+        asyncio.run(quotas_of(quotas).close())
         yield msgspec.structs.replace(settings, state=state, quotas=quotas)
 
 
@@ -184,12 +174,7 @@ def serve_here(front: Front, measured: Measured) -> None:
             metrics.loaded()
 
     watched, reports = front.watching(measured, put_in_force)
-    try:
-        app = assemble(settings, live, os.environ, metrics)
-    except SightLost as error:
-        raise CannotServeError(f"state: {error}") from None
-    except QuotasLost as error:
-        raise CannotServeError(f"quotas: {error}") from None
+    app = assemble(settings, live, os.environ, metrics)
     server = server_of(settings, app, metrics)
     server.on_started = lambda: front.announce(reports)
     server.on_stopping = front.notify.stopping

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from imagegate import log
-from imagegate.gateway.assemble import assemble, server_of
+from imagegate.gateway.assemble import CannotServeError, assemble, server_of
 from imagegate.gateway.measure import metrics_of_worker
 from imagegate.gateway.plan import Live, Plan, decode_news, decode_settings
 from imagegate.metrics import Metrics
@@ -99,4 +99,8 @@ def _say(status: int, what: bytes) -> None:
 
 
 if __name__ == "__main__":
-    run(sys.stdin.fileno(), int(sys.argv[1]), int(sys.argv[2]))
+    try:
+        run(sys.stdin.fileno(), int(sys.argv[1]), int(sys.argv[2]))
+    except CannotServeError as error:
+        log.error("imagegate.worker_cannot_serve", reason=str(error))
+        sys.exit(1)

@@ -46,7 +46,7 @@ START_SECONDS = 60.0
 STABLE_SECONDS = 60.0
 """A child that served so long did not die of its start."""
 ATTEMPTS = 3
-"""Starts in a row that may fail before the parent gives up."""
+"""Starts in a row that may fail. Then the parent gives up, unless another serves."""
 LONGEST_PAUSE = 30.0
 LAST_SECONDS = 5.0
 """Beyond the grace of its streams, what a child may take to end."""
@@ -107,7 +107,8 @@ class Workers:
         """Keep the children running until a signal comes; tell whether all ended well.
 
         Raises:
-            CannotStartError: When a child dies at its start, again and again.
+            CannotStartError: When a child dies at its start, again and again, and no
+                other one serves.
         """
         loop = asyncio.get_running_loop()
         for number in ENDS:
@@ -181,8 +182,8 @@ class Workers:
                 # One that did not serve yet has nobody to see off.
                 return life.well or not life.served
             failures = 0 if life.served else failures + 1
-            if failures == ATTEMPTS:
-                raise CannotStartError(f"{ATTEMPTS} workers in a row {life.said}")
+            if failures >= ATTEMPTS and not self._goes_on():
+                raise CannotStartError(f"{failures} workers in a row {life.said}")
             if time.monotonic() - began > STABLE_SECONDS:
                 pause = self._pause
             rest = pause
@@ -210,6 +211,10 @@ class Workers:
         self._on_ended(child.process.pid)
         slow = START_SECONDS if child.late else None
         return lived(child.process.pid, code, served=served, slow=slow)
+
+    def _goes_on(self) -> bool:
+        """Tell whether a gateway that has been serving still does, with fewer."""
+        return not self._waiting and any(child.serves for child in self._children)
 
     def _one_serves(self) -> None:
         """Count those that never served yet; with the last of them all serve."""
