@@ -181,7 +181,9 @@ def test_deployments_are_names_on_azure_only() -> None:
         ("GET", "/v1/conversations/conv_1", False),
         ("GET", "/v1/conversations/conv_1/items", True),
         ("GET", "/v1/conversations/conv_1/items/ig_1", True),
-        ("POST", "/v1/conversations/conv_1/items", False),
+        ("POST", "/v1/conversations/conv_1/items", True),
+        ("POST", "/v1/conversations/conv_1", False),
+        ("POST", "/v1/responses/compact", True),
         ("POST", "/api/projects/p/agents/a/versions", False),
         (
             "GET",

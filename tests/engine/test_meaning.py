@@ -389,7 +389,9 @@ def test_items_of_a_conversation_are_told() -> None:
     items = {"object": "list", "data": [message_item, ITEM, 1, "x"], "has_more": False}
     (alone,) = answer(ITEM)
     (listed,) = answer(items)
+    compact = {"id": "resp_c", "object": "response.compaction", "output": items["data"]}
 
+    assert answer(compact) == (listed,)
     assert isinstance(alone, FinishedItem)
     assert isinstance(listed, FinishedItem)
     assert (alone.type, alone.item_id, alone.has_result) == ("items", "ig_0a", True)

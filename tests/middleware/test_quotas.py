@@ -552,6 +552,26 @@ async def test_what_tells_not_all_of_a_background_answer_counts_nothing_for_it(
     assert (store.used, store.held) == (2, 0)
 
 
+@pytest.mark.parametrize(
+    ("path", "asked", "kind", "key"),
+    [
+        ("conversations/conv_1/items", b'{"items":[]}', "list", "data"),
+        ("responses/compact", TEXT, "response.compaction", "output"),
+    ],
+)
+async def test_an_image_that_is_told_where_none_is_made_is_on_record_and_not_counted(  # noqa: PLR0913, PLR0917 - a table
+    store: Store, audit: Notebook, path: str, asked: bytes, kind: str, key: str
+) -> None:
+    """What was made in the background may be read there first."""
+    answer = Inner(json.dumps({"object": kind, key: PAINTED["output"]}).encode())
+
+    await ask(answer, store, audit, body=asked, path=f"/v1/{path}")
+
+    assert audit.events.count("image_finished") == 2
+    assert all(record.replay for record in audit.records)
+    assert (store.used, store.held) == (0, 0)
+
+
 async def test_an_answer_that_is_read_again_counts_no_more(
     store: Store, audit: Notebook
 ) -> None:

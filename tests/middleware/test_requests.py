@@ -134,6 +134,19 @@ async def test_no_encoded_answer_is_asked_for(audit: Notebook) -> None:
     assert inner.header(b"Accept-Encoding") == []
 
 
+async def test_no_part_of_an_answer_is_asked_for(audit: Notebook) -> None:
+    """It would be no JSON, and its images on no record."""
+    inner = Inner()
+    headers = [(b"Range", b"bytes=1-"), (b"if-range", b'"1"'), (b"x-kept", b"1")]
+
+    scope = request("GET", "/v1/responses/resp_1", headers=headers)
+    await Call(governed(inner, audit), scope, (b"",)).whole()
+
+    assert [key for key, _ in inner.scope["headers"]] == [
+        *(b"host", b"x-kept", b"accept-encoding")
+    ]
+
+
 @pytest.mark.parametrize(
     "spelled", [b"Application/JSON", b"application/json;charset=UTF-8"]
 )

@@ -43,14 +43,16 @@ MAX_YARDSTICKS: Final = 256
 
 _AGAIN: Final = frozenset(
     {
+        "conversations.items.create",
         "conversations.items.list",
         "conversations.items.retrieve",
+        "responses.compact",
         "responses.items",
         "responses.retrieve",
     }
 )
-"""Doors at which is read what was made before, if only in the background of an answer
-that nobody asks for."""
+"""Doors at which is told what was made before, if only in the background of an answer
+that nobody asks for, and what somebody refers to or has made compact."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,7 +278,7 @@ class Gate:
             door=match.door.name if match else None,
             family=match.family.name if match else None,
             transport=context.transport,
-            replay=match is not None and match.door.name in _AGAIN,
+            replay=match is not None and tells_again(match.door),
             trace_id=ident(context.trace_id),
             span_id=ident(context.span_id),
         )
@@ -287,5 +289,10 @@ def tells_of_images(door: Door) -> bool:
     return (
         door.reading in {"responses", "images"}
         or door.group in {"responses", "agent_endpoints"}
-        or door.name in _AGAIN
+        or tells_again(door)
     )
+
+
+def tells_again(door: Door) -> bool:
+    """Tell whether what answers at a door tell was made before."""
+    return door.name in _AGAIN

@@ -233,6 +233,8 @@ class _Reader:
             return (self._finished(_ITEMS, top, top.result, top),)
         if isinstance(top.error, dict):
             return (self._error(),)
+        if isinstance(top.output, list):
+            return tuple(self._listed(top.output))  # of a history, made compact
         return () if top.created is UNSET else self._images()
 
     def _image_event(self, kind: str) -> ImageEvent:

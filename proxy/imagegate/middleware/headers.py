@@ -54,7 +54,9 @@ OVERRIDES = frozenset(
 of them, so they are dropped, not refused."""
 
 _FRAMING = frozenset((b"content-length", b"content-encoding", b"transfer-encoding"))
-_DESCRIBED = OVERRIDES | _FRAMING | {b"accept-encoding"}
+_IN_PARTS = frozenset((b"accept-encoding", b"if-range", b"range"))
+"""Ask for an answer of which nobody could read what is told."""
+_DESCRIBED = OVERRIDES | _FRAMING | _IN_PARTS
 _WRITTEN = _DESCRIBED | {b"content-type"}
 """What describes a body that is given on, and one that we wrote."""
 _LENGTH = re.compile(r"[0-9]{1,18}")

@@ -15,7 +15,7 @@ from imagegate.engine.allowance import MOST_IMAGES, claim_of, counts_images
 from imagegate.engine.body import Body
 from imagegate.engine.decision import Rewrite
 from imagegate.engine.exchange import Exchange, Ruling
-from imagegate.engine.gate import Context
+from imagegate.engine.gate import Context, tells_again
 from imagegate.engine.quota import NOWHERE, Count, Counter, Standing, window
 from imagegate.engine.request import Request
 from imagegate.engine.surface import Match
@@ -65,7 +65,8 @@ class Tally:
         if match is None:
             return NOWHERE
         request = self._request(match, body, seen)
-        if body is not None or self._tells or request.is_message:
+        again = tells_again(match.door)
+        if self._tells or request.is_message or (body is not None and not again):
             # An image that nobody could expect counts like any other.
             self._images = counts_images(self._book, request)
         claim = claim_of(self._book, request, inherits=inherits)
