@@ -23,7 +23,7 @@ from asking import (
 from imagegate import shipped
 from imagegate.engine.body import read_body_now
 from imagegate.engine.decide import Decider
-from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.errors import MalformedRequest, Unidentified
 from imagegate.engine.exchange import Exchange
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.policy import Policy, Principal
@@ -279,6 +279,37 @@ def test_what_nobody_read_cannot_be_decided_anew() -> None:
     assert again(asked({"prompt": "x"}, closed, IMAGES), "") is None
     assert again(asked({"prompt": "x"}, passed, IMAGES), "") is None
     assert again(asked({"prompt": "x"}, passed, IMAGES), closed) == "block"
+
+
+def opened(rules: Policy) -> DecisionRecord:
+    """Record that a WebSocket is opened, before any message."""
+    context = Context(
+        decision_id="d", door=find_door("WEBSOCKET", "/v1/responses"), date=TODAY
+    )
+    return Exchange(Gate(rules, CATALOGUE), context).request(None).record
+
+
+def test_a_websocket_is_opened_again_and_its_messages_are_judged_alone() -> None:
+    """What opens it brings no message, and so none of an unknown type."""
+    closed = policy("surface: { websocket: refuse }")
+    at = "WEBSOCKET /v1/responses"
+    strange = asked({"type": "response.strange"}, policy(), at)
+
+    assert again(opened(policy()), "tool: allow") == "forward"
+    assert again(opened(policy()), closed) == "block"
+    assert again(opened(closed), "tool: allow") == "forward"
+    assert again(strange, "tool: allow") == "block"
+
+
+def test_who_was_not_known_is_refused_by_every_policy() -> None:
+    """Also where a body is never read, so that there is nothing else to refuse."""
+    context = Context(
+        decision_id="d", door=find_door("GET", "/v1/responses/resp_1"), date=TODAY
+    )
+    exchange = Exchange(Gate(policy(), CATALOGUE), context)
+    record = exchange.malformed(Unidentified("expired_api_key", "expired")).record
+
+    assert again(record, "tool: allow") == "block"
 
 
 def test_a_disguise_is_refused_by_every_policy_that_acts() -> None:

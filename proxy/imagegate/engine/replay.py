@@ -42,6 +42,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "structured_inputs": ("structured_inputs",),
     "multi_agent": ("multi_agent",),
 }
+_UNKNOWN_MESSAGE: Final = "always.message_type"
 _NOT_REBUILT: Final = frozenset(
     {
         "always",
@@ -49,7 +50,7 @@ _NOT_REBUILT: Final = frozenset(
         "always.choice_settings",
         "always.header",
         "always.image_model",
-        "always.message_type",
+        _UNKNOWN_MESSAGE,
         "always.query",
         "always.tool_type",
     }
@@ -95,9 +96,10 @@ def decide_again(
     if request is None:
         return "block"
     door = request.match.door
-    if decider.stance(door) == "enforce" and door.reading != "none":
-        if not replay.judged:
-            return "block"
+    reads, enforced = door.reading != "none", decider.stance(door) == "enforce"
+    if not replay.judged and (enforced or not reads):
+        return "block"
+    if enforced and reads:
         if not replay.read and not request.is_message:
             return None
         page = decider.book.page(request.principal, request.date)
@@ -125,10 +127,12 @@ def rebuild(record: DecisionRecord, date: datetime.date) -> Replay:
     if match is None:
         return Replay(request=None, always=always, read=False, judged=False)
     read = judged and record.inspected and not closed and match.door.reading != "none"
+    named = record.message_type or any(x.rule == _UNKNOWN_MESSAGE for x in said)
+    opens = match.door.method == "WEBSOCKET" and not named
     request = Request(
         match=match,
         date=date,
-        body=_body(record, match) if read else None,
+        body=_body(record, match) if read and not opens else None,
         headers=_headers(record, match),
         query=_query(record),
         principal=Principal(
