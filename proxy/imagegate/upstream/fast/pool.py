@@ -8,6 +8,7 @@ finds a connection before. Each step costs the same, however many there are.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -37,7 +38,7 @@ class Pool:
         self._wait_seconds = wait_seconds
         self._idle_seconds = idle_seconds
         self._all: set[Connection] = set()
-        self._resting: OrderedDict[Connection, None] = OrderedDict()
+        self._resting: OrderedDict[Connection, float] = OrderedDict()  # since when
         self._slots = 0  # taken: by connections, and by those who are to open one
         self._waiting: OrderedDict[_Turn, None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
@@ -48,8 +49,9 @@ class Pool:
     def take(self) -> Connection | None:
         """Return a connection that can be used at once, if there is one."""
         while self._resting:
-            connection, _ = self._resting.popitem()
-            if connection.fit():
+            connection, since = self._resting.popitem()
+            # A machine that slept has kept its connections; who was asked has not.
+            if connection.fit() and time.time() < since + self._idle_seconds:
                 return connection
             connection.abort()
         return None
@@ -93,7 +95,7 @@ class Pool:
                 return
         loop = connection.loop
         connection.since = loop.time()
-        self._resting[connection] = None
+        self._resting[connection] = time.time()
         if self._timer is None:
             self._timer = loop.call_later(self._idle_seconds, self._expire)
 
