@@ -152,9 +152,10 @@ def test_a_tool_that_is_not_sent_claims_nothing(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("n", "images"),
-    [(None, 1), (3, 3), (10, 10), (99, 10), (0, 1), (True, 1), ("4", 1)],
+    [(None, 1), (3, 3), (10, 10), (99, 10), (0, 1), (True, 10), ("4", 10), (4.0, 10)],
 )
 def test_a_call_of_the_images_api_claims_what_it_asks_for(n: Any, images: int) -> None:
+    """What is no number may be one to somebody, and is held for as much as can be."""
     value = {"prompt": "x", "model": "gpt-image-2", "n": n}
 
     assert claim(ONE, value, IMAGES).images == images

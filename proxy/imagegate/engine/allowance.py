@@ -169,9 +169,9 @@ def _asked_for(request: Request, body: Body) -> int:
     if request.match.door.reading != "images":
         return 1
     value = body.get("n")
-    number = None if value is None else value.plain()
+    number = 1 if value is None or value.is_null else value.plain()
     if not isinstance(number, int) or isinstance(number, bool):
-        return 1
+        return MOST_IMAGES  # what others may read as a number, such as `10.0`
     return max(1, min(number, MOST_IMAGES))
 
 
