@@ -304,6 +304,7 @@ def test_every_field_of_every_record_is_a_column() -> None:
     assert columns()["principal_team"] == "VARCHAR[]"
     assert columns()["tools"] == "JSON"
     assert columns()["duration_ms"] == "DOUBLE"
+    assert columns()["lost"] == "BIGINT"  # of what the log says about itself
 
 
 @pytest.mark.parametrize(("times", "code"), [(1, 0), (5, 2)])

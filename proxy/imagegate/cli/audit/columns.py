@@ -7,21 +7,38 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
+
+from imagegate.audit.events import (
+    CheckpointRecord,
+    ClosedRecord,
+    GapRecord,
+    OpenedRecord,
+    RecoveredRecord,
+    RefusalsCounted,
+    RetiredRecord,
+)
 from imagegate.engine.records import (
     CompletionRecord,
     DecisionRecord,
     EchoRecord,
     GeneratingRecord,
     ImageRecord,
-    Record,
 )
 
-KINDS: Final[tuple[type[Record], ...]] = (
+KINDS: Final[tuple[type[msgspec.Struct], ...]] = (
     DecisionRecord,
     GeneratingRecord,
     ImageRecord,
     EchoRecord,
     CompletionRecord,
+    OpenedRecord,
+    ClosedRecord,
+    CheckpointRecord,
+    GapRecord,
+    RecoveredRecord,
+    RetiredRecord,
+    RefusalsCounted,
 )
 _STAMPED: Final = {"time": "TIMESTAMP", "instance": "VARCHAR", "seq": "BIGINT"}
 _TYPES: Final = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
