@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,17 @@ def test_teams_and_exceptions_show_what_is_different(
         "exception E-2: team design, ended on 2020-01-31, approved by j.doe",
         "has no effect",
     ]
+
+
+def test_the_digest_is_that_of_what_is_shown_as_json(
+    imagegate: Command, policy_file: Writer
+) -> None:
+    """Whoever kept it can tell what a digest in the records stood for."""
+    for name in ("standard", policy_file(LAYERS)):
+        shown = json.loads(imagegate("show", "--format", "json", name).out)
+        compact = json.dumps(shown["policy"], ensure_ascii=False, separators=(",", ":"))
+
+        assert hashlib.sha256(compact.encode()).hexdigest() == shown["sha256"]
 
 
 def test_a_policy_as_json_is_its_digest_and_its_lines(imagegate: Command) -> None:

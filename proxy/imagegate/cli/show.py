@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 from rich.text import Text
 
 from imagegate.cli.exits import Exit
@@ -19,6 +20,7 @@ from imagegate.engine.policy import (
     Rules,
     Use,
     Value,
+    canonical,
     digest,
     merge,
 )
@@ -51,7 +53,9 @@ def run(name: str, *, as_json: bool) -> Exit:
     policy = usable_policy(name)
     today = datetime.datetime.now(tz=datetime.UTC).date()
     if as_json:
-        print_json({"sha256": digest(policy), "policy": policy})
+        # What the digest is of: whoever keeps this needs no program to compare them.
+        said = msgspec.Raw(canonical(policy))
+        print_json({"sha256": digest(policy), "policy": said})
         return Exit.FINE
     base = merge(policy, Layers())
     title = f"{policy.name} · {policy.mode} · {policy.owner} · {digest(policy)[:12]}"
@@ -107,8 +111,8 @@ def _line_rows(
     for line in sorted(lines, key=_place):
         yield (
             line.id,
-            _SAID[line.kind].format(spelled(line.value)),
-            reaction(line.otherwise) if line.kind in ("max", "min", "allow") else "",
+            _SAID[line.kind].format(_spelled(line.value)),
+            _reaction(line.otherwise) if line.kind in ("max", "min", "allow") else "",
             line.mode if line.mode != policy.mode else "",
             line.reason,
         )
@@ -120,15 +124,15 @@ def _place(line: Line) -> tuple[int, int, str]:
     return section, stance, line.path
 
 
-def spelled(value: Value) -> str:
-    """Spell a value as the file does."""
+def _spelled(value: Value) -> str:
+    """Spell a value as the file does, but for the brackets of a list."""
     if isinstance(value, tuple):
-        return ", ".join(spelled(item) for item in value)
+        return ", ".join(_spelled(item) for item in value)
     return value.text if isinstance(value, Size) else str(value)
 
 
-def reaction(otherwise: Reaction) -> str:
+def _reaction(otherwise: Reaction) -> str:
     """Spell what is done with a value that is not allowed."""
     if isinstance(otherwise, Use):
-        return f"use {spelled(otherwise.value)}"
+        return f"use {_spelled(otherwise.value)}"
     return otherwise
