@@ -257,6 +257,22 @@ async def test_a_path_without_a_known_prefix_reaches_no_provider(path: str) -> N
     assert provider.asked == []
 
 
+async def test_what_one_provider_made_is_not_known_at_another() -> None:
+    text = b"version: 1\nname: p\nowner: o\nmode: enforce\n"
+    text += b"state: { previous_response: seen }\n"
+    catalogue, today = shipped.catalogue(), datetime.date(2026, 11, 21)
+    rules = load_policy(text, file="p", catalogue=catalogue, today=today)
+    told = {"type": "response.created", "response": {"id": "resp_1"}}
+    provider = Provider(f"data: {json.dumps(told)}\n\n".encode())
+    app = gateway(provider, Journal(), "/a", "", by=Gates(Gate(rules, catalogue)))
+    again = {"model": "gpt-5", "input": "x", "previous_response_id": "resp_1"}
+
+    await ask(app, "/a/v1/responses")
+
+    assert (await Call(app, "/a/v1/responses", again).run()).status == 200
+    assert (await Call(app, "/v1/responses", again).run()).status == 403
+
+
 # -- the outermost edge ---------------------------------------------------------------
 
 

@@ -94,6 +94,7 @@ def create_app(  # noqa: PLR0913 - the parts of a gateway
             quotas=quotas,
             outage=outage,
             load=load,
+            realm=prefix,
         )
         for prefix, upstream in upstreams.items()
     }

@@ -572,6 +572,25 @@ async def test_an_image_that_is_told_where_none_is_made_is_on_record_and_not_cou
     assert (store.used, store.held) == (0, 0)
 
 
+async def test_what_another_provider_calls_so_counts_nothing_for_it(
+    store: Store, audit: Notebook
+) -> None:
+    """Some let their clients choose what a response is called."""
+    queued = Inner(json.dumps(in_background("queued")).encode())
+    await ask(queued, store, audit, body=asking(TOOL, background=True))
+    over = Inner(json.dumps(in_background("completed", 2)).encode())
+    path: dict[str, Any] = {
+        "path": "/v1/responses/resp_1",
+        "method": "GET",
+        "body": b"",
+    }
+
+    await ask(over, store, audit, realm="/other", **path)
+    assert (store.used, store.held) == (0, 1)
+    await ask(over, store, audit, **path)
+    assert (store.used, store.held) == (2, 0)
+
+
 async def test_an_answer_that_is_read_again_counts_no_more(
     store: Store, audit: Notebook
 ) -> None:

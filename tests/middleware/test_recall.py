@@ -85,7 +85,8 @@ class Client:
 
     async def get(self, path: str) -> Call:
         app = governed(self.provider, self.audit, by=GATE, identify=who, seen=self.seen)
-        return await Call(app, request("GET", path, headers=()), ()).whole()
+        scope = request("GET", path, headers=(), raw_path=path.encode())
+        return await Call(app, scope, ()).whole()
 
 
 AGAIN = asking(previous_response_id="resp_1")
@@ -103,6 +104,16 @@ async def test_a_response_may_be_gone_on_with(*, streamed: bool) -> None:
     assert (await client.post(asking(TOOL))).status == 200
     assert (await client.post(AGAIN)).status == 200
     assert (await client.post(asking(previous_response_id="resp_2"))).status == 200
+
+
+@pytest.mark.parametrize("name", ["resp_bGl0ZWxsbTo=", f"resp_{'A' * 546}=="])
+async def test_a_proxys_name_for_it_is_as_good_as_a_providers(name: str) -> None:
+    """LiteLLM puts its own around it, and who asked; the path has to take it too."""
+    client = Client(Provider(Inner(response(name)), Inner(), Inner()))
+
+    assert (await client.post(asking(TOOL))).status == 200
+    assert (await client.post(asking(previous_response_id=name))).status == 200
+    assert (await client.get(f"/v1/responses/{name}")).status == 200
 
 
 async def test_it_may_be_gone_on_with_while_it_still_streams() -> None:
@@ -131,6 +142,24 @@ async def test_nobody_goes_on_with_what_another_made() -> None:
 
     assert (refused.status, refused.code) == (403, "image_policy_violation")
     assert "was not made through this gateway" in refused.body.decode()
+
+
+@pytest.mark.parametrize("name", ["resp_1", "/a\nresp_1", "\nresp_1"])
+async def test_what_one_provider_made_is_not_known_at_another(name: str) -> None:
+    """Some let their clients choose what a response is called."""
+    kept: dict[str, Any] = {"by": GATE, "identify": who, "seen": MemorySeen()}
+
+    async def post(realm: str, body: bytes) -> int | None:
+        inner = Provider(Inner(response(name)))
+        app = governed(inner, Notebook(), realm=realm, **kept)
+        return (await Call(app, request(), (body,)).whole()).status
+
+    again = asking(previous_response_id=name)
+    for here, others in ("", ("/a", "/a\n", "/b")), ("/b", ("/a",)):
+        assert await post(here, asking()) == 200
+        assert await post(here, again) == 200
+        assert [await post(other, again) for other in others] == [403] * len(others)
+    assert await post("", AGAIN) == (200 if name == "resp_1" else 403)
 
 
 async def test_what_was_only_read_or_refused_is_not_seen() -> None:

@@ -57,6 +57,7 @@ class PolicyMiddleware:
         load: Load | None = None,
         own_paths: Sequence[str] = (),
         way: Way = "http",
+        realm: str = "",
     ) -> None:
         """Wrap an application.
 
@@ -79,6 +80,7 @@ class PolicyMiddleware:
                 business, below any mount point: `/health`, or `/static/*` with all
                 that is below. They are neither judged nor recorded.
             way: How requests come, for the records.
+            realm: Names the provider, where several share what was judged and counted.
 
         Raises:
             ValueError: When one of `own_paths` could lead to an image.
@@ -96,6 +98,7 @@ class PolicyMiddleware:
             outage=outage,
             load=load or load_of(limits or Limits()),
             way=way,
+            realm=realm,
         )
         self._own = OwnPaths(own_paths)
 

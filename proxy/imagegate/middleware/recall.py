@@ -48,7 +48,7 @@ class Recall:
     """
 
     def __init__(self, setup: Setup, context: Context) -> None:
-        self._store = setup.seen
+        self._store, self._key = setup.seen, setup.key
         self._gate = setup.gate
         self._context = context
         self._found: Mapping[str, Sight] = {}
@@ -156,11 +156,13 @@ class Recall:
             await self._note(name)
 
     async def _find(self, named: tuple[str, ...]) -> Mapping[str, Sight]:
+        names = {self._key(name): name for name in named}
         try:
-            return await self._store.find(self._context.principal, named)
+            found = await self._store.find(self._context.principal, names)
         except SightLost as error:
             log.warning("imagegate.seen_not_asked", reason=str(error))
             return {}
+        return {names[key]: sight for key, sight in found.items()}
 
     async def _note(self, *names: str) -> None:
         if names and self._left is not None:
@@ -170,8 +172,9 @@ class Recall:
         return self._gate.rules_for(self._context.principal, self._context.date)
 
     async def _keep(self, names: tuple[str, ...], sight: Sight) -> None:
+        keys = [*map(self._key, names)]
         try:
-            await self._store.note(self._context.principal, names, sight)
+            await self._store.note(self._context.principal, keys, sight)
         except SightLost as error:
             log.warning("imagegate.seen_not_kept", reason=str(error))
 

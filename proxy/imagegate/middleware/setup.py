@@ -77,6 +77,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         gates: What holds now, to be asked by `up_to_date` alone.
         edition: What holds for whoever has these parts, whatever holds now.
         outage: What is done where the counters of quotas cannot be asked.
+        realm: Within which a provider's names mean something.
     """
 
     app: ASGIApp
@@ -90,6 +91,15 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     load: Load
     outage: Outage = "refuse"
     way: Way = "http"
+    realm: str = ""
+
+    def key(self, name: str) -> str:
+        """Name what a provider calls so, apart from what another one does.
+
+        Some let their clients choose what a response is called.
+        """
+        plain = not self.realm and "\n" not in name
+        return name if plain else f"{self.realm}\n{name}"
 
     @property
     def gate(self) -> Gate:

@@ -36,7 +36,7 @@ class Tally:
     """
 
     def __init__(self, setup: Setup, context: Context) -> None:
-        self._store = setup.quotas
+        self._store, self._key = setup.quotas, setup.key
         self._outage = setup.outage
         self._book = setup.gate.decider.book
         self._context = context
@@ -139,7 +139,7 @@ class Tally:
         name = exchange.response_id if exchange.pending else None
         hold: tuple[str, ...] = ()
         if name is not None and (self._places or self._counted):
-            hold = (_waiting(name)[min(self._counted, MOST_IMAGES)],)
+            hold = (_waiting(self._key(name))[min(self._counted, MOST_IMAGES)],)
         if self._places or hold:
             await self._settle(drop=self._all(), hold=hold)
 
@@ -147,7 +147,7 @@ class Tally:
         """Count what was made in the background, the first time that it is told."""
         name = exchange.response_id
         if name is not None and exchange.over:
-            drop = _waiting(name)
+            drop = _waiting(self._key(name))
             await self._settle(drop=drop, add=exchange.started, if_held=True)
 
     async def _settle(
