@@ -53,6 +53,7 @@ def account(
     ("path", "named"),
     [
         ("/v1/responses/resp_0a1b", "resp_0a1b"),
+        (f"/v1/responses/resp_{'A' * 546}==", f"resp_{'A' * 546}=="),
         ("/v1/responses/sk-proj-0a1b2c", None),
         ("/v1/models", None),
     ],

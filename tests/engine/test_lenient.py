@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from imagegate.engine.events import TOO_LONG
 from imagegate.engine.lenient import (
+    ID,
     MEMBERS,
     WORD,
     Cut,
@@ -20,6 +21,7 @@ from imagegate.engine.lenient import (
     completions,
     decode,
     flag,
+    identifier,
     number,
     short,
     word,
@@ -81,6 +83,12 @@ def test_a_string_over_the_bound_equals_no_word() -> None:
     assert short("a" * WORD) == "a" * WORD
     assert short("a" * (WORD + 1)) == TOO_LONG
     assert short("\x000") == TOO_LONG
+
+
+def test_half_an_identifier_is_none() -> None:
+    """It would name what begins alike, and somebody else's."""
+    assert identifier("a" * ID) == "a" * ID
+    assert [identifier("a" * (ID + 1)), identifier(7)] == [None, None]
 
 
 @given(st.text())

@@ -498,12 +498,12 @@ def test_a_finished_answer() -> None:
 
 def test_items_are_named_by_ids_that_somebody_can_refer_to() -> None:
     """What was cut short names nothing, and might name too much."""
-    idents = ["rs_1", None, 7, "", "x" * 300, "\0", "msg_1"]
+    idents = ["rs_1", None, 7, "", "x" * 1025, "\0", "msg_1", "x" * 1024]
     output = [{"type": "message", "id": ident} for ident in idents]
     (found,) = answer({"object": "response", "output": [{}, *output]})
 
     assert isinstance(found, ResponseEvent)
-    assert found.items == ("rs_1", "msg_1")
+    assert found.items == ("rs_1", "msg_1", "x" * 1024)
 
 
 def test_an_images_answer() -> None:

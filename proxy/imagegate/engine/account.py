@@ -23,7 +23,8 @@ from imagegate.engine.state import references
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Match
 from imagegate.engine.value import Value
 
-_IDENT: Final = re.compile(r"(?:conv|resp|msg|rs|ig|pmpt|fc|cmp|at|tso)_[\w-]{1,200}")
+_KINDS: Final = "conv|resp|msg|rs|ig|pmpt|fc|cmp|at|tso"
+_IDENT: Final = re.compile(rf"(?:{_KINDS})_[\w-]{{1,1000}}={{0,2}}")
 """The identifiers of the API: their kind, and what the provider made up."""
 
 

@@ -17,7 +17,7 @@ from imagegate.engine.body import TOP_KEYS, Body, read_body
 from imagegate.engine.deltas import is_delta
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.events import Event
-from imagegate.engine.lenient import as_object, decode, word
+from imagegate.engine.lenient import as_object, decode, identifier, word
 from imagegate.engine.meaning import read_event
 from imagegate.engine.reducer import message
 from imagegate.engine.surface import Door
@@ -112,8 +112,9 @@ def read_told(data: bytes) -> Told:
     return Told(
         type=word(said.get("type")),
         stream_id=word(said.get("stream_id")),
-        response_id=word(response.get("id")) or word(said.get("response_id")),
-        steer_id=word(steer.get("id")),
-        target=word(steer.get("previous_response_id")),
+        response_id=identifier(response.get("id"))
+        or identifier(said.get("response_id")),
+        steer_id=identifier(steer.get("id")),
+        target=identifier(steer.get("previous_response_id")),
         events=events,
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Object: TypeAlias = dict[str, Any]
 
 WORD: Final = 256  # characters of a string that is kept
+ID: Final = 1024  # of an identifier; LiteLLM makes some of over 500
 MEMBERS: Final = 64  # of an object or array that is copied
 DEPTH: Final = 6
 _LARGEST: Final = 1.7976931348623157e308
@@ -85,10 +86,16 @@ def word(value: object) -> str | None:
     return short(value) if isinstance(value, str) else None
 
 
-def short(value: str) -> str:
+def identifier(value: object) -> str | None:
+    """Return an identifier within bounds, or None: half of one names nothing."""
+    found = short(value, ID) if isinstance(value, str) else TOO_LONG
+    return None if found == TOO_LONG else found
+
+
+def short(value: str, most: int = WORD) -> str:
     """Bound a string, and make sure that it can be written as UTF-8."""
     # NUL begins the mark of a string that was too long to be kept at all.
-    if len(value) > WORD or "\0" in value:
+    if len(value) > most or "\0" in value:
         return TOO_LONG
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 

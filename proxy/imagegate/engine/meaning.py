@@ -17,7 +17,6 @@ from msgspec import UNSET
 from imagegate.engine.deltas import is_delta
 from imagegate.engine.echoed import echoed, image_tools
 from imagegate.engine.events import (
-    TOO_LONG,
     EchoedTool,
     Event,
     FinishedItem,
@@ -38,6 +37,7 @@ from imagegate.engine.lenient import (
     completions,
     decode,
     flag,
+    identifier,
     number,
     word,
 )
@@ -260,14 +260,14 @@ class _Reader:
         return {
             "sequence_number": self._sequence_number,
             "output_index": number(self._top.output_index),
-            "item_id": word(self._top.item_id),
+            "item_id": identifier(self._top.item_id),
         }
 
     def _item_event(self, kind: str, item: Members) -> tuple[Event, ...]:
         if item.type == _IMAGE_CALL and kind == _DONE:
             index = number(self._top.output_index)
             return (self._finished(kind, item, item.result, item, index=index),)
-        said = {**self._ids(), "item_id": word(item.id), **self._place()}
+        said = {**self._ids(), "item_id": identifier(item.id), **self._place()}
         if item.type == _IMAGE_CALL:
             return (ItemAdded(status=word(item.status), **said),)
         tools = echoed(item.tools)
@@ -286,7 +286,7 @@ class _Reader:
             type=kind,
             sequence_number=self._sequence_number,
             output_index=index,
-            item_id=word(item.id),
+            item_id=identifier(item.id),
             status=word(item.status),
             action=word(item.action),
             image=self._payload(picture),
@@ -323,7 +323,7 @@ class _Reader:
         turn = ResponseEvent(
             type=kind,
             sequence_number=self._sequence_number,
-            response_id=word(of.id),
+            response_id=identifier(of.id),
             status=word(of.status),
             background=flag(of.background),
             model=word(of.model),
@@ -354,8 +354,8 @@ class _Reader:
         for index, value in enumerate(output):
             item = members(value)
             kinds.append(word(item.type) or "")
-            name = word(item.id)
-            if name and name != TOO_LONG:
+            name = identifier(item.id)
+            if name:
                 items.append(name)
             if item.tools:
                 tools += image_tools(

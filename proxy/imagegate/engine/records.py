@@ -22,7 +22,7 @@ SCHEMA: Final = 1
 MAX_ENTRIES: Final = 32
 """Of a list in a record; how many there were is in the count beside it."""
 
-_IDENT: Final = 256  # what is kept of an identifier; some providers sign theirs
+_IDENT: Final = 1024  # what is kept of an identifier; some providers sign theirs
 _PLACE: Final = 200
 _FOREIGN: Final = re.compile(r"[^!-~]")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")

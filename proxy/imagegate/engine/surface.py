@@ -384,7 +384,8 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-_SEGMENT = r"[A-Za-z0-9._~:@-]+"
+_SEGMENT = r"[A-Za-z0-9._~:@=-]+"
+"""Some proxies name responses in base64, which may end in `=`."""
 _CANONICAL = re.compile(rf"(?:/(?!\.\.?(?:/|\Z)){_SEGMENT})+")
 _PARAMETER = re.compile(r"\\\{(\w+)\\\}")
 
