@@ -129,6 +129,19 @@ def test_a_rule_is_about_the_values_it_names(
     assert [value for value in (*meant, *spared) if when.matches(value)] == meant
 
 
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "within"),
+    [(0, 3, [0, 3]), (2, 3, [3]), (None, None, [-1, 0, 3, 4])],
+)
+def test_a_range_holds_both_of_its_ends(
+    minimum: int | None, maximum: int | None, within: list[int]
+) -> None:
+    """One that nobody states holds every number."""
+    field = Field(kind="integer", minimum=minimum, maximum=maximum)
+
+    assert [number for number in (-1, 0, 3, 4) if field.in_range(number)] == within
+
+
 def test_a_rule_without_a_condition_is_about_any_value() -> None:
     """The presence of the field is enough."""
     rule = Rule(id="r", says="s", fields=("f",), needs=Needs(field="g", among=("w",)))

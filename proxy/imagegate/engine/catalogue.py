@@ -291,10 +291,7 @@ def _fits(field: Field, default: str | int | Unstated | None) -> bool:
     if default is None or isinstance(default, Unstated):
         return True
     if isinstance(default, int):
-        low, high = field.minimum, field.maximum
-        return field.kind == "integer" and (
-            low is None or high is None or low <= default <= high
-        )
+        return field.kind == "integer" and field.in_range(default)
     return default in field.words if field.words else field.kind in {"name", "text"}
 
 

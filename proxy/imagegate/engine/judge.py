@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from imagegate.engine.catalogue import Field, Unstated
+from imagegate.engine.catalogue import Unstated
 from imagegate.engine.decision import (
     Change,
     JudgedTool,
@@ -35,7 +35,7 @@ from imagegate.engine.rulebook import Ruled
 from imagegate.engine.scene import PATHS, Scene, fold, name_of
 from imagegate.engine.settle import Scalar, because, breaks, nearest, settle, spell
 from imagegate.engine.sheet import Asked, Sheet
-from imagegate.engine.sizes import Size, parse_size, refit
+from imagegate.engine.sizes import Size, Sizes, parse_size, refit
 from imagegate.engine.value import Edit
 
 
@@ -204,7 +204,7 @@ class _Judging:
             case bool():
                 return None
             case int() if setting.kind == "number":
-                return raw if any(_in_range(field, raw) for field in fields) else None
+                return raw if any(field.in_range(raw) for field in fields) else None
             case str() if setting.kind == "size":
                 return parse_size(raw)
             case str() if setting.kind in ("word", "ordered"):
@@ -266,19 +266,22 @@ class _Judging:
         )
 
     @property
+    def _sizes(self) -> Sizes | None:
+        return self.choice.row.sizes if self.choice.row else None
+
+    @property
     def _gif(self) -> bool:
         return self.sheet.final.get("output_format") == "gif"
 
     def _settle(self, ruled: Ruled, value: Scalar) -> None:
         """Hold a value that was asked for against the lines that limit it."""
         setting = ruled.setting
-        row = self.choice.row
         settled = settle(
             setting,
             value,
             ruled.lines,
             legal=lambda other: self._legal(setting, other),
-            sizes=row.sizes if row else None,
+            sizes=self._sizes,
             gif=self._gif,
         )
         if settled.by is None:
@@ -307,10 +310,9 @@ class _Judging:
     def _refit(self, ruled: Ruled, value: Scalar, cause: Line) -> None:
         """Bring a value that no longer fits to one that does, or drop it."""
         setting = ruled.setting
-        row = self.choice.row
         found: Scalar | None = None
         if isinstance(value, Size):
-            found = refit(value, row.sizes if row else None, gif=self._gif)
+            found = refit(value, self._sizes, gif=self._gif)
         elif value in setting.order:
             found = nearest(
                 setting, value, (), legal=lambda other: self._legal(setting, other)
@@ -332,13 +334,12 @@ class _Judging:
     def _fit(self, ruled: Ruled, value: Scalar) -> Scalar | None:
         """Find the allowed and legal value next to another, if there is one."""
         setting = ruled.setting
-        row = self.choice.row
         found = nearest(
             setting,
             value,
             ruled.lines,
             legal=lambda other: self._legal(setting, other),
-            sizes=row.sizes if row else None,
+            sizes=self._sizes,
             gif=self._gif,
         )
         if found is None or not self._fits(ruled, found):
@@ -440,11 +441,6 @@ def _members(
         steps = path in words.known and path not in words.deprecated
         if steps and isinstance(value, Mapping):
             yield from _members(value, scene, path)
-
-
-def _in_range(field: Field, value: int) -> bool:
-    low = field.minimum is None or value >= field.minimum
-    return low and (field.maximum is None or value <= field.maximum)
 
 
 def _start(setting: Setting) -> Scalar | None:

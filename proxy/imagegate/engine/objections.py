@@ -171,7 +171,7 @@ def _misfits(
     type_, called = _TYPES[field.kind]
     if not isinstance(value, type_) or (type_ is int and isinstance(value, bool)):
         yield _objection(path, "kind", f"{path} must be {called}")
-    elif isinstance(value, int) and not _in_range(field, value):
+    elif isinstance(value, int) and not field.in_range(value):
         limits = f"between {field.minimum} and {field.maximum}"
         yield _objection(path, "range", f"{path} must be {limits}")
     elif isinstance(value, str) and field.words:
@@ -268,11 +268,6 @@ def _cell(model: Model | None, path: str) -> Cell | None:
 def _barred(model: Model | None, path: str) -> bool:
     cell = _cell(model, path)
     return cell is not None and cell.empty
-
-
-def _in_range(field: Field, value: int) -> bool:
-    # A field whose range nobody states has neither end.
-    return field.minimum is None or field.minimum <= value <= (field.maximum or 0)
 
 
 def _settled(default: str | int | Unstated | None) -> bool:

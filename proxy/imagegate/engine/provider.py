@@ -72,6 +72,11 @@ class Field(Strict, frozen=True, kw_only=True):
             return Unstated(self.stated_default)
         return self.stated_default
 
+    def in_range(self, value: int) -> bool:
+        """Whether an integer is within the range, where one is stated."""
+        low = self.minimum is None or self.minimum <= value
+        return low and (self.maximum is None or value <= self.maximum)
+
 
 class When(Strict, frozen=True, kw_only=True):
     """Which values of a field a rule is about; any value when it says nothing."""
