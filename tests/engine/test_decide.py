@@ -15,17 +15,15 @@ from asking import (
     TODAY,
     Answer,
     ask,
-    body,
     door,
     policy,
     request,
     tool,
 )
 
-from imagegate.engine.decide import Decider, decide
+from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Forward, Rewrite, Violation
 from imagegate.engine.policy import ANONYMOUS
-from imagegate.engine.request import Request
 
 CAP = "settings: { quality: { max: medium, default: low, otherwise: lower } }\n"
 LOW = tool(quality="low")
@@ -103,15 +101,6 @@ def test_what_acts_is_not_observed() -> None:
 
     assert answer.rules == ["settings.quality.max"]
     assert [item.by.rule for item in answer.decision.observed] == ["settings.size.max"]
-
-
-def test_a_decision_can_be_asked_for_once() -> None:
-    """Without laying the policy out for later."""
-    asked = Request(match=door(), date=TODAY, body=body(request(HIGH)))
-    rules = policy(CAP)
-    found = decide(rules, asked, catalogue=CATALOGUE)
-
-    assert found == Decider(rules, CATALOGUE).decide(asked)
 
 
 def test_every_reason_of_a_block_is_given() -> None:

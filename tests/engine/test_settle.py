@@ -158,7 +158,7 @@ def test_what_is_allowed_is_left_alone() -> None:
 
 
 def test_a_block_beats_every_rewrite() -> None:
-    """The most particular line that blocks is named; all that break are listed."""
+    """The most particular line that blocks is named."""
     lines = (
         line(QUALITY, "max", "low", "lower", layer="team"),
         line(QUALITY, "allow", ("low",), "block"),
@@ -167,7 +167,7 @@ def test_a_block_beats_every_rewrite() -> None:
 
     found = settled(QUALITY, "high", *lines)
 
-    assert found == Settled(value="high", violated=lines[:2], by=lines[1], refused=True)
+    assert found == Settled(value="high", by=lines[1], refused=True)
 
 
 def test_strip_beats_a_value_to_use() -> None:
@@ -177,7 +177,7 @@ def test_strip_beats_a_value_to_use() -> None:
 
     found = settled(FORMAT, "gif", strip, use)
 
-    assert found == Settled(value=None, violated=(strip, use), by=strip)
+    assert found == Settled(value=None, by=strip)
 
 
 def test_of_two_values_to_use_the_more_particular_is_taken() -> None:
@@ -190,7 +190,7 @@ def test_of_two_values_to_use_the_more_particular_is_taken() -> None:
 
     found = settled(QUALITY, "max", *lines)
 
-    assert found == Settled(value="low", violated=lines, by=lines[2])
+    assert found == Settled(value="low", by=lines[2])
 
 
 def test_a_value_to_use_that_another_line_forbids_is_refused() -> None:
@@ -283,7 +283,7 @@ def test_a_size_is_brought_under_the_cap(
 
     assert found.refused == (expected is None)
     assert found.value == size(expected or value)
-    assert found.violated == (rule,)
+    assert found.by == rule
 
 
 @pytest.mark.parametrize(
@@ -387,8 +387,7 @@ def test_the_result_keeps_to_every_line_or_is_refused(
     setting, value, lines, among = question
     found = settle(setting, value, lines, legal=legal, sizes=among)
 
-    assert found.violated == breaks(lines, value)
-    assert (found.by is None) == (not found.violated)
+    assert (found.by is None) == (not breaks(lines, value))
     if found.refused:
         assert found.value == value
     elif found.value is None:

@@ -1,4 +1,4 @@
-"""decide(policy, request): forward, rewrite or block. Pure.
+"""The decision on a request: forward, rewrite or block. Pure.
 
 Every tool in the request is judged as it came; any refusal beats all changes;
 otherwise all changes are made together. The same judging runs a second time with
@@ -175,11 +175,6 @@ def _route(match: Match) -> str:
     """Name a route of the Images API; nothing for the others."""
     images = match.door.reading == "images"
     return match.door.name.partition(".")[2] if images else ""
-
-
-def decide(policy: Policy, request: Request, *, catalogue: Catalogue) -> Decision:
-    """Decide on one request under a policy."""
-    return Decider(policy, catalogue).decide(request)
 
 
 def _without_body() -> Decision:

@@ -25,13 +25,11 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         value: The value that holds; None where the field goes.
-        violated: The lines that the value asked for breaks.
         by: The line whose word was followed; None when nothing changes.
         refused: Nothing may be put in its place.
     """
 
     value: Scalar | None
-    violated: tuple[Line, ...] = ()
     by: Line | None = None
     refused: bool = False
 
@@ -87,11 +85,10 @@ def settle(  # noqa: PLR0913 - what a size needs besides
         return Settled(value=value)
     blocking = [line for line in violated if line.otherwise == "block"]
     if blocking:
-        return _refuse(value, violated, most_particular(blocking))
+        return Settled(value=value, by=most_particular(blocking), refused=True)
     stripping = [line for line in violated if line.otherwise == "strip"]
     if stripping:
-        by = most_particular(stripping)
-        return Settled(value=None, violated=violated, by=by)
+        return Settled(value=None, by=most_particular(stripping))
     using = most_particular(x for x in violated if isinstance(x.otherwise, Use))
     if using is not None and isinstance(using.otherwise, Use):
         found: Scalar | None = using.otherwise.value
@@ -99,12 +96,8 @@ def settle(  # noqa: PLR0913 - what a size needs besides
         found = nearest(setting, value, lines, legal=legal, sizes=sizes, gif=gif)
     by = using or most_particular(violated)
     if found is None or breaks(lines, found) or not legal(found):
-        return _refuse(value, violated, by)
-    return Settled(value=found, violated=violated, by=by)
-
-
-def _refuse(value: Scalar, violated: tuple[Line, ...], by: Line | None) -> Settled:
-    return Settled(value=value, violated=violated, by=by, refused=True)
+        return Settled(value=value, by=by, refused=True)
+    return Settled(value=found, by=by)
 
 
 def nearest(  # noqa: PLR0913 - what a size needs besides
