@@ -156,27 +156,25 @@ def _lone_surrogate(data: bytes) -> int | None:
     return None
 
 
-def read_object(
-    data: Slice, *, pointer: str, known: AbstractSet[str], limit: int = MAX_KEYS
-) -> Row:
+def read_object(data: Slice, *, pointer: str, known: AbstractSet[str]) -> Row:
     """Take one object apart: its keys in order, its values as they are spelled.
 
     Raises:
         MalformedRequest: For two equal keys, a key that only looks like a known
-            one, a key that cannot be a name, or more than `limit` keys.
+            one, a key that cannot be a name, or more than `MAX_KEYS` keys.
         msgspec.DecodeError: When it is no object.
     """
-    row = read_row(data, pointer=pointer, limit=limit)
+    row = read_row(data, pointer=pointer)
     if not row.keys() <= known:
         check_keys(row, pointer=pointer, known=known)
     return row
 
 
-def read_row(data: Slice, *, pointer: str, limit: int = MAX_KEYS) -> Row:
+def read_row(data: Slice, *, pointer: str) -> Row:
     """Take one object apart without a look at its keys, but for equal ones.
 
     Raises:
-        MalformedRequest: For two equal keys, or more than `limit` keys.
+        MalformedRequest: For two equal keys, or more than `MAX_KEYS` keys.
         msgspec.DecodeError: When it is no object.
     """
     if len(data) <= SMALL:
@@ -184,10 +182,10 @@ def read_row(data: Slice, *, pointer: str, limit: int = MAX_KEYS) -> Row:
         if is_whole(row, data) or (
             len(data) <= _TINY and _is_whole_but_for_space(data, _OBJECT)
         ):
-            if len(row) > limit:
+            if len(row) > MAX_KEYS:
                 raise too_many(pointer)
             return row
-    return _distinct(_keyed(_KeyedRow, limit, pointer).decode(data), pointer)
+    return _distinct(_keyed(_KeyedRow, MAX_KEYS, pointer).decode(data), pointer)
 
 
 def is_whole(found: object, data: Slice) -> bool:

@@ -36,6 +36,7 @@ _UNSET = {
 }
 _FAILURE = {"code": "server_error", "message": "The simulator was told to fail."}
 _SECONDS = 20
+_OUTPUT_TOKENS = 67
 
 
 def response_object(run: Run, *, status: Status | None = None) -> dict[str, Any]:
@@ -88,15 +89,15 @@ def _echo(run: Run) -> list[Tool]:
     ]
 
 
-def usage_of(body: dict[str, Any], *, output_tokens: int = 67) -> dict[str, Any]:
+def usage_of(body: dict[str, Any]) -> dict[str, Any]:
     """Return the usage of the mainline model, where image tokens do not count."""
     asked = input_tokens(body)
     return {
         "input_tokens": asked,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-        "output_tokens": output_tokens,
+        "output_tokens": _OUTPUT_TOKENS,
         "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": asked + output_tokens,
+        "total_tokens": asked + _OUTPUT_TOKENS,
     }
 
 
