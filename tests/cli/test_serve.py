@@ -291,7 +291,8 @@ def test_a_worker_that_hangs_is_replaced_and_its_records_are_closed(
     start: Start, tmp_path: Path
 ) -> None:
     trail = tmp_path / "trail"
-    gateway = start("--workers", "2", "--audit", trail, program=(HANGING,))
+    given = ("--workers", "2", "--audit", trail, "--metrics-port", "0")
+    gateway = start(*given, program=(HANGING,))
     before = gateway.workers()
     with gateway.client() as client:
         stream = client.responses.create(
@@ -314,6 +315,8 @@ def test_a_worker_that_hangs_is_replaced_and_its_records_are_closed(
     [here] = gateway.said("worker_hung_here")
     assert here["at"].startswith("__main__:")
     assert here["ours"].startswith("imagegate.server.run:")
+    told = httpx2.get(gateway.said("metrics")[0]["url"]).text
+    assert 'imagegate_workers_lost_total{how="hung"} 1.0' in told
     assert gateway.workers() > before - {victim}
     assert gateway.end() == 0
     assert imagegate("audit", "verify", trail).code == 0
@@ -325,7 +328,8 @@ def test_a_worker_that_cannot_be_replaced_ends_no_other(
     start: Start, tmp_path: Path
 ) -> None:
     file, trail = tmp_path / "seen.db", tmp_path / "trail"
-    gateway = start("--workers", "2", "--audit", trail, IMAGEGATE_STATE_FILE=str(file))
+    given = ("--workers", "2", "--audit", trail, "--metrics-port", "0")
+    gateway = start(*given, IMAGEGATE_STATE_FILE=str(file))
     victim, other = gateway.workers()
     kept = file.rename(tmp_path / "kept.db")
     file.mkdir()
@@ -337,6 +341,8 @@ def test_a_worker_that_cannot_be_replaced_ends_no_other(
     assert other in gateway.workers()
     assert str(file) in gateway.said("worker_cannot_serve")[0]["reason"]
     assert len([*trail.iterdir()]) == 2
+    told = httpx2.get(gateway.said("metrics")[0]["url"]).text
+    assert 'imagegate_workers_lost_total{how="died"} 1.0' in told
     file.rmdir()
     kept.rename(file)
     until(lambda: len(gateway.said("audit")) == 3)

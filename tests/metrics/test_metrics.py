@@ -25,7 +25,7 @@ from imagegate.engine.exchange import Ended, Exchange
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.records import CandidateRecord, Record
 from imagegate.engine.surface import find_door
-from imagegate.metrics import Counted, Metrics, Reloads, serve
+from imagegate.metrics import Counted, Losses, Metrics, Reloads, serve
 from imagegate.metrics.lumps import MOST_CHILDREN
 from imagegate.metrics.port import DIRECTORY, forget, shared
 
@@ -275,10 +275,22 @@ def test_several_workers_are_added_up(
     assert value(registry, "exchanges_open") == 6
 
     workers[0].communicate("")
-    forget(workers[0].pid, tmp_path)
+    forget(workers[0].pid, tmp_path, served=True)
 
     assert value(registry, "audit_records_total") == 300
     assert value(registry, "exchanges_open") == 4
+
+
+def test_a_worker_that_never_served_leaves_no_file(
+    workers: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    pid = workers[0].pid
+    workers[0].communicate("")
+
+    forget(pid, tmp_path, served=False)
+
+    assert [file for file in tmp_path.iterdir() if str(pid) in file.name] == []
+    assert value(shared(tmp_path), "audit_records_total") == 200
 
 
 def test_metrics_have_a_port_of_their_own(registry: CollectorRegistry) -> None:
@@ -357,6 +369,7 @@ def known(registry: CollectorRegistry) -> dict[str, set[str]]:
     """Return every sample's name with its labels, as a scrape shows them."""
     Metrics(registry)
     Reloads(registry, ["policy"]).holds("policy", HOLDS)
+    Losses(registry)
     found: dict[str, set[str]] = {}
     for family in registry.collect():
         collector = getattr(registry, "_names_to_collectors")[family.name]  # noqa: B009 - private, and no other way
@@ -419,6 +432,7 @@ def test_what_an_alert_waits_for_is_told_as_zero_before_it_happens(
 ) -> None:
     """Prometheus sees no increase in a series that begins with one."""
     Metrics(registry)
+    Losses(registry)
     told = [sample for metric in registry.collect() for sample in metric.samples]
     waiting = r"^increase\((imagegate_\w+)(?:\{(\w+)=~?\"(\w+)[^}]*\})?\[\w+\]\) > 0$"
 

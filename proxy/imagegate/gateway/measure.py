@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from imagegate import log
 from imagegate.gateway.plan import LIVE
-from imagegate.metrics import Metrics, Reloads, serve
+from imagegate.metrics import Losses, Metrics, Reloads, serve
 from imagegate.metrics.port import DIRECTORY, forget, shared
+from imagegate.server.lives import Life
 from imagegate.settings import MetricsSettings
 
 
@@ -28,12 +29,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         metrics: What happens to requests; None where they are answered elsewhere.
         reloads: What becomes of files that change; None when nothing is counted.
-        on_ended: Is to be told of each worker that has ended.
+        on_lost: Is to be told of each worker that ended and was not told to.
     """
 
     metrics: Metrics | None = None
     reloads: Reloads | None = None
-    on_ended: Callable[[int], None] = lambda _: None
+    on_lost: Callable[[Life], None] = lambda _: None
 
 
 @contextlib.contextmanager
@@ -65,12 +66,16 @@ def measured_in_workers(settings: MetricsSettings) -> Iterator[Measured]:
         directory = Path(name)
         os.environ[DIRECTORY] = name
         registry = shared(directory)
+        losses = Losses(registry)
+
+        def lost(life: Life) -> None:
+            losses.count(life.loss)
+            if life.pid is not None:
+                forget(life.pid, directory, served=life.served)
+
         try:
             with _served(settings, registry):
-                yield Measured(
-                    reloads=Reloads(registry, LIVE),
-                    on_ended=lambda pid: forget(pid, directory),
-                )
+                yield Measured(reloads=Reloads(registry, LIVE), on_lost=lost)
         finally:
             del os.environ[DIRECTORY]
 

@@ -204,7 +204,7 @@ async def _serve_in_workers(
         count=settings.listen.workers,
         grace=settings.listen.grace,
         on_started=lambda: front.announce(reports),
-        on_ended=measured.on_ended,
+        on_lost=measured.on_lost,
         on_stopping=front.notify.stopping,
     )
     beating = asyncio.ensure_future(_beat(front.notify))

@@ -5,8 +5,9 @@ counted: numbers here and lines there cannot tell different stories.
 """
 
 from imagegate.metrics.counted import Counted
+from imagegate.metrics.losses import Losses
 from imagegate.metrics.names import Metrics
 from imagegate.metrics.port import serve
 from imagegate.metrics.reloads import Reloads
 
-__all__ = ["Counted", "Metrics", "Reloads", "serve"]
+__all__ = ["Counted", "Losses", "Metrics", "Reloads", "serve"]

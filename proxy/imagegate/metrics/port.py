@@ -25,9 +25,16 @@ def shared(directory: Path) -> CollectorRegistry:
     return registry
 
 
-def forget(pid: int, directory: Path) -> None:
-    """Forget the gauges of a worker that ended; what it counted stays."""
+def forget(pid: int, directory: Path, *, served: bool) -> None:
+    """Forget the gauges of a worker that ended; what it counted stays, if it served.
+
+    One that cannot start is tried again and again, and each try begins files, which
+    are all read whenever somebody looks.
+    """
     mark_process_dead(pid, path=str(directory))  # type: ignore[no-untyped-call]
+    if not served:
+        for file in directory.glob(f"*_{pid}.db"):
+            file.unlink()
 
 
 def serve(

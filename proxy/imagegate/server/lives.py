@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import msgspec
+
+Loss: TypeAlias = Literal["died", "hung", "not_started"]
 
 _SENDERS: Final[Mapping[int, str]] = {
     signal.SIGKILL: ", as the kernel does when memory runs out",
@@ -18,18 +20,29 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     """How one worker fared.
 
     Attributes:
+        pid: Its number, if there was a process.
         served: It served.
+        hung: It was killed as its loop did not turn.
         well: It ended by itself, without an error.
         event: What the log calls its end.
         told: What the log tells of it.
         said: How it failed to start, if it did.
     """
 
+    pid: int | None = None
     served: bool = False
+    hung: bool = False
     well: bool = False
     event: str = "imagegate.worker_died"
     told: Mapping[str, object]
     said: str
+
+    @property
+    def loss(self) -> Loss:
+        """How it is counted, where it was not told to end."""
+        if self.hung:
+            return "hung"
+        return "died" if self.served else "not_started"
 
 
 def never_lived(program: str, error: OSError) -> Life:
@@ -43,19 +56,27 @@ def never_lived(program: str, error: OSError) -> Life:
     )
 
 
-def lived(pid: int, code: int, *, served: bool, slow: float | None) -> Life:
+def lived(pid: int, code: int, *, served: bool, hung: bool, slow: float | None) -> Life:
     """Tell of a worker that has ended.
 
     Args:
         pid: Its number.
         code: As the system tells it: of a signal, the number below zero.
         served: It served.
+        hung: It was killed as its loop did not turn.
         slow: It was killed as it did not serve within so many seconds.
     """
     how, said = _how(code)
     if slow is not None:
         said = f"did not serve within {slow:g} seconds, and were killed"
-    return Life(served=served, well=code == 0, told={"pid": pid, **how}, said=said)
+    return Life(
+        pid=pid,
+        served=served,
+        hung=hung,
+        well=code == 0,
+        told={"pid": pid, **how},
+        said=said,
+    )
 
 
 def _how(code: int) -> tuple[Mapping[str, object], str]:

@@ -69,7 +69,7 @@ class Workers:
         count: int,
         grace: float,
         on_started: Callable[[], None],
-        on_ended: Callable[[int], None] = lambda _: None,
+        on_lost: Callable[[Life], None] = lambda _: None,
         on_stopping: Callable[[], None] = lambda: None,
         pause: float = 0.5,
     ) -> None:
@@ -84,7 +84,7 @@ class Workers:
             count: How many.
             grace: Seconds that a child gets to end.
             on_started: Called once, when all of them serve.
-            on_ended: Called with the number of each process that has ended.
+            on_lost: Called with the life of each that ended and was not told to.
             on_stopping: Called when all of them are told to end.
             pause: Seconds before a child that died is replaced; more each time.
         """
@@ -95,7 +95,7 @@ class Workers:
         self._count = count
         self._grace = grace
         self._on_started = on_started
-        self._on_ended = on_ended
+        self._on_lost = on_lost
         self._on_stopping = on_stopping
         self._pause = pause
         self._waiting = count
@@ -181,6 +181,7 @@ class Workers:
             if self._stopping.is_set():
                 # One that did not serve yet has nobody to see off.
                 return life.well or not life.served
+            self._on_lost(life)
             failures = 0 if life.served else failures + 1
             if failures >= ATTEMPTS and not self._goes_on():
                 raise CannotStartError(f"{failures} workers in a row {life.said}")
@@ -208,9 +209,13 @@ class Workers:
                 child.forget()
         self._children.discard(child)
         self._note()
-        self._on_ended(child.process.pid)
-        slow = START_SECONDS if child.late else None
-        return lived(child.process.pid, code, served=served, slow=slow)
+        return lived(
+            child.process.pid,
+            code,
+            served=served,
+            hung=child.beats_missed > HUNG_BEATS,
+            slow=START_SECONDS if child.late else None,
+        )
 
     def _goes_on(self) -> bool:
         """Tell whether a gateway that has been serving still does, with fewer."""
