@@ -288,7 +288,7 @@ class _Chains:
             raise _found(file, BrokenError("edited", 1, says))
         if file.first.seq < expected:
             says = (
-                f"it goes on from seq {file.first.seq}, which is in {before.path.name}"
+                f"it goes on from seq {file.first.seq}, which is in {before.path}"
             )
             raise _found(file, BrokenError("forked", 1, says))
         if file.first.seq > expected:
