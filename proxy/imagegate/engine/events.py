@@ -96,19 +96,12 @@ class PartialImage(Observed, frozen=True, kw_only=True):
     Attributes:
         type: `response.image_generation_call.partial_image`, or of the Images
             API `image_generation.partial_image`, `image_edit.partial_image`.
-        image: None when the event carries no base64 string.
     """
 
     type: str
     sequence_number: int | None = None
     output_index: int | None = None
     item_id: str | None = None
-    partial_image_index: int | None = None
-    size: str | None = None
-    quality: str | None = None
-    background: str | None = None
-    output_format: str | None = None
-    image: Payload | None = None
 
 
 class ItemAdded(Observed, frozen=True, kw_only=True):
@@ -117,7 +110,6 @@ class ItemAdded(Observed, frozen=True, kw_only=True):
     sequence_number: int | None = None
     output_index: int | None = None
     item_id: str | None = None
-    status: str | None = None
 
 
 class FinishedItem(Observed, frozen=True, kw_only=True):
@@ -211,7 +203,6 @@ class StreamError(Observed, frozen=True, kw_only=True):
     status: int | None = None
     code: str | None = None
     error_type: str | None = None
-    param: str | None = None
 
 
 class Undecodable(Observed, frozen=True, kw_only=True):

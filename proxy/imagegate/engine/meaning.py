@@ -42,7 +42,6 @@ from imagegate.engine.lenient import (
     word,
 )
 from imagegate.engine.members import (
-    NO_MEMBERS,
     Members,
     Response,
     members,
@@ -214,7 +213,7 @@ class _Reader:
     def _event(self, kind: str) -> tuple[Event, ...]:
         top = self._top
         if kind in _PARTIAL:
-            return (self._partial(kind),)
+            return (PartialImage(type=kind, **self._ids(), **self._place()),)
         if kind.startswith(_CALL):
             return (self._image_event(kind),)
         if kind in _ITEM:
@@ -240,19 +239,6 @@ class _Reader:
     def _image_event(self, kind: str) -> ImageEvent:
         return ImageEvent(type=word(kind) or kind, **self._ids(), **self._place())
 
-    def _partial(self, kind: str) -> PartialImage:
-        top = self._top
-        first = top.partial_image_b64
-        picture = top.b64_json if first is UNSET else first
-        return PartialImage(
-            type=kind,
-            partial_image_index=number(top.partial_image_index),
-            image=self._payload(picture),
-            **_settings(top),
-            **self._ids(),
-            **self._place(),
-        )
-
     def _place(self) -> Object:
         return {"end": self._end, "incomplete": self._incomplete}
 
@@ -269,7 +255,7 @@ class _Reader:
             return (self._finished(kind, item, item.result, item, index=index),)
         said = {**self._ids(), "item_id": identifier(item.id), **self._place()}
         if item.type == _IMAGE_CALL:
-            return (ItemAdded(status=word(item.status), **said),)
+            return (ItemAdded(**said),)
         tools = echoed(item.tools)
         return (ToolsAdded(tools=tools, **said),) if tools else ()
 
@@ -368,17 +354,16 @@ class _Reader:
     def _error(self) -> StreamError:
         nested = self._top.error
         if isinstance(nested, dict):
-            code, kind, param = (nested.get(name) for name in ("code", "type", "param"))
+            code, kind = nested.get("code"), nested.get("type")
         else:
             # In the flat form `type` says that this is an error, not which.
-            code, kind, param = self._top.code, None, self._top.param
+            code, kind = self._top.code, None
         status = number(self._top.status)
         return StreamError(
             sequence_number=self._sequence_number,
             status=status if status in _STATUSES else None,
             code=word(code),
             error_type=word(kind),
-            param=word(param),
             **self._place(),
         )
 
@@ -389,7 +374,7 @@ class _Reader:
         return payload(head, length)
 
 
-def _settings(of: Members, others: Members = NO_MEMBERS) -> Object:
+def _settings(of: Members, others: Members) -> Object:
     """Return the settings that an object says, or else another does."""
     return {
         "size": word(others.size if of.size is UNSET else of.size),

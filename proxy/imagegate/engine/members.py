@@ -60,13 +60,10 @@ class Members(Response, kw_only=True, gc=False):
     quality: Any = UNSET
     result: Any = UNSET
     size: Any = UNSET
-    partial_image_b64: Any = UNSET
-    partial_image_index: Any = UNSET
     b64_json: Any = UNSET
     url: Any = UNSET
     data: _Objects = UNSET
     code: Any = UNSET
-    param: Any = UNSET
 
 
 NO_MEMBERS: Final = Members()
