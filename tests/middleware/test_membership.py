@@ -118,6 +118,33 @@ async def test_what_one_could_go_on_from_unseen_is_not_known_for_that(
         assert (await ann.post("resp_5", in_it, by=UNSEEN)).status == 403
 
 
+class Forgetful(MemorySeen):
+    """One that forgets what it was asked about, as soon as it has answered."""
+
+    forgets = False
+
+    async def find(self, who: Principal, ids: Iterable[str]) -> Mapping[str, Sight]:
+        found = await super().find(who, ids)
+        if self.forgets:
+            self._kept.clear()
+        return found
+
+
+async def test_what_is_forgotten_meanwhile_is_not_known_by_what_is_added() -> None:
+    """Its time may be over, or a server has no room."""
+    seen = Forgetful()
+    ann, in_it = Member(seen), asking(conversation="conv_1")
+    items = json.dumps({"items": [PLANTED]}).encode()
+    await ann.post("conv_1", items, "/v1/conversations")
+
+    ann.teams = ()
+    seen.forgets = True
+    await ann.post("msg_1", b'{"items":[]}', "/v1/conversations/conv_1/items")
+    seen.forgets = False
+
+    assert (await ann.post("resp_1", in_it)).status == 403
+
+
 async def test_what_others_may_have_too_goes_on_without_the_team() -> None:
     ann = Member()
     await ann.post("resp_1", asking({**TOOL, "quality": "low"}))

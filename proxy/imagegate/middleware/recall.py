@@ -26,7 +26,7 @@ from imagegate.engine.sight import (
     refers_to,
 )
 from imagegate.middleware.setup import Setup
-from imagegate.seen import Sight, SightLost, allowed
+from imagegate.seen import Sight, SightLost, allowed, joined
 
 _ANSWERS: Final = ("responses.create", "responses.connect", "agents.responses")
 """Doors whose answers are responses of the request's own making."""
@@ -93,19 +93,20 @@ class Recall:
         self._left = left_by(ruling.record, (sight.tools for sight in found))
         references = ruling.record.references
         named = {x.id for x in references if x.kind == "conversation"}
-        if adds:
-            named |= self._found.keys()
-            if match is not None and not ruling.record.inspected:
-                # What an opened door lets in was judged by nobody.
-                name = match.params["conversation_id"]
-                await self._keep((name,), Sight("", (UNSEEN,)))
         names = tuple(filter(None, named))
-        if names and self._left is None:
-            await self._keep(names, Sight(self._rules(), (UNTOLD,)))
+        left = Sight(self._rules(), (UNTOLD,) if self._left is None else self._left)
+        if match is not None and adds and not ruling.record.inspected:
+            # What an opened door lets in was judged by nobody.
+            await self._keep((match.params["conversation_id"],), Sight("", (UNSEEN,)))
+        elif adds:
+            for name, known in self._found.items():
+                # It may be forgotten by now, and must not be known by this alone.
+                await self._keep((name,), joined(known, left))
+        elif names:
+            await self._keep(names, left)
         if door == _BEGINS:
             self._answer = bytearray()
         self.listening = door == _BEGINS or door in _ANSWERS
-        await self._note(*names)
 
     async def take(
         self,

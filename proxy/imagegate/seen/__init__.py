@@ -8,7 +8,7 @@ today's policy as they are.
 
 from imagegate.seen.memory import MemorySeen
 from imagegate.seen.redis import RedisSeen
-from imagegate.seen.store import Seen, Sight, SightLost, allowed
+from imagegate.seen.store import Seen, Sight, SightLost, allowed, joined
 
 __all__ = [
     "MemorySeen",
@@ -17,4 +17,5 @@ __all__ = [
     "Sight",
     "SightLost",
     "allowed",
+    "joined",
 ]
