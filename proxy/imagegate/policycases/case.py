@@ -89,7 +89,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         file: Where it was read.
         about: What it shows, in one sentence.
         decision: What is to be decided.
-        literal: The body is given as text, with the spelling it has.
     """
 
     file: str
@@ -97,7 +96,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     decision: Word
     question: Question
     expected: Expected
-    literal: bool = False
 
 
 def read_case(file: Path, decision: Word, *, today: datetime.date) -> Case | Problem:
@@ -129,7 +127,6 @@ def read_case(file: Path, decision: Word, *, today: datetime.date) -> Case | Pro
         decision=decision,
         question=_question(said, today),
         expected=said.expect,
-        literal=said.body is not None,
     )
 
 
