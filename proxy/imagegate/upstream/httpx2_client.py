@@ -14,7 +14,7 @@ import httpcore2
 
 from imagegate.upstream.client import Headers, Origin, UpstreamError, UpstreamRequest
 from imagegate.upstream.network import Network
-from imagegate.upstream.trust import trusting
+from imagegate.upstream.trust import Trust
 from imagegate.upstream.tunnel import Proxy
 from imagegate.upstream.wire import UntrustedError, Wire
 
@@ -71,8 +71,7 @@ class Httpx2Client:
             "pool": pool_seconds,
             "write": write_seconds,
         }
-        # A file that cannot be read is found now; the system's take their time.
-        self._tls = None if authorities is None else trusting(authorities)
+        self._trust = Trust(authorities)
         self._pools: dict[Origin, _Pool] = {}
 
     async def send(self, request: UpstreamRequest) -> Httpx2Answer:
@@ -104,10 +103,8 @@ class Httpx2Client:
     def _pool(self, origin: Origin) -> _Pool:
         pool = self._pools.get(origin)
         if pool is None:
-            if self._tls is None and origin.scheme == "https":
-                self._tls = trusting(None)
             pool = _Pool(
-                ssl_context=self._tls,
+                ssl_context=self._trust.context_for(origin),
                 max_connections=self._connections,
                 keepalive_expiry=self._idle_seconds,
                 network_backend=Network(self._proxy),

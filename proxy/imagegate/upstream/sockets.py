@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -25,7 +24,7 @@ from websockets.uri import WebSocketURI
 
 from imagegate.upstream.client import Headers, Origin, UpstreamError
 from imagegate.upstream.reach import socket_to, unreached
-from imagegate.upstream.trust import trusting
+from imagegate.upstream.trust import Trust
 from imagegate.upstream.tunnel import Proxy
 
 _PLAIN: Final = re.compile(rb"[\t\x20-\x7e]*")
@@ -84,7 +83,7 @@ class SocketClient:
     ) -> None:
         self.sockets = sockets or Sockets()
         self._proxy = proxy
-        self._tls = None if authorities is None else trusting(authorities)
+        self._trust = Trust(authorities)
 
     async def open(
         self, origin: Origin, target: bytes, headers: Headers
@@ -126,18 +125,13 @@ class SocketClient:
             _, made = await asyncio.get_running_loop().create_connection(
                 connection,
                 sock=sock,
-                ssl=self._context() if secure else None,
+                ssl=self._trust.context_for(origin),
                 server_hostname=origin.host if secure else None,
             )
         except BaseException:
             sock.close()
             raise
         return made
-
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = trusting(None)  # it takes its time, and is not always needed
-        return self._tls
 
 
 def _told(headers: Headers) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ wait for a connection, to write what is big) has its own.
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 from imagegate.upstream.client import Headers, Origin, UpstreamError, UpstreamRequest
@@ -16,7 +15,7 @@ from imagegate.upstream.fast.connection import Buffer, Connection
 from imagegate.upstream.fast.pool import Pool
 from imagegate.upstream.fast.reading import Reading
 from imagegate.upstream.fast.writing import TOGETHER, head_of, portions
-from imagegate.upstream.trust import trusting
+from imagegate.upstream.trust import Trust
 from imagegate.upstream.tunnel import Proxy
 
 
@@ -93,8 +92,7 @@ class FastClient:
         self._write_seconds = write_seconds
         self._idle_seconds = idle_seconds
         self._proxy = proxy
-        # A file that cannot be read is found now; the system's take their time.
-        self._tls = None if authorities is None else trusting(authorities)
+        self._trust = Trust(authorities)
         self._pools: dict[Origin, Pool] = {}
         self._buffer = Buffer()
 
@@ -136,7 +134,7 @@ class FastClient:
                 seconds=self._connect_seconds,
             )
 
-        tls = self._trusting() if origin.scheme == "https" else None
+        tls = self._trust.context_for(origin)
         self._pools[origin] = Pool(
             open_one,
             limit=self._connections,
@@ -144,11 +142,6 @@ class FastClient:
             idle_seconds=self._idle_seconds,
         )
         return self._pools[origin]
-
-    def _trusting(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = trusting(None)
-        return self._tls
 
 
 def _check(reading: Reading) -> None:
