@@ -324,6 +324,25 @@ def test_a_worker_that_hangs_is_replaced_and_its_records_are_closed(
     assert shown.count("outcome=unknown") == 1
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_systemd_hears_nothing_of_a_process_that_hangs(
+    start: Start, tmp_path: Path, workers: str
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        environ = {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "200000"}
+        gateway = start("--workers", workers, program=(HANGING,), **environ)
+        while manager.recv(4096) != b"WATCHDOG=1":
+            pass
+
+        gateway.process.send_signal(signal.SIGUSR1)
+        manager.settimeout(1)
+
+        with pytest.raises(TimeoutError):
+            [manager.recv(4096) for _ in range(100)]
+
+
 def test_a_worker_that_cannot_be_replaced_ends_no_other(
     start: Start, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""`imagegate serve` with workers that hang when they are told to, for tests."""
+"""`imagegate serve` whose processes hang when they are told to, for tests."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def hang(*_: object) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, hang)
     if sys.argv[1] == "worker":
-        signal.signal(signal.SIGUSR1, hang)
         worker.run(sys.stdin.fileno(), int(sys.argv[2]), int(sys.argv[3]))
     else:
         workers.HUNG_BEATS = 3
