@@ -17,8 +17,6 @@ from imagegate.engine.decision import Rewrite
 from imagegate.engine.exchange import Exchange, Ruling
 from imagegate.engine.gate import Context, tells_again
 from imagegate.engine.quota import NOWHERE, Count, Counter, Standing, window
-from imagegate.engine.request import Request
-from imagegate.engine.surface import Match
 from imagegate.middleware.setup import Setup
 from imagegate.quotas import QuotasLost, Reading, Slot, Step, slot_of
 
@@ -64,7 +62,7 @@ class Tally:
         match = self._context.match
         if match is None:
             return NOWHERE
-        request = self._request(match, body, seen)
+        request = self._context.asks(match, body, seen=seen)
         again = tells_again(match.door)
         if self._tells or request.is_message or (body is not None and not again):
             # An image that nobody could expect counts like any other.
@@ -92,12 +90,6 @@ class Tally:
             self._requests = tuple(slot for slot in slots if not slot.holds)
         pairs = zip(counters, readings, strict=True)
         return {counter: _count(counter, found, now) for counter, found in pairs}
-
-    def _request(
-        self, match: Match, body: Body | None, seen: frozenset[str]
-    ) -> Request:
-        who, date = self._context.principal, self._context.date
-        return Request(match=match, date=date, body=body, principal=who, seen=seen)
 
     # -- behind -----------------------------------------------------------------
 
