@@ -591,7 +591,7 @@ def test_workers_keep_a_file_each_and_are_counted_together(
     for _ in range(6):
         assert ask(gateway).output
     told = (
-        'outcome="completed",transport="http"} 6.0',
+        'outcome="completed",status="200",transport="http"} 6.0',
         "imagegate_exchanges_open 0.0",
         "imagegate_audit_records_total 18.0",
     )
