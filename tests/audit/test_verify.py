@@ -523,6 +523,37 @@ def test_a_chain_of_which_retention_took_all_is_not_missed() -> None:
     assert verified(retiring(checkpoints[-1].last_seq), checkpoints).ok
 
 
+def test_it_is_told_when_nobody_vouches_for_what_retention_says() -> None:
+    """Who deletes files can forge a process that says to have retired them."""
+    files, checkpoints = trail()
+    names = sorted(files)
+    last = files[names[1]].splitlines()[-1]
+    end = max(each.last_seq for each in checkpoints)
+    gone = [
+        ({}, retiring(end)),
+        ({}, retiring(None)),
+        ({names[0]: files[names[0]]}, retiring(end)),
+        ({each: files[each] for each in names[2:]}, retiring(9, hash_of(last))),
+        (
+            {each: files[each] for each in names if each != names[1]},
+            retiring(9, hash_of(last)),
+        ),
+    ]
+
+    for left, forgery in gone:
+        [(name, data)] = forgery.items()
+        lines = data.splitlines()
+        seen = CheckpointRecord(
+            chain=INSTANCE, file=name, last_seq=1, last_hash=hash_of(lines[-1])
+        )
+        report = verified(left | forgery, checkpoints)
+        assert report.ok
+        assert any(said.startswith("whether retention took") for said in report.unseen)
+        sure = verified(left | forgery, (*checkpoints, seen))
+        assert sure.ok
+        assert not any("whether retention took" in said for said in sure.unseen)
+
+
 def test_a_chain_of_which_retention_took_a_part_is_missed() -> None:
     _, checkpoints = trail()
 

@@ -100,6 +100,7 @@ class FileProof:
         ending: Why it was ended, as its last line says.
         foreign: What is no line and nothing has accounted for yet.
         vouched: The last line for which a checkpoint from elsewhere vouches.
+        retired: What retention took, and in which line that stands.
         decided: Decisions without a completion in the file.
         ended: Completions without a decision in the file.
     """
@@ -119,7 +120,7 @@ class FileProof:
         self.foreign = Foreign()
         self.decided: set[str] = set()
         self.ended: set[str] = set()
-        self.retired: list[RetiredFile] = []
+        self.retired: list[tuple[int, RetiredFile]] = []
         self.notes: list[str] = []
         self.broken: BrokenError | None = None
         self._wanted = wanted
@@ -277,7 +278,7 @@ class FileProof:
                 self.opened = _read_opened(raw)
         elif event == "imagegate.audit_retired":
             with suppress(*NO_LINE):
-                self.retired += _read_retired(raw).files
+                self.retired += [(self.seq, x) for x in _read_retired(raw).files]
         elif event in _NOTES:
             with suppress(*NO_LINE):
                 self._take_note(_read_note(raw))

@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from imagegate.audit.chain import NO_LINE
-from imagegate.audit.events import CheckpointRecord
+from imagegate.audit.events import CheckpointRecord, RetiredFile
 from imagegate.audit.logfile import PACKED, files_in, instance_of
 from imagegate.audit.proof import BrokenError, FileProof, Kind, Wanted
 
@@ -134,7 +134,7 @@ def _read(
         except FileNotFoundError as error:
             gone[path.name.removesuffix(PACKED)] = error
         else:
-            told |= {each.file for each in file.retired}
+            told |= {each.file for _, each in file.retired}
             yield file
     for name in gone.keys() - told:
         raise gone[name]
@@ -155,6 +155,14 @@ def read_checkpoints(lines: Iterable[bytes]) -> Iterator[CheckpointRecord]:
         if b"imagegate.audit_checkpoint" in line:
             with suppress(*NO_LINE):
                 yield _read_checkpoint(line)
+
+
+class _Retired(NamedTuple):
+    """What a record says that retention took, and whether a checkpoint covers it."""
+
+    instance: str
+    file: RetiredFile
+    vouched: bool
 
 
 class _Chains:
@@ -181,17 +189,16 @@ class _Chains:
         self._chains = {
             each: _without_copies(_in_order(some)) for each, some in chains.items()
         }
-        gone = [each for file in files for each in file.retired]
-        self._retired = {each.last_hash for each in gone}
-        self._retired_up_to: dict[str, int] = defaultdict(lambda: -1)
-        self._retired_untold: set[str] = set()
-        for each in gone:
-            chain = instance_of(Path(each.file)) or ""
-            if each.last_seq is None:
-                self._retired_untold.add(chain)
-            else:
-                up_to = max(self._retired_up_to[chain], each.last_seq)
-                self._retired_up_to[chain] = up_to
+        vouched = {each: _vouched(chain) for each, chain in self._chains.items()}
+        self._retired = [
+            _Retired(
+                instance_of(Path(gone.file)) or "",
+                gone,
+                vouched=seq <= vouched[file.instance],
+            )
+            for file in files
+            for seq, gone in file.retired
+        ]
 
     def _expected(
         self, checkpoints: Sequence[CheckpointRecord]
@@ -237,9 +244,9 @@ class _Chains:
                 yield found.problem
             else:
                 yield from self._seek_end(instance, chain[-1])
-        # Records that do not say how far a file went excuse its chain, as they did.
-        for instance in self._known.keys() - self._chains.keys() - self._retired_untold:
-            if self._retired_up_to[instance] < self._known[instance]:
+        for instance in self._known.keys() - self._chains.keys():
+            # Records that do not say how far a file went excuse its chain, as they did.
+            if not self._took(instance, self._known[instance], untold=True):
                 says = "checkpoints from elsewhere name it, and no file is here"
                 yield Problem(kind="missing", instance=instance, says=says)
 
@@ -257,11 +264,38 @@ class _Chains:
         if before is not None and before.foreign and not before.held:
             raise _found(before, before.unaccounted)
 
+    def _took(self, instance: str, known: int, *, untold: bool) -> bool:
+        """Tell whether retention has taken the lines of a chain, up to one."""
+        says = [
+            each.vouched
+            for each in self._retired
+            if each.instance == instance
+            and (untold if each.file.last_seq is None else each.file.last_seq >= known)
+        ]
+        return self._excused(says, f"lines of {instance} up to seq {known}")
+
+    def _took_before(self, file: FileProof) -> bool:
+        """Tell whether retention has taken the file before one."""
+        before = file.opened.previous_hash if file.opened else None
+        says = [x.vouched for x in self._retired if x.file.last_hash == before]
+        return self._excused(says, f"what comes before {file.path.name}")
+
+    def _excused(self, says: Sequence[bool], what: str) -> bool:
+        """Tell whether records excuse what is not here, though anybody can write some.
+
+        Whoever can write the files can delete one, and forge a record of that.
+        """
+        if says and self._known and not any(says):
+            self._unseen.append(
+                f"whether retention took {what}: no checkpoint from elsewhere vouches"
+                " for the record that says so"
+            )
+        return bool(says)
+
     def _check_start(self, file: FileProof) -> None:
-        opened = file.opened
         if file.first is None or not file.first.seq:
             return
-        if opened is None or opened.previous_hash not in self._retired:
+        if not self._took_before(file):
             self._miss(file)
 
     def _miss(self, file: FileProof) -> None:
@@ -287,9 +321,7 @@ class _Chains:
             says = "it does not go on where the file before it ends"
             raise _found(file, BrokenError("edited", 1, says))
         if file.first.seq < expected:
-            says = (
-                f"it goes on from seq {file.first.seq}, which is in {before.path}"
-            )
+            says = f"it goes on from seq {file.first.seq}, which is in {before.path}"
             raise _found(file, BrokenError("forked", 1, says))
         if file.first.seq > expected:
             self._check_gap(before, file, file.first.seq - expected)
@@ -298,10 +330,9 @@ class _Chains:
             raise _found(before, BrokenError("edited", before.number, says))
 
     def _check_gap(self, before: FileProof, file: FileProof, count: int) -> None:
-        opened = file.opened
-        if opened is not None and opened.previous_hash in self._retired:
+        if self._took_before(file):
             return
-        name = opened.previous_file if opened else None
+        name = file.opened.previous_file if file.opened else None
         if name == before.path.name.removesuffix(PACKED):
             says = f"{count} lines at its end are missing"
             raise _found(before, BrokenError("truncated", before.number + 1, says))
@@ -310,7 +341,7 @@ class _Chains:
     def _seek_end(self, instance: str, last: FileProof) -> Iterator[Problem]:
         """Find out whether a chain is shorter than it was known to be elsewhere."""
         known = self._known.get(instance, -1)
-        if known > max(last.seq, self._retired_up_to[instance]):
+        if known > last.seq and not self._took(instance, known, untold=False):
             yield Problem(
                 kind="truncated",
                 instance=instance,
@@ -328,7 +359,7 @@ class _Chains:
         begun = {file.instance for file in empty}
         unvouched: list[str] = []
         for instance, chain in self._chains.items():
-            last, vouched = chain[-1], max(file.vouched for file in chain)
+            last, vouched = chain[-1], _vouched(chain)
             if not last.closed and not last.held and last.broken is None:
                 yield (
                     f"{last.path.name} ends without being closed: its process died,"
@@ -394,6 +425,11 @@ def _without_copies(files: _Chain) -> list[FileProof]:
         elif not (kept and kept[-1].has(file)):
             kept.append(file)
     return kept
+
+
+def _vouched(chain: _Chain) -> int:
+    """Return the last line for which a checkpoint from elsewhere vouches, or -1."""
+    return max(file.vouched for file in chain)
 
 
 def _unfinished(chain: _Chain) -> int:
