@@ -237,6 +237,7 @@ def variant(**members: Any) -> type[Provider]:
     [
         (variant(status=503), "danger", "503"),
         (variant(status=404), "advice", "404"),
+        (variant(status=308), "broken", "308"),
         (variant(models={"data": 5}), "advice", "cannot be read"),
         (variant(models={"data": []}), "fine", "no image model"),
         (variant(skew=-300.0), "danger", "seconds apart"),

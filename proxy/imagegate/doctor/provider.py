@@ -210,6 +210,10 @@ def _answered(area: str, upstream: Upstream, status: int) -> list[Finding]:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         found = f"it is reached, and answers {status}"
         return [Finding(weight="danger", area=area, found=found, better="look there")]
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        found = f"it leads elsewhere ({status}), where the gateway does not follow"
+        better = "name the place itself: https, its whole host, and its path"
+        return [Finding(weight="broken", area=area, found=found, better=better)]
     if status != HTTPStatus.OK:
         found = f"it has no list of models ({status}), so its key is not tried"
         return [Finding(weight="advice", area=area, found=found)]
