@@ -470,6 +470,20 @@ async def no_thread(work: object) -> None:
     raise RuntimeError(f"can't start new thread for {work}")
 
 
+async def test_a_checkpoint_follows_what_retention_took_though_nobody_asks(
+    tmp_path: Path,
+) -> None:
+    async with journal(tmp_path, options=QUICK) as audit:
+        await audit.write([decision("a"), completion("a")])
+    options = msgspec.structs.replace(QUICK, keep_seconds=0.0, checkpoint_seconds=0.05)
+    taken: list[CheckpointRecord] = []
+    async with journal(tmp_path, options=options, witness=taken.append):
+        wait_for(lambda: len(taken) > 1)
+
+        [told] = of(tmp_path, "audit_retired")
+        assert taken[-1].last_seq >= told["seq"]
+
+
 async def test_a_file_that_cannot_be_read_is_retired_without_its_end(
     tmp_path: Path,
 ) -> None:

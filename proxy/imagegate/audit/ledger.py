@@ -37,6 +37,7 @@ from imagegate.audit.events import (
     Ended,
     GapRecord,
     OpenedRecord,
+    RetiredRecord,
     SinkRecord,
     UnknownCompletion,
     unknown_end,
@@ -288,6 +289,8 @@ class Ledger:
             record = entry.record
             if isinstance(record, Record):
                 served += 1
+            elif isinstance(record, RetiredRecord):
+                self._unchecked += 1  # whoever deletes files can write one as well
             if isinstance(record, DecisionRecord):
                 self._open[record.decision_id] = record
             elif isinstance(record, _ENDS):
