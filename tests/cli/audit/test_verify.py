@@ -111,3 +111,20 @@ def test_files_that_are_packed_otherwise_are_named(imagegate: Run, kept: Path) -
 
     assert ran.code == 0
     assert "20260101T000000.000000Z-0123456789abcdef.jsonl.gz" in ran.err
+
+
+def test_a_log_without_checkpoints_is_named(
+    imagegate: Run, kept: Path, log: io.BytesIO, tmp_path: Path
+) -> None:
+    """It was packed by who rotates it, say, or each line stands in another's."""
+    wrapped, bare = tmp_path / "wrapped.log", tmp_path / "bare.log"
+    lines = log.getvalue().decode().splitlines()
+    wrapped.write_text("".join(json.dumps({"log": each}) + "\n" for each in lines))
+    bare.write_bytes(log.getvalue())
+    command = "audit", "verify", kept, "--checkpoints"
+
+    ran = imagegate(*command, wrapped)
+
+    assert ran.code == 0
+    assert f"no line of {wrapped} is a checkpoint" in ran.err
+    assert "checkpoint" not in imagegate(*command, bare).err

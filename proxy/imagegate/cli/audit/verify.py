@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
@@ -42,9 +42,12 @@ def run(
     return Exit.FINE if report.ok else Exit.FAILED
 
 
-def _checkpoints(log: Path) -> Iterator[CheckpointRecord]:
+def _checkpoints(log: Path) -> list[CheckpointRecord]:
     with log.open("rb") as lines:
-        yield from read_checkpoints(lines)
+        found = list(read_checkpoints(lines))
+    if not found:
+        complain(f"no line of {log} is a checkpoint: it vouches for nothing")
+    return found
 
 
 def _verified(
