@@ -232,3 +232,11 @@ async def test_the_providers_id_is_on_record(audit: Notebook) -> None:
 
     assert audit.completion.upstream_request_id == "req_1"
     assert isinstance(audit.records[0], DecisionRecord)
+
+
+async def test_what_azures_front_refuses_is_known_by_its_id(audit: Notebook) -> None:
+    inner = Inner(headers=[JSON, (b"apim-request-id", b"f00d")], status=429)
+
+    await Call(governed(inner, audit)).whole()
+
+    assert audit.completion.upstream_request_id == "f00d"

@@ -240,7 +240,7 @@ class Exchange:
             status: The HTTP status.
             content_type: As sent; it chooses how the answer is read.
             content_encoding: As sent; what is encoded is relayed unseen.
-            request_id: The provider's `x-request-id`.
+            request_id: The provider's own.
         """
         self._status = status
         self._request_id = ident(request_id)
@@ -259,7 +259,7 @@ class Exchange:
             self._answer.base = base
 
     def opened(self, request_id: str | None) -> None:
-        """Take the head of a WebSocket that is accepted: its `x-request-id`."""
+        """Take the head of a WebSocket that is accepted: its provider's id."""
         self._request_id = ident(request_id)
 
     @property

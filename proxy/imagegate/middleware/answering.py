@@ -59,7 +59,7 @@ class Answering:
         """Name the decision, by which a developer asks why."""
         headers = [*message.get("headers", ())]
         head = Head(headers)
-        request_id = head.first("x-request-id")
+        request_id = head.request_id()
         if "status" in message:
             kind = head.first("content-type") or ""
             self._own.response(message["status"], kind, request_id=request_id)

@@ -160,6 +160,10 @@ class Head:
             return None
         return self._headers[places[0]][1].decode("latin-1").strip(" \t")
 
+    def request_id(self) -> str | None:
+        """Return the provider's id of a request; what Azure's front refuses has its."""
+        return self.first("x-request-id") or self.first("apim-request-id")
+
     def tokens(self, name: CaseInsensitive) -> list[str]:
         """Return the values of a header whose case means nothing, in lower case."""
         return [value.lower() for value in self.get(name)] if name in self else []

@@ -46,7 +46,7 @@ class Observer:
             status,
             ", ".join(head.get("content-type")),
             content_encoding="" if known else coding,
-            request_id=head.first("x-request-id"),
+            request_id=head.request_id(),
         )
         if known and self._exchange.observing:
             self._decoding = Decoding(coding)
