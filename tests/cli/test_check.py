@@ -44,6 +44,15 @@ def test_each_problem_says_where_it_is_and_what_would_be_right(
     ]
 
 
+def test_nothing_is_read_into_what_is_printed(
+    imagegate: Command, policy_file: Writer
+) -> None:
+    """Neither colours nor pictures, whatever a value looks like."""
+    ran = imagegate("check", policy_file('tool: "[bold]:cat:"\n'))
+
+    assert "found '[bold]:cat:': `[bold]:cat:` is no word" in ran.out
+
+
 def test_a_warning_fails_only_a_strict_check(
     imagegate: Command, policy_file: Writer
 ) -> None:

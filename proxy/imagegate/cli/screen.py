@@ -41,7 +41,7 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console that is plain when it is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PIPE_WIDTH
-    return Screen(file=stream, width=width, highlight=False, markup=False)
+    return Screen(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 def print_text(*texts: Text | str) -> None:
