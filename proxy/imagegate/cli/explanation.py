@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from imagegate.cli.screen import console, counted, print_table
+from imagegate.cli.screen import console, counted, print_table, print_text
 from imagegate.engine.decision import (
     Block,
     Change,
@@ -112,9 +112,8 @@ def _print_verdict(policy: Policy, question: Question, answer: Answer) -> None:
     proved = "" if who.verified or not who.attributes else ", not verified"
     where = f"{door.door.name} at {door.family.provider}" if door else question.path
     line = f" · {policy.name} ({policy.mode}) · {where} · {who.id}{proved}"
-    screen = console()
-    screen.print(Text.assemble((word, f"bold {_STYLES[word]}"), line), soft_wrap=True)
-    screen.print(Text(_verdict(question, answer)), soft_wrap=True)
+    first = Text.assemble((word, f"bold {_STYLES[word]}"), line)
+    print_text(first, _verdict(question, answer))
 
 
 def _verdict(question: Question, answer: Answer) -> str:
@@ -220,7 +219,7 @@ def _table(title: str, heads: Sequence[str], found: Iterable[tuple[str, ...]]) -
     print_table(heads[:-2], [row[:-2] for row in rows], title=title)
     reasons = dict.fromkeys(row[-2:] for row in rows if row[-1])
     if reasons:
-        console().print()
+        print_text("")
         print_table(heads[-2:], reasons)
 
 
@@ -230,24 +229,24 @@ def _table(title: str, heads: Sequence[str], found: Iterable[tuple[str, ...]]) -
 def _print_sent(question: Question, answer: Answer) -> None:
     if isinstance(answer.outcome, Forward) and answer.sent == question.data:
         return
-    screen = console()
     headers = getattr(answer.outcome, "headers", {})
-    screen.print(Text("\nwhat goes on", style="bold"))
-    for name, value in headers.items():
-        screen.print(Text(f"{name}: {value}"), soft_wrap=True)
-    screen.print(Text(_readable(answer.sent or b"")), soft_wrap=True)
+    print_text(
+        Text("\nwhat goes on", style="bold"),
+        *(f"{name}: {value}" for name, value in headers.items()),
+        _readable(answer.sent or b""),
+    )
 
 
 def _print_refusal(answer: Answer, refusal: Refusal) -> None:
-    screen = console()
-    screen.print(Text("\nwhat the client gets", style="bold"))
+    print_text(Text("\nwhat the client gets", style="bold"))
     if answer.door is not None and answer.door.door.method == "WEBSOCKET":
-        screen.print(Text(_readable(refusal.message())), soft_wrap=True)
+        print_text(_readable(refusal.message()))
         return
-    screen.print(Text(f"HTTP {refusal.status}"), soft_wrap=True)
-    for name, value in refusal.headers:
-        screen.print(Text(f"{name}: {value}"), soft_wrap=True)
-    screen.print(Text("\n" + _readable(refusal.body, cut=False)), soft_wrap=True)
+    print_text(
+        f"HTTP {refusal.status}",
+        *(f"{name}: {value}" for name, value in refusal.headers),
+        "\n" + _readable(refusal.body, cut=False),
+    )
 
 
 def _readable(body: bytes, *, cut: bool = True) -> str:

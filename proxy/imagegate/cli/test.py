@@ -13,7 +13,7 @@ from rich.text import Text
 from imagegate import shipped
 from imagegate.cli.exits import Exit
 from imagegate.cli.policies import print_problems
-from imagegate.cli.screen import complain, console, print_json
+from imagegate.cli.screen import complain, print_json, print_text
 from imagegate.policycases import Result, Suite, find_suites, run_suite
 
 
@@ -50,7 +50,6 @@ def _tried(folder: Path) -> Suite:
 
 
 def _print(suite: Suite) -> None:
-    screen = console()
     print_problems(suite.file, suite.problems)
     for result in suite.results:
         if result.problem is not None:
@@ -59,7 +58,7 @@ def _print(suite: Suite) -> None:
             first, *rest = result.differences
             _line(f"{result.file}: ", "failed ", "red", first)
             for difference in rest:
-                screen.print(Text(f"  {difference}"), soft_wrap=True)
+                print_text(f"  {difference}")
     word, style = ("passed", "green") if suite.passed else ("failed", "red")
     if not suite.valid:
         word = "invalid"
@@ -67,8 +66,7 @@ def _print(suite: Suite) -> None:
 
 
 def _line(name: str, word: str, style: str, rest: str) -> None:
-    text = Text.assemble((name, "bold"), (word, style), rest)
-    console().print(text, soft_wrap=True)
+    print_text(Text.assemble((name, "bold"), (word, style), rest))
 
 
 def _summary(suite: Suite) -> Iterator[str]:
