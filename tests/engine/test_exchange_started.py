@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from asking import CATALOGUE, TODAY, body, door, policy, request, tool
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imagegate.engine.exchange import Exchange
 from imagegate.engine.gate import Context, Gate
@@ -100,3 +104,47 @@ def test_an_answer_of_which_a_part_cannot_be_read_is_unseen() -> None:
 
     assert one.unseen
     assert not other.unseen
+
+
+PICTURE = "iVBORw0KGgo" + "A" * 900
+CALL = {"id": "i", "type": "image_generation_call", "result": PICTURE, "size": "1x1"}
+RESPONSE = {"id": "r", "object": "response", "status": "completed", "output": [CALL]}
+DRAWN = {"b64_json": PICTURE, "revised_prompt": "x"}
+DONE = {"type": "response.output_item.done", "output_index": 0, "item": CALL}
+TOLD: Sequence[tuple[bool, dict[str, Any]]] = [
+    (False, RESPONSE),
+    (False, {"created": 1, "data": [DRAWN], "size": "1x1"}),
+    (True, DONE),
+    (True, {"type": "image_generation.completed", **DRAWN}),
+]
+
+
+def shuffled(draw: st.DrawFn, value: Any) -> Any:
+    """Write the members of all objects in another order."""
+    if isinstance(value, list):
+        return [shuffled(draw, each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: shuffled(draw, value[name]) for name in draw(st.permutations([*value]))
+    }
+
+
+@given(told=st.sampled_from(TOLD), data=st.data())
+def test_who_leaves_with_a_picture_has_started_it_and_is_on_record(
+    told: tuple[bool, dict[str, Any]], data: st.DataObject
+) -> None:
+    """In whatever order the provider writes, and wherever the answer breaks off."""
+    streams, value = told
+    text = json.dumps(data.draw(st.composite(shuffled)(value)))
+    cut = data.draw(st.integers(text.index(PICTURE) + len(PICTURE), len(text)))
+    one = exchange()
+    one.response(200, "text/event-stream" if streams else "application/json")
+
+    fed = one.feed((b"data: " if streams else b"") + text[:cut].encode())
+    records = (*fed.records, *one.close("client_left").records)
+
+    assert one.started == 1
+    assert [each.event for each in records] == [
+        *("imagegate.image_finished", "imagegate.exchange_finished")
+    ]

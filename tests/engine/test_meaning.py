@@ -556,6 +556,7 @@ def test_images_of_an_answer_that_breaks_off(text: bytes, told: int) -> None:
 
 _PICTURE = b'{"type":"%s","b64_json":"iVBORw0KGgo'
 _PART = b'{"type":"%spartial_image","item_id":"ig_1","partial_image_b64":"iVBORw0KGgo'
+_UNTYPED = b'{"b64_json":"iVBORw0KGgo'
 _ITEM_DONE = b'{"type":"response.output_item.done","output_index":3,"item":%b'
 
 
@@ -568,6 +569,10 @@ _ITEM_DONE = b'{"type":"response.output_item.done","output_index":3,"item":%b'
         (_PART % CALL.encode(), [PartialImage]),
         (_ITEM_DONE % json.dumps(ITEM).encode()[:-80], [FinishedItem]),
         (_PICTURE % b"response.created", []),
+        (_UNTYPED, [FinishedItem]),
+        (b'{"item":{"id":"ig_1","result":"iVBORw0KGgo', [FinishedItem]),
+        (b'{"item":{"id":"ig_1","output":"iVBORw0KGgo', []),
+        (b'{"item":{"result":1,"b":"', []),
     ],
 )
 def test_images_of_an_event_that_breaks_off(

@@ -277,7 +277,7 @@ class Answer:
 
     def _start(self, item_id: str | None, output_index: int | None) -> None:
         self._begun = True
-        name = output_index if item_id is None else item_id
+        name = item_id or output_index
         self._started[_NAMELESS if name is None else name] = None
 
     def _generated(self, event: ImageEvent) -> Iterator[GeneratingRecord]:
@@ -365,7 +365,7 @@ class Answer:
 
     def _key(self, item: FinishedItem) -> str | int:
         """Name a call; where the provider names none, its place does."""
-        if item.item_id is not None:
+        if item.item_id:
             return item.item_id
         if item.output_index is not None:
             return item.output_index

@@ -202,13 +202,21 @@ class _Reader:
 
     def event(self) -> tuple[Event, ...]:
         top, kind = self._top, self._top.type
-        if not isinstance(kind, str):
-            # openai-python raises for any data with an error in it
-            failed = kind in _NAMELESS and isinstance(top.error, dict)
-            return (self._error(),) if failed else ()
-        if kind in _RESPONSE:
+        if isinstance(kind, str) and kind in _RESPONSE:
             return self._response(kind, response(top.response))
-        return self._event(kind) if _matters(kind) else ()
+        if isinstance(kind, str) and _matters(kind):
+            return self._event(kind)
+        if kind in _NAMELESS and isinstance(top.error, dict):
+            # openai-python raises for any data with an error in it
+            return (self._error(),)
+        return self._untyped() if self._incomplete else ()
+
+    def _untyped(self) -> tuple[Event, ...]:
+        """Read what broke off before its type: some write members by the alphabet."""
+        top = self._top
+        if isinstance(top.b64_json, str):
+            return (self._finished("images", top, top.b64_json, top),)
+        return self._item_event(_DONE, members(top.item))
 
     def _event(self, kind: str) -> tuple[Event, ...]:
         top = self._top
@@ -228,13 +236,14 @@ class _Reader:
             return self._response("response", top)
         if top.object == "list":
             return tuple(self._listed(top.data))
-        if top.type == _IMAGE_CALL:
+        if self._is_call(top):
             return (self._finished(_ITEMS, top, top.result, top),)
         if isinstance(top.error, dict):
             return (self._error(),)
         if isinstance(top.output, list):
             return tuple(self._listed(top.output))  # of a history, made compact
-        return () if top.created is UNSET else self._images()
+        drawn = top.created is not UNSET or isinstance(top.data, list)
+        return self._images() if drawn else ()
 
     def _image_event(self, kind: str) -> ImageEvent:
         return ImageEvent(type=word(kind) or kind, **self._ids(), **self._place())
@@ -250,7 +259,7 @@ class _Reader:
         }
 
     def _item_event(self, kind: str, item: Members) -> tuple[Event, ...]:
-        if item.type == _IMAGE_CALL and kind == _DONE:
+        if self._is_call(item) and kind == _DONE:
             index = number(self._top.output_index)
             return (self._finished(kind, item, item.result, item, index=index),)
         said = {**self._ids(), "item_id": identifier(item.id), **self._place()}
@@ -258,6 +267,14 @@ class _Reader:
             return (ItemAdded(**said),)
         tools = echoed(item.tools)
         return (ToolsAdded(tools=tools, **said),) if tools else ()
+
+    def _is_call(self, item: Members) -> bool:
+        """Whether an item is an image call, if need be by a picture before its type."""
+        if item.type == _IMAGE_CALL:
+            return True
+        begun = "" if item.type is UNSET else item.type
+        broken = self._incomplete and isinstance(item.result, str)
+        return broken and isinstance(begun, str) and _IMAGE_CALL.startswith(begun)
 
     def _finished(
         self,
@@ -300,7 +317,7 @@ class _Reader:
         """Read the items of a conversation, of which many are from earlier turns."""
         for index, item in enumerate(items if isinstance(items, list) else ()):
             of = members(item)
-            if of.type == _IMAGE_CALL:
+            if self._is_call(of):
                 yield self._finished(_ITEMS, of, of.result, of, index=index)
 
     def _response(self, kind: str, of: Response) -> tuple[Event, ...]:
@@ -347,7 +364,7 @@ class _Reader:
                 tools += image_tools(
                     decode(bytes(item.tools)), f"output[{index}].tools"
                 )
-            if item.type == _IMAGE_CALL:
+            if self._is_call(item):
                 made.append(self._finished(kind, item, item.result, item, index=index))
         return tuple(kinds), tuple(items), tuple(tools), made
 
