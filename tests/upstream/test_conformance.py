@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -432,6 +433,21 @@ async def test_a_connection_is_not_kept_for_ever(connect: Connect) -> None:
         for _ in range(2):
             await whole(await client.send(asking(upstream)))
             await asyncio.sleep(0.001)
+
+    assert upstream.connections == 2
+
+
+async def test_a_connection_is_not_kept_while_the_machine_sleeps(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Timers sleep as well; and of what the provider closes meanwhile, word is lost."""
+    async with provider(keeping) as upstream:
+        client = connect()
+        await whole(await client.send(asking(upstream)))
+        morning = time.time() + 8 * 3600
+        monkeypatch.setattr(time, "time", lambda: morning)
+        for _ in range(2):
+            assert await whole(await client.send(asking(upstream))) == b"ok"
 
     assert upstream.connections == 2
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import cast
 
 import pytest
@@ -139,23 +138,6 @@ async def test_what_is_not_used_goes_and_what_is_used_stays() -> None:
     pool.close()
     assert made(used).gone
     assert pool._slots == 0
-
-
-async def test_what_rested_while_the_machine_slept_is_not_used(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its timers slept too; the provider has closed it, and word of that is lost."""
-    pool = pool_of(limit=2)
-    first, second = await pool.wait(), await pool.wait()
-    pool.rest(first)
-    now = time.time() + 8 * 3600
-    monkeypatch.setattr("imagegate.upstream.fast.pool.time.time", lambda: now)
-    pool.rest(second)
-
-    assert pool.take() is second
-    assert pool.take() is None
-    assert made(first).gone
-    assert pool._slots == 1
 
 
 async def test_who_waits_for_a_closed_pool_waits_no_longer() -> None:

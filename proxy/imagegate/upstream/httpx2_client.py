@@ -107,7 +107,7 @@ class Httpx2Client:
                 ssl_context=self._trust.context_for(origin),
                 max_connections=self._connections,
                 keepalive_expiry=self._idle_seconds,
-                network_backend=Network(self._proxy),
+                network_backend=Network(self._proxy, idle_seconds=self._idle_seconds),
             )
             self._pools[origin] = pool
         return pool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from functools import partial
 
@@ -18,10 +19,14 @@ class Network(httpcore2.AsyncNetworkBackend):
 
     Args:
         proxy: Through which, if not directly.
+        idle_seconds: How long a connection is kept that nobody uses.
     """
 
-    def __init__(self, proxy: Proxy | None = None) -> None:
+    def __init__(
+        self, proxy: Proxy | None = None, *, idle_seconds: float = math.inf
+    ) -> None:
         self._proxy = proxy
+        self._idle_seconds = idle_seconds
 
     async def connect_tcp(
         self,
@@ -35,10 +40,11 @@ class Network(httpcore2.AsyncNetworkBackend):
         del local_address, socket_options
         loop = asyncio.get_running_loop()
         by = None if timeout is None else loop.time() + timeout
+        make = partial(Wire, by, idle_seconds=self._idle_seconds)
         try:
             async with asyncio.timeout_at(by):
                 sock = await socket_to(host, port, self._proxy)
-                _, wire = await loop.create_connection(partial(Wire, by), sock=sock)
+                _, wire = await loop.create_connection(make, sock=sock)
         except OSError as error:
             raise connecting_error(error) from None
         return wire

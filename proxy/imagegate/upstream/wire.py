@@ -9,8 +9,10 @@ closing wait: a cancellation in between would cost the pool a slot.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 import ssl
+import time
 from typing import Any, cast
 
 import httpcore2
@@ -33,8 +35,12 @@ class UntrustedError(httpcore2.ConnectError):
 class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     """One connection; httpcore2 reads it, or writes it, never both at once."""
 
-    def __init__(self, connect_by: float | None = None) -> None:
+    def __init__(
+        self, connect_by: float | None = None, *, idle_seconds: float = math.inf
+    ) -> None:
         self._connect_by = connect_by
+        self._idle_seconds = idle_seconds
+        self._heard_at = time.time()
         self._transport: asyncio.Transport
         self._received = bytearray()
         self._over = False
@@ -55,6 +61,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     def data_received(self, data: bytes) -> None:
         """Keep what has come, and take no more when nobody fetches it."""
         self._received += data
+        self._heard_at = time.time()
         if len(self._received) > _READ_AHEAD and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -205,10 +212,12 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         """Return a fact about the connection.
 
         Between two exchanges, `is_readable` means that it must not be used again:
-        the provider has closed it, or has said something that nobody asked for.
+        the provider has closed it, or has said something that nobody asked for, or
+        word of that was lost while this machine slept.
         """
         if info == "is_readable":
-            return bool(self._received) or self._over
+            slept = time.time() > self._heard_at + self._idle_seconds
+            return bool(self._received) or self._over or slept
         return self._transport.get_extra_info(info)
 
 
