@@ -1,7 +1,8 @@
-"""Everything imagegate raises on purpose.
+"""Everything the engine raises on purpose.
 
     ImagegateError
      ├── CatalogueError     the catalogue file cannot be read (our fault)
+     ├── PricesError        a table of prices cannot be used (the operator's)
      ├── PolicyError        a policy file cannot be used (the operator's)
      └── MalformedRequest   a request cannot be judged (the client's)
           └── Unidentified  nobody is known to have sent it

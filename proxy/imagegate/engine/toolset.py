@@ -151,7 +151,7 @@ class _Judging:
                 "tool_choice",
                 line,
                 "tool_choice no longer asks for a tool that is left out",
-                before="image_generation" if repair.names_image else "required",
+                before=IMAGE_TOOL if repair.names_image else "required",
                 edit=edit,
             )
 
