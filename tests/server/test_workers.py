@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagegate.server import workers as module
+from imagegate.server.child import HUNG_BEATS
 from imagegate.server.signals import held_back
 from imagegate.server.workers import CannotStartError, Workers
 
@@ -381,9 +382,12 @@ async def test_a_child_that_served_long_is_replaced_as_soon_as_the_first_time(
 # -- children that hang ---------------------------------------------------------------
 
 
+HURRY = 0.02
+
+
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "BEAT_SECONDS", HURRY)
 
 
 @pytest.mark.usefixtures("hurried")
@@ -453,7 +457,7 @@ async def test_children_that_were_stopped_with_their_parent_are_left_alone(
 
     for child in children:
         os.kill(child, signal.SIGSTOP)
-    time.sleep(2 * module.HUNG_BEATS * module.BEAT_SECONDS)  # noqa: ASYNC251 - held up
+    time.sleep(2 * HUNG_BEATS * HURRY)  # noqa: ASYNC251 - held up
     await asyncio.sleep(0.05)  # who comes first does not matter
     for child in children:
         os.kill(child, signal.SIGCONT)

@@ -8,7 +8,7 @@ import time
 
 from imagegate.cli import main
 from imagegate.gateway import run, worker
-from imagegate.server import workers
+from imagegate.server import child
 
 
 def hang(*_: object) -> None:
@@ -20,6 +20,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "worker":
         worker.run(sys.stdin.fileno(), int(sys.argv[2]), int(sys.argv[3]))
     else:
-        workers.HUNG_BEATS = 3
+        child.HUNG_BEATS = 3
         run.WORKER = (sys.executable, __file__, "worker")
         main()

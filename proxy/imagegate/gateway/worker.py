@@ -22,7 +22,7 @@ from imagegate.gateway.assemble import CannotServeError, assemble, server_of
 from imagegate.gateway.measure import metrics_of_worker
 from imagegate.gateway.plan import Live, Plan, decode_news, decode_settings
 from imagegate.metrics import Metrics
-from imagegate.server.workers import BEAT, BEAT_SECONDS, NOT_TAKEN, SERVES, TAKEN
+from imagegate.server.child import BEAT, BEAT_SECONDS, NOT_TAKEN, SERVES, TAKEN
 
 _PIECE: Final = 65_536
 

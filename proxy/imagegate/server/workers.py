@@ -6,7 +6,6 @@ stays open. A further line is what holds from now on; when the pipe ends, the pa
 gone, however it went, and the child ends too. A child that replaces another gets what
 the others have, and never what is in a file that nobody has checked.
 
-Over another pipe a child says in single bytes how far it is, and that its loop turns.
 One whose loop hangs is killed, and replaced like any that dies.
 """
 
@@ -18,27 +17,14 @@ import os
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, cast
+from typing import cast
 
 from imagegate import log
+from imagegate.server.child import BEAT_SECONDS, Child
 from imagegate.server.lives import Life, lived, never_lived
 from imagegate.server.signals import ENDS, let_through
 
-SERVES: Final = b"1"
-TAKEN: Final = b"+"
-"""News were put in force."""
-NOT_TAKEN: Final = b"-"
-"""They could not be, and the child has what it had."""
-BEAT: Final = b"."
-"""The loop turns: said again and again, from when it serves to its end."""
-WHERE: Final = b"\n"
-"""A line without news asks a child whose loop hangs where that is."""
-BEAT_SECONDS = 1.0
-HUNG_BEATS = 60
-"""So many in a row may be missing. A minute is what the unit of systemd and the chart
-give one process; a disk that stands still for less costs nobody his stream."""
 LATE_SECONDS = 10.0
 """After which a child that has not taken news is said to be behind."""
 
@@ -101,7 +87,7 @@ class Workers:
         self._waiting = count
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
-        self._children: set[_Child] = set()
+        self._children: set[Child] = set()
 
     async def run(self) -> bool:
         """Keep the children running until a signal comes; tell whether all ended well.
@@ -158,7 +144,7 @@ class Workers:
             log.warning("imagegate.worker_behind", pid=child.process.pid)
         return not behind
 
-    def _behind(self, version: int) -> list[_Child]:
+    def _behind(self, version: int) -> list[Child]:
         """Return the children that serve, and have something older in force."""
         return [
             child
@@ -213,7 +199,7 @@ class Workers:
             child.process.pid,
             code,
             served=served,
-            hung=child.beats_missed > HUNG_BEATS,
+            hung=child.hung,
             slow=START_SECONDS if child.late else None,
         )
 
@@ -233,7 +219,7 @@ class Workers:
         told.cancel()
         return self._stopping.is_set()
 
-    async def _start(self, reading: int, writing: int) -> _Child:
+    async def _start(self, reading: int, writing: int) -> Child:
         """Start a child, which gets its lines as soon as it takes them."""
         # It knows what to do about a hang-up only when it is there.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
@@ -250,14 +236,14 @@ class Workers:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
             os.close(writing)
-        child = _Child(process, reading, self._note)
+        child = Child(process, reading, self._note)
         child.feeding = asyncio.ensure_future(self._feed(child))
         self._children.add(child)
         if self._stopping.is_set():
             child.signal(signal.SIGTERM)
         return child
 
-    async def _feed(self, child: _Child) -> None:
+    async def _feed(self, child: Child) -> None:
         """Give a child its plan, and then what holds, whenever that is another."""
         stdin = cast(asyncio.StreamWriter, child.process.stdin)  # it was asked for
         with contextlib.suppress(ConnectionError):
@@ -271,7 +257,7 @@ class Workers:
                 else:
                     await self._moved.wait()
 
-    async def _serves(self, child: _Child) -> bool:
+    async def _serves(self, child: Child) -> bool:
         """Wait until a child serves, or does not."""
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -282,7 +268,7 @@ class Workers:
             child.signal(signal.SIGKILL)
         return child.serves
 
-    async def _watch(self, child: _Child) -> int:
+    async def _watch(self, child: Child) -> int:
         """Wait for a child's end; when all are to end, not for ever."""
         ended = asyncio.create_task(child.process.wait())
         told = asyncio.create_task(self._stopping.wait())
@@ -305,85 +291,6 @@ class Workers:
         for child in self._children:
             child.signal(signal.SIGKILL)
         await asyncio.gather(*(child.process.wait() for child in self._children))
-
-
-class _Child:
-    """One process, and how far it is.
-
-    Attributes:
-        process: The process.
-        serves: It has said so.
-        late: It had not within its time, and was killed for that.
-        silent: It will say nothing more.
-        beats_missed: How often it was looked at since its loop last turned.
-        given: The versions that it was given, and has not answered.
-        newest: The last of all that it was given.
-        version: The last of those that it has in force.
-        feeding: What gives them to it.
-    """
-
-    feeding: asyncio.Future[None]
-
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reading: int,
-        note: Callable[[], None],
-    ) -> None:
-        self.process = process
-        self.serves = self.late = self.silent = False
-        self.beats_missed = 0
-        self.given: deque[int] = deque()
-        self.newest = self.version = -1
-        self._reading = reading
-        self._note = note
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(reading, self._hear)
-
-    def signal(self, number: int) -> None:
-        """Send it a signal, if it is there."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
-
-    def look(self) -> None:
-        """End it if its loop hangs, and before let it say where.
-
-        Looks are counted, and not seconds: while this process is held up as well, be
-        it by a machine that sleeps, nobody looks.
-        """
-        self.beats_missed += 1
-        if self.beats_missed == HUNG_BEATS:
-            log.error("imagegate.worker_hung", pid=self.process.pid)
-            cast(asyncio.StreamWriter, self.process.stdin).write(WHERE)
-        elif self.beats_missed > HUNG_BEATS:
-            self.signal(signal.SIGKILL)
-
-    def forget(self) -> None:
-        """Hear nothing more, and give it nothing more."""
-        self._loop.remove_reader(self._reading)
-        self.silent = True
-        self.feeding.cancel()
-
-    def _hear(self) -> None:
-        """Take what it says: that it turns, that it serves, what it has in force."""
-        said = os.read(self._reading, 1024)
-        if not said:
-            self._loop.remove_reader(self._reading)
-            self.silent = True
-            self._note()
-        for each in (said[n : n + 1] for n in range(len(said))):
-            if each == BEAT:
-                self.beats_missed = 0
-            else:
-                self._take(each)
-
-    def _take(self, said: bytes) -> None:
-        if said == SERVES:
-            self.serves = True
-        version = self.given.popleft() if self.given else self.version
-        if said != NOT_TAKEN:
-            self.version = version
-        self._note()
 
 
 @contextlib.contextmanager
