@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from imagegate.server.cork import Cork
+from imagegate.server.crowd import Crowd
 from imagegate.server.flow import Flag, Flow, Turns
 from imagegate.server.polite import Polite
 from imagegate.server.seats import Seats
@@ -86,6 +87,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[HeadLimits] = HeadLimits()
     seats: ClassVar[Seats] = Seats(sys.maxsize)
+    crowd: ClassVar[Crowd | None] = None
 
     _refused = False
     _unwanted_bytes = 0
@@ -121,6 +123,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = self._quiet_bytes = 0
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         _send_at_once(transport)
+        if self.crowd is not None:
+            self.crowd.look()
         full = self.seats.take(transport)
         if full is None:
             self._start_timer()

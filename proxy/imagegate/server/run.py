@@ -8,12 +8,14 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from imagegate import log
-from imagegate.server.guard import HeadLimits, guarded
+from imagegate.server.crowd import Crowd
+from imagegate.server.guard import GuardedProtocol, HeadLimits, guarded
 from imagegate.server.listener import Listener
 from imagegate.server.memory import keep_blocks, settle
 from imagegate.server.renewal import EVERY, Renewal
@@ -42,6 +44,9 @@ class Server(uvicorn.Server):
         """Start, and say so."""
         await super().startup(sockets)
         config = self.config
+        for listening in sockets or ():
+            crowd = Crowd(listening, self._make_protocol, config.ssl)
+            cast("type[GuardedProtocol]", config.http_protocol_class).crowd = crowd
         if config.ssl is not None and config.ssl_certfile and config.ssl_keyfile:
             files = Path(config.ssl_certfile), Path(config.ssl_keyfile)
             self._renewal = Renewal(config.ssl, *files)
@@ -49,6 +54,14 @@ class Server(uvicorn.Server):
             settle()
         if self.started and self.on_started is not None:
             self.on_started()
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        """Make the protocol of a connection, as uvicorn does."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg] # as it says
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
     async def on_tick(self, counter: int) -> bool:
         """Do what is done ten times a second."""
