@@ -318,3 +318,67 @@ def test_what_was_never_taken_is_not_given_back() -> None:
         assert (load.exchanges, load.bytes) == (1, 10)
 
     assert nothing(load)
+
+
+async def test_a_crowd_begins_a_few_in_a_round_in_the_order_in_which_it_came() -> None:
+    """So that what is under way gets its rounds in between."""
+    load = Load(1_000, None, 10)
+    begun: list[list[int]] = [[]]
+
+    def count_rounds() -> None:
+        begun.append([])
+        if sum(map(len, begun)) < 100:
+            asyncio.get_running_loop().call_soon(count_rounds)
+
+    async def begin(number: int) -> None:
+        await load.turn()
+        begun[-1].append(number)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(100):
+            tasks.create_task(begin(number))
+        asyncio.get_running_loop().call_soon(count_rounds)
+
+    assert [each for some in begun for each in some] == [*range(100)]
+    assert max(map(len, begun)) == 16
+
+
+async def test_who_leaves_before_his_turn_takes_nobody_elses() -> None:
+    load = Load(1_000, None, 10)
+    tasks = [asyncio.create_task(load.turn()) for _ in range(40)]
+    await asyncio.sleep(0)
+    for task in tasks[16:39]:
+        task.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait(tasks)
+        await load.turn()
+
+    assert sum(task.cancelled() for task in tasks) == 23
+
+
+async def test_who_is_alone_does_not_wait_for_a_round() -> None:
+    load = Load(1_000, None, 10)
+    rounds: list[None] = []
+    asyncio.get_running_loop().call_soon(rounds.append, None)
+    await load.turn()
+
+    assert not rounds
+
+
+async def test_who_has_too_many_is_told_before_it_is_his_turn(audit: Notebook) -> None:
+    """Or whoever asks too much would let all others wait."""
+    app, limits = Waiting(), Limits(exchanges_each=1)
+    load = load_of(limits)
+    inner = governed(app, audit, limits=limits, load=load, identify=named)
+    async with Call(inner, by("ann")) as one:
+        await soon(app.entered.wait())
+        crowd = [asyncio.ensure_future(load.turn()) for _ in range(5_000)]
+        await asyncio.sleep(0)
+        second = await Call(inner, by("ann")).whole()
+        waiting = sum(not each.done() for each in crowd)
+        app.going.set()
+        await one.done()
+        await asyncio.wait(crowd)
+
+    assert second.status == 429
+    assert waiting

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
+from collections import Counter, deque
 from typing import Final, Self
 
 from imagegate.engine.errors import MalformedRequest
@@ -31,6 +31,10 @@ _HEAVY: Final = MalformedRequest(
 )
 _Who = tuple[str, str, bool]
 _LOOK: Final = 0.01  # seconds between two looks at what is left, where all ends
+_AT_ONCE: Final = 16
+"""Exchanges that begin in one round of the loop: some ten milliseconds of work. When a
+thousand began in one, whatever is under way would stand still for a second, health too.
+"""
 
 
 class Load:
@@ -49,6 +53,8 @@ class Load:
         self.exchanges = 0
         self.bytes = 0
         self.of: Counter[_Who] = Counter()
+        self._begun = 0  # in this round
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     def carry(self) -> Carried:
         """Begin to carry something, which is nothing as yet."""
@@ -60,6 +66,29 @@ class Load:
             async with asyncio.timeout(seconds):
                 while self.exchanges:  # noqa: ASYNC110 - an event costs each of them
                     await asyncio.sleep(_LOOK)
+
+    async def turn(self) -> None:
+        """Wait for a turn to begin, where many begin at once."""
+        loop = asyncio.get_running_loop()
+        if not self._begun:
+            loop.call_soon(self._next_round)
+        if self._begun < _AT_ONCE:
+            self._begun += 1
+            return
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _next_round(self) -> None:
+        """Let those begin whose turn it is."""
+        self._begun = 0
+        while self._waiting and self._begun < _AT_ONCE:
+            turn = self._waiting.popleft()
+            if not turn.done():  # its client may have left
+                turn.set_result(None)
+                self._begun += 1
+        if self._begun:
+            asyncio.get_running_loop().call_soon(self._next_round)
 
     def take_exchange(self) -> None:
         """Take one more exchange.

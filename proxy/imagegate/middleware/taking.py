@@ -53,6 +53,7 @@ class Taking:
         asked.head.check(limits)
         await self._identify()
         self._carried.of(self.principal)
+        await self._setup.load.turn()
         if isinstance(asked.door, Lost):
             return None
         if self._is_unserved():
