@@ -279,13 +279,17 @@ async def test_what_nobody_foresaw_ends_the_parent_and_is_in_the_log(
 
 
 async def test_a_child_that_never_serves_is_not_waited_for_for_ever(
-    tmp_path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    listening: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(module, "START_SECONDS", 0.3)
     watched = Watched(CHILD + "time.sleep(60)", tmp_path, listening, count=1)
 
     with pytest.raises(CannotStartError, match=r"did not serve within 0\.3 seconds"):
         await watched.end()
+    assert capsys.readouterr().err.count("imagegate.worker_late") == module.ATTEMPTS
 
 
 async def test_a_child_that_does_not_end_is_killed_after_its_grace(

@@ -266,6 +266,7 @@ class Workers:
         except TimeoutError:
             child.late = True
             child.signal(signal.SIGKILL)
+            log.error("imagegate.worker_late", pid=child.process.pid)
         return child.serves
 
     async def _watch(self, child: Child) -> int:
