@@ -24,7 +24,7 @@ from imagegate.engine.events import (
     Undecodable,
     Unobservable,
 )
-from imagegate.engine.meaning import read_answer, read_event
+from imagegate.engine.meaning import read_answer, read_event, read_made
 from imagegate.engine.reducer import Message, message
 
 CALL = "response.image_generation_call."
@@ -634,3 +634,44 @@ def test_any_json_is_read(kind: str, more: dict[str, Any], whole: Any) -> None:
     """No value of an unexpected kind raises, or hides the event."""
     assert read({**more, "type": kind}) or kind == "response.output_item.done"
     answer(whole)
+
+
+# -- what a batch made ----------------------------------------------------------------
+
+
+def made(body: object) -> tuple[Event, ...] | None:
+    line = {"custom_id": "a", "response": {"body": body}}
+    return read_made(message(json.dumps(line).encode()), end=7)
+
+
+def test_a_line_of_a_batch_tells_its_images_and_whose_they_are() -> None:
+    response = {"object": "response", "id": "resp_1", "output": [{}, ITEM]}
+    found = made(response)
+
+    assert found is not None
+    [image] = found
+    assert isinstance(image, FinishedItem)
+    assert (image.type, image.response_id, image.end) == ("batch", "resp_1", 7)
+    assert (image.item_id, image.output_index, image.image) == ("ig_0a", 1, IMAGE)
+
+
+def test_images_without_names_have_no_place_that_another_line_has_too() -> None:
+    found = made({"created": 1, "data": [{"b64_json": PNG}, {"b64_json": PNG}]})
+
+    assert found is not None
+    assert [getattr(each, "output_index", 7) for each in found] == [None, None]
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"error": {"code": "x"}}, "text"])
+def test_a_line_without_images_tells_nothing(body: object) -> None:
+    assert made(body) == ()
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"a":1}', b"[" * 100_000])
+def test_what_is_no_line_of_a_batch_is_known_as_such(line: bytes) -> None:
+    assert read_made(message(line)) is None
+
+
+def test_a_line_of_which_too_little_was_kept_is_told_as_unread() -> None:
+    lost = Message(text=b'{"custom_id":', length=9, whole=False)
+    assert read_made(lost, end=3) == (Unobservable(type=None, length=9, end=3),)

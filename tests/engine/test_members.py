@@ -12,6 +12,7 @@ from imagegate.engine.members import (
     NO_MEMBERS,
     Members,
     members,
+    read_line,
     read_members,
     response,
 )
@@ -101,3 +102,25 @@ def test_any_object_is_read(value: dict[str, object]) -> None:
 
     for name in ("type", "id", "error", "usage", "created"):
         assert getattr(found, name) == value.get(name, UNSET)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (b'{"custom_id":"a","response":{"status_code":200,"body":{"id":"r"}}}', "r"),
+        (b'{"response":{"body":{"id":"r"}},"custom_id":null}', "r"),
+        (b'{"custom_id":"a","response":{"body":{"id":"r"}},"x":NaN}', "r"),
+        (b'{"custom_id":"a","response":{"body":[{"id":"r"}]}}', UNSET),
+        (b'{"custom_id":"a","response":null}', UNSET),
+        (b'{"custom_id":"a"}', UNSET),
+    ],
+)
+def test_a_line_of_a_batch_holds_an_answer_or_none(line: bytes, name: object) -> None:
+    found = read_line(line)
+    assert found is not None
+    assert found.id == name
+
+
+@pytest.mark.parametrize("line", [b'{"id":"r"}', b"[]", b"7", b"null"])
+def test_another_line_holds_nothing(line: bytes) -> None:
+    assert read_line(line) is None

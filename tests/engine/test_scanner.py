@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -177,3 +178,92 @@ def test_a_whole_message_is_one_event() -> None:
             end=len(data),
         ),
     )
+
+
+# -- files ---------------------------------------------------------------------------
+
+IMAGE = "iVBORw0KGgo" + "A" * 9000
+
+
+def made(name: str, body: object, **more: object) -> bytes:
+    """Write a line of what a batch made."""
+    answer = {"status_code": 200, "request_id": "req_1", "body": body}
+    whole = {"id": "batch_req_1", "custom_id": name, "response": answer, "error": None}
+    return json.dumps(whole | more).encode()
+
+
+def call(name: str, **more: object) -> dict[str, Any]:
+    done = {"status": "completed", "quality": "low", "result": IMAGE}
+    return {"type": "image_generation_call", "id": name, **done, **more}
+
+
+def answer(name: str, *output: object) -> dict[str, Any]:
+    return {"id": name, "object": "response", "output": [*output]}
+
+
+PICTURES = {"created": 1, "quality": "high", "data": [{"b64_json": IMAGE}] * 2}
+FILE = b"\n".join(
+    [
+        made("a", answer("resp_1", {"type": "message"}, call("ig_1"), call("ig_2"))),
+        made("b", answer("resp_2", call("ig_3"))),
+        b"",
+        made("c", {"error": {"code": "server_error"}}, error=None),
+        made("d", None, response=None, error={"code": "batch_expired"}),
+        made("e", PICTURES),
+        b"",
+    ]
+)
+
+
+@pytest.mark.parametrize("size", [1 << 30, 4096, 1000, 7])
+@pytest.mark.parametrize("tail", [b"", b"\n"])
+def test_a_file_tells_what_a_batch_made(size: int, tail: bytes) -> None:
+    scanner = scanner_for("application/octet-stream", lines=True)
+    assert scanner is not None
+    data = FILE.rstrip() + tail
+
+    events: list[Any] = []
+    for at in range(0, len(data), size):
+        events += scanner.feed(data[at : at + size])
+    events += scanner.close()
+
+    told = [(x.item_id, x.response_id, x.quality, x.image.length) for x in events]
+    assert told == [
+        ("ig_1", "resp_1", "low", len(IMAGE)),
+        ("ig_2", "resp_1", "low", len(IMAGE)),
+        ("ig_3", "resp_2", "low", len(IMAGE)),
+        (None, None, "high", len(IMAGE)),
+        (None, None, "high", len(IMAGE)),
+    ]
+    assert {x.type for x in events} == {"batch"}
+    assert [x.output_index for x in events] == [1, 2, 0, None, None]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n\n",
+        b"\x89PNG\r\n\x1a\n" + FILE,
+        b'{"custom_id":',
+        b"[1]\n" + FILE,
+        b'{"messages": []}\n' + FILE,
+        b"[" * 100_000 + b"\n" + FILE,
+    ],
+)
+def test_any_other_file_goes_by(data: bytes) -> None:
+    scanner = scanner_for("application/json", lines=True)
+    assert scanner is not None
+    assert [*scanner.feed(data), *scanner.feed(b"more"), *scanner.close()] == []
+
+
+def test_a_line_that_says_too_much_is_told_as_unread() -> None:
+    scanner = scanner_for("", lines=True)
+    assert scanner is not None
+    long = made("a", answer("resp_1", *[call("ig_1", strange=1)] * 20_000))
+
+    [event, after] = scanner.feed(
+        long + b"\n" + made("b", answer("r", call("ig"))) + b"\n"
+    )
+    assert isinstance(event, Unobservable)
+    assert isinstance(after, FinishedItem)

@@ -57,7 +57,7 @@ from imagegate.engine.scene import PATHS
 
 _GENERATING: Final = "response.image_generation_call.generating"
 _ITEM_DONE: Final = "response.output_item.done"
-_READ_AGAIN: Final = "items"
+_READ_AGAIN: Final = frozenset({"batch", "items"})
 _IMAGES_DONE: Final = frozenset({"image_generation.completed", "image_edit.completed"})
 _SETTINGS: Final = ("size", "quality", "background", "output_format")
 _PENDING: Final = frozenset({"queued", "in_progress"})
@@ -360,7 +360,7 @@ class Answer:
         values = {name: self._shown(getattr(item, name)) for name in _SETTINGS}
         values["model"] = self._image_model()
         # Nobody says of which answer an item of a conversation was.
-        of = None if item.type == _READ_AGAIN else self.response_id
+        of = item.response_id if item.type in _READ_AGAIN else self.response_id
         yield image_record(self.base, item, of, values, found)
 
     def _key(self, item: FinishedItem) -> str | int:

@@ -122,11 +122,12 @@ class FinishedItem(Observed, frozen=True, kw_only=True):
         type: Where it was: `response.output_item.done`, the type of the
             response event, `response` for a JSON answer, or of the Images API
             `image_generation.completed`, `image_edit.completed`, `images`;
-            `items` for what is read of a conversation.
+            `items` for what is read of a conversation, `batch` of what one made.
         status: As sent. Finished items often say `generating`, so whether
             there is an image is told by `image` alone.
         elsewhere: There is an image, at an address that is told in its place.
         usage: Only of the Images API, which has no response to tell it.
+        response_id: The response that it is of, where one text tells of several.
     """
 
     type: str
@@ -143,6 +144,7 @@ class FinishedItem(Observed, frozen=True, kw_only=True):
     elsewhere: bool = False
     error_code: str | None = None
     usage: ImageUsage | None = None
+    response_id: str | None = None
 
     @property
     def has_result(self) -> bool:

@@ -12,7 +12,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from imagegate.engine.deltas import is_delta
 from imagegate.engine.echoed import echoed, image_tools
@@ -45,6 +45,7 @@ from imagegate.engine.members import (
     Members,
     Response,
     members,
+    read_line,
     read_members,
     response,
 )
@@ -76,6 +77,7 @@ _DONE: Final = "response.output_item.done"
 _ITEM: Final = frozenset({_ADDED, _DONE})
 _IMAGE_CALL: Final = "image_generation_call"
 _ITEMS: Final = "items"
+_BATCH: Final = "batch"
 _MATTER: Final = _RESPONSE | _PARTIAL | _FINAL | _ITEM | {"error"}
 
 # Keep-alives and the sentinel that ends a stream.
@@ -108,6 +110,32 @@ def read_answer(message: Message, *, end: int = 0) -> tuple[Event, ...]:
     """Read a whole JSON answer: a Response, images, items of one, or an error."""
     events = _read(message, _Reader.answer, end=end, incomplete=False)
     return _broken_off(message, _Reader.answer, events)
+
+
+def read_made(message: Message, *, end: int = 0) -> tuple[Event, ...] | None:
+    """Read one line of a file that tells what a batch made; None for another one."""
+    if not message.whole:
+        return (Unobservable(type=None, length=message.length, end=end),)
+    try:
+        of = read_line(message.text)
+    except (ValueError, RecursionError):
+        of = None
+    if of is None:
+        return None
+    events = _Reader(message, of, end, incomplete=False).answer()
+    named = [x.response_id for x in events if isinstance(x, ResponseEvent)]
+    name = named[0] if named else None
+    return tuple(
+        structs.replace(
+            event,
+            type=_BATCH,
+            response_id=name,
+            # Its place in an answer is that of another in the next.
+            output_index=None if event.item_id is None else event.output_index,
+        )
+        for event in events
+        if isinstance(event, FinishedItem)
+    )
 
 
 def _broken_off(

@@ -7,13 +7,14 @@ by how much it says. `tools` stays as it is written: it is known by its bytes.
 from __future__ import annotations
 
 import json
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from imagegate.engine.lenient import decode
 
+_T = TypeVar("_T")
 # Every kind of JSON value has to be named where one of them is a struct.
 _Plain: TypeAlias = str | int | float | bool | UnsetType | None
 _Object: TypeAlias = "Members | list[Any] | _Plain"
@@ -66,9 +67,19 @@ class Members(Response, kw_only=True, gc=False):
     code: Any = UNSET
 
 
+class _Answered(msgspec.Struct, gc=False):
+    body: _Object = UNSET
+
+
+class _Line(msgspec.Struct, gc=False):
+    custom_id: Any = UNSET
+    response: _Answered | list[Any] | _Plain = UNSET
+
+
 NO_MEMBERS: Final = Members()
 _NO_RESPONSE: Final = Response()
 _MEMBERS: Final = msgspec.json.Decoder(Members)
+_LINE: Final = msgspec.json.Decoder(_Line)
 
 
 def read_members(text: bytes) -> Members | None:
@@ -78,15 +89,33 @@ def read_members(text: bytes) -> Members | None:
         ValueError: It is no JSON.
         RecursionError: It is nested too deep.
     """
+    return _read(_MEMBERS, text)
+
+
+def read_line(text: bytes) -> Members | None:
+    """Read a line of what a batch made, and return the answer that it holds.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deep.
+    """
+    line = _read(_LINE, text)
+    if line is None or line.custom_id is UNSET:
+        return None
+    answer = line.response
+    return members(answer.body) if isinstance(answer, _Answered) else NO_MEMBERS
+
+
+def _read(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T | None:
     try:
-        return _MEMBERS.decode(text)
+        return decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         value = decode(text)
         if not isinstance(value, dict):
             return None
         # Written again, it is JSON to the letter, with U+FFFD or `?` for the rest.
         clean = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-        return _MEMBERS.decode(clean)
+        return decoder.decode(clean)
 
 
 def members(value: object) -> Members:

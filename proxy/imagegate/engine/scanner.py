@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
-from imagegate.engine.meaning import read_answer, read_event
+from imagegate.engine.meaning import read_answer, read_event, read_made
 from imagegate.engine.reducer import Collector, message
 from imagegate.engine.sse import SseScanner
 
@@ -71,12 +71,57 @@ class JsonScanner:
         self._skipped = 0
 
 
-def scanner_for(content_type: str) -> Scanner | None:
+class LinesScanner:
+    """Observes a file that a provider gives out: it may tell what a batch made.
+
+    Any other file is known by its first line, and goes by.
+    """
+
+    def __init__(self) -> None:
+        self._fed = 0
+        self._collector = Collector()
+        self._over = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Observe the next bytes: each line tells something at its end."""
+        events: list[Event] = []
+        start, before = 0, self._fed
+        self._fed += len(chunk)
+        while not self._over:
+            end = chunk.find(b"\n", start)
+            if end < 0:
+                self._collector.feed(chunk, start, len(chunk))
+                break
+            self._collector.feed(chunk, start, end)
+            start = end + 1
+            events += self._read(before + start)
+        return events
+
+    def close(self) -> list[Event]:
+        """Observe the end of the file, which ends a line as well."""
+        return [] if self._over else self._read(self._fed)
+
+    def _read(self, end: int) -> list[Event]:
+        line, self._collector = self._collector.close(), Collector()
+        if not line.text.strip():
+            return []
+        events = read_made(line, end=end)
+        self._over = events is None
+        return [] if events is None else [*events]
+
+
+def scanner_for(content_type: str, *, lines: bool = False) -> Scanner | None:
     """Choose by the response's content type, never by the path.
+
+    Args:
+        content_type: As sent.
+        lines: The answer is a file, of whatever type it is said to be.
 
     Returns:
         None for a type that is not observed.
     """
+    if lines:
+        return LinesScanner()
     make = _made_for(content_type)
     return None if make is None else make()
 
