@@ -121,7 +121,7 @@ def test_an_interface_is_held_against_the_table(imagegate: Run, tmp_path: Path) 
         ("/v1/conversations/x/items", "/items/*/tools/*"): (
             "enforced at conversations.items.create"
         ),
-        ("/v1/batches", "/tools/*"): "refused at batches",
+        ("/v1/batches", "/tools/*"): "refused at batches.create",
         ("/v1/nowhere", "/tools/*"): "refused: no such route",
         ("/v1/images/generations", ""): "enforced at images.generations",
     }

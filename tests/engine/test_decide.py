@@ -15,6 +15,7 @@ from asking import (
     TODAY,
     Answer,
     ask,
+    body,
     door,
     policy,
     request,
@@ -24,6 +25,7 @@ from asking import (
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Forward, Rewrite, Violation
 from imagegate.engine.policy import ANONYMOUS
+from imagegate.engine.request import Request
 
 CAP = "settings: { quality: { max: medium, default: low, otherwise: lower } }\n"
 LOW = tool(quality="low")
@@ -273,7 +275,8 @@ def test_what_it_would_refuse_goes_on_unchanged(
         (AZURE, ANY, ((HEADER, "a"), (HEADER, "a")), "always.header"),
         (RESPONSES, None, (), "always.body"),
         (RESPONSES, b'{"conversation":{"id":"a","id":"b"}}', (), "always.malformed"),
-        ("POST /v1/batches", None, (), "surface.batches"),
+        ("POST /v1/batches", {}, (), "always.batch"),
+        ("POST /v1/uploads", None, (), "surface.uploads"),
         ("POST /v1/images/variations", None, (), "surface.images_api"),
         (
             "POST /api/projects/p/agents/a/endpoint/protocols/invocations",
@@ -566,3 +569,21 @@ def test_what_is_said_all_the_same_is_held_to_the_rules(route: str) -> None:
 
     assert answer.json["moderation"] == "auto"
     assert answer.json["input_fidelity"] == "low"
+
+
+def test_files_and_batches_are_judged_by_rules_of_their_own() -> None:
+    rules = "surface: { files: enforce, batches: enforce }"
+    purpose = {"purpose": "vision"}
+
+    assert ask(rules, purpose, at="POST /v1/files").word == "forward"
+    assert ask(rules, {"input_file_id": "f"}, at="POST /v1/batches").word == "block"
+
+
+def test_what_was_decided_on_lines_is_a_part_of_the_decision() -> None:
+    line = ask("tool: block", request(tool())).decision
+    decider = Decider(policy("surface: { files: enforce }"), CATALOGUE)
+    match = door("POST /v1/files")
+    value = body({"purpose": "batch"}, match)
+    upload = Request(match=match, date=TODAY, body=value, staged=line)
+
+    assert decider.decide(upload) == line

@@ -5,7 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from imagegate.engine.decision import Block, Forward, Reason, Rewrite, Violation, shown
+from imagegate.engine.decision import (
+    Block,
+    Change,
+    Forward,
+    JudgedTool,
+    Reason,
+    Rewrite,
+    Together,
+    Violation,
+    shown,
+)
 from imagegate.engine.sizes import Size
 from imagegate.engine.value import Number
 
@@ -81,3 +91,36 @@ def test_decisions_are_told_apart_when_they_are_written() -> None:
     ]
 
     assert written == ["forward", "rewrite", "block"]
+
+
+TOOL = JudgedTool(pointer="/a", carrier="", requested={}, effective={}, enforced={})
+CHANGE = Change(
+    pointer="/a", field="", before=1, after=2, by=Reason(rule="r"), message=""
+)
+VIOLATION = Violation(pointer="/b", field="", before=1, by=Reason(rule="r"), message="")
+
+
+def test_of_several_decisions_one_is_made() -> None:
+    """Any refusal beats all changes, and all that was found is told."""
+    forward = Forward(tools=(TOOL,), observed=(CHANGE,))
+    rewrite = Rewrite(
+        changes=(CHANGE,), edits=(("/a", b"2"),), headers={"h": None}, tools=(TOOL,)
+    )
+    block = Block(violations=(VIOLATION,), observed=(VIOLATION,))
+
+    assert Together().decision() == Forward()
+    assert Together(forward, forward).decision() == Forward(
+        tools=(TOOL, TOOL), observed=(CHANGE, CHANGE)
+    )
+    assert Together(forward, rewrite, rewrite).decision() == Rewrite(
+        changes=(CHANGE, CHANGE),
+        edits=(("/a", b"2"), ("/a", b"2")),
+        headers={"h": None},
+        tools=(TOOL, TOOL, TOOL),
+        observed=(CHANGE,),
+    )
+    assert Together(rewrite, block, block).decision() == Block(
+        violations=(VIOLATION, VIOLATION),
+        tools=(TOOL,),
+        observed=(VIOLATION, VIOLATION),
+    )

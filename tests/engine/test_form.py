@@ -400,3 +400,18 @@ def test_what_the_policy_forbids_is_blocked(fields: tuple[bytes, ...]) -> None:
     decision = decide(form(*fields, part("prompt"), IMAGE))
 
     assert isinstance(decision, Block), msgspec.to_builtins(decision)
+
+
+def test_a_file_can_be_taken_out_and_another_put_in() -> None:
+    found = form(
+        part("purpose", b"batch"),
+        part("file", b"old", '; filename="a.jsonl"'),
+        part("note", b"old"),
+    )
+    assert bytes(found.file("file") or b"") == b"old"
+    assert found.file("purpose") is None
+    assert found.file("other") is None
+
+    sent = bytes(found.rewritten((), OURS, {"file": (b"n", b"ew")}))
+    assert b'name="file"; filename="a.jsonl"\r\n\r\nnew\r\n' in sent
+    assert b'name="note"\r\n\r\nold\r\n' in sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import asking
 import msgspec
@@ -10,9 +11,11 @@ import pytest
 
 from imagegate import shipped
 from imagegate.engine import gate as module
+from imagegate.engine.batch import Staged
 from imagegate.engine.body import read_body_now
-from imagegate.engine.decision import JudgedTool
+from imagegate.engine.decision import Block, JudgedTool
 from imagegate.engine.fingerprint import Fingerprints
+from imagegate.engine.form import read_form
 from imagegate.engine.gate import Context, Gate, tells_of_images
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
 from imagegate.engine.records import Record
@@ -305,3 +308,33 @@ settings: { quality: { max: low, default: low, otherwise: lower } }
         f"{gate.digest}\nteams.art\nexceptions.E-1",
         f"{gate.digest}\nteams.art",
     ]
+
+
+def test_the_lines_of_a_file_are_decided_on_one_by_one() -> None:
+    line = b'{"custom_id":"a","method":"POST","url":"/v1/responses","body":%b}\n'
+    body = b'{"input":"x","tools":[{"type":"image_generation","quality":"%b"}]}'
+    content = b"".join(line % (body % quality) for quality in (b"low", b"high"))
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    match, form = (
+        door("/v1/files"),
+        ended(read_form(head + content + b"\r\n--b--", b"b")),
+    )
+    context = Context(decision_id="d", door=match, date=TODAY)
+
+    steps = Gate(policy(), CATALOGUE).judge_lines(
+        context, Staged(form=form, match=match)
+    )
+    found = ended(steps)
+
+    assert isinstance(found.decision, Block)
+    [violation] = found.decision.violations
+    assert violation.pointer == "/file/2/body/tools/0/quality"
+    assert found.url == "/v1/responses"
+
+
+def ended(steps: Any) -> Any:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value

@@ -230,3 +230,13 @@ def test_members_of_members_find_their_place(name: str, *, fine: bool) -> None:
     tools: list[Settings] = [{"model": "gpt-image-2.6-sunburst", name: "gpt-5"}]
 
     assert passes(decider, asked(request()), tools) is fine
+
+
+def test_a_batch_asks_for_its_file_whatever_the_policy_says_of_state() -> None:
+    decider = Decider(policy(), CATALOGUE)
+    value = {"input_file_id": "file-1", "endpoint": "/v1/responses"}
+
+    assert refers_to(decider, asked(value, "POST /v1/batches")) == (
+        "file-1@/responses",
+    )
+    assert refers_to(decider, asked({}, "POST /v1/batches")) == ()

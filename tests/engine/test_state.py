@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from asking import AZURE, Answer, ask, request
+from asking import AZURE, TODAY, Answer, ask, body, door, request
+
+from imagegate.engine.request import Request
+from imagegate.engine.state import references
 
 AGENT_DOOR = "POST /api/projects/p/agents/{}/endpoint/protocols/openai/responses"
 OPEN = "surface: { agent_endpoints: enforce }\n"
@@ -223,3 +226,25 @@ def test_a_refusal_says_why_and_what_would_pass(
     assert violation.field == field
     assert said in violation.message
     assert fix in violation.fix
+
+
+BATCH = "POST /v1/batches"
+ASKED = {"input_file_id": "file-1", "endpoint": "/v1/responses"}
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (ASKED, "file-1@/responses"),
+        (ASKED | {"endpoint": "/responses"}, "file-1@/responses"),
+        ({"input_file_id": "file-1"}, ""),
+        (ASKED | {"input_file_id": 7}, ""),
+        (ASKED | {"conversation": "conv_1"}, "file-1@/responses"),
+    ],
+)
+def test_a_batch_refers_to_a_file_and_what_it_is_for(value: Any, name: str) -> None:
+    match = door(BATCH)
+    asked = Request(match=match, date=TODAY, body=body(value, match))
+
+    found = list(references(asked, body(value, match)))
+    assert found == [("/input_file_id", "state.batch_file", name)]

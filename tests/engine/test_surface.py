@@ -22,6 +22,8 @@ PARAMETERS = {
     "agent": "Brochure-Writer_2",
     "response_id": "resp_0A",
     "conversation_id": "conv_0A",
+    "file_id": "file-0A",
+    "batch_id": "batch_0A",
     "item_id": "msg_0A",
     "model": "gpt-5.1",
     "*": "a/B/c",
@@ -248,7 +250,7 @@ def test_what_is_enforced_can_be_judged_or_makes_nothing() -> None:
         and door.method not in {"GET", "DELETE"}
     }
 
-    assert unread == {("responses.cancel", "POST")}
+    assert unread == {("responses.cancel", "POST"), ("batches.cancel", "POST")}
 
 
 def test_every_refusal_of_a_group_says_what_to_use_instead() -> None:

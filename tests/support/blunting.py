@@ -138,8 +138,8 @@ class _Unread(intake.Read, frozen=True, kw_only=True):
 
     data: bytes
 
-    def written(self, edits: Any) -> tuple[Pieces, str]:
-        del edits
+    def written(self, edits: Any, lines: Any = None) -> tuple[Pieces, str]:
+        del edits, lines
         return Pieces([self.data]), "application/json"
 
 
@@ -226,7 +226,8 @@ class _Form(intake.Read, frozen=True, kw_only=True):
 
     kind: str
 
-    def written(self, edits: Any) -> tuple[Pieces, str]:
+    def written(self, edits: Any, lines: Any = None) -> tuple[Pieces, str]:
+        del lines
         assert self.form is not None
         boundary = self.kind.rpartition("=")[2].strip('"')
         return self.form.rewritten(edits, boundary), self.kind

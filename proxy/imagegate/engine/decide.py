@@ -22,6 +22,7 @@ from imagegate.engine.decision import (
     Decision,
     Forward,
     Reason,
+    Together,
     Violation,
 )
 from imagegate.engine.deployment import (
@@ -46,6 +47,7 @@ from imagegate.engine.scene import (
     vocabulary,
 )
 from imagegate.engine.sheet import Asked
+from imagegate.engine.staging import judge_batch, judge_upload
 from imagegate.engine.state import judge_state
 from imagegate.engine.surface import GROUPS, Door, Match, stance_of
 from imagegate.engine.toolset import judge_tools
@@ -160,7 +162,9 @@ class Decider:
             watched = _judged(self._bench(page.watched, request), request)
             said: list[Change | Violation] = [*watched.violations, *watched.changes]
             observed = tuple(item for item in said if item.by.mode == "observe")
-        return acting.decision(observed)
+        decision = acting.decision(observed)
+        staged = request.staged
+        return Together(decision, staged).decision() if staged else decision
 
     def _bench(self, book: Rulebook, request: Request) -> Bench:
         match = request.match
@@ -225,6 +229,10 @@ def _judge_body(notes: Notes, bench: Bench, request: Request, body: Body) -> Non
         case "agent":
             _judge_kind(notes, body)
             judge_tools(notes, bench, request, body)
+        case "file":
+            judge_upload(notes, request, body)
+        case "batch":
+            judge_batch(notes, request, body)
         case _:
             _judge_message(notes, request)
             notes.violations += judge_state(bench.scene, request, body)

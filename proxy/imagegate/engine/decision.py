@@ -39,7 +39,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing that is changed in the request.
 
     Attributes:
@@ -58,7 +58,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Violation(msgspec.Struct, frozen=True, kw_only=True):
+class Violation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing that is refused.
 
     Attributes:
@@ -79,7 +79,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: int | None = None
 
 
-class JudgedTool(msgspec.Struct, frozen=True, kw_only=True):
+class JudgedTool(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One image tool: what was asked for, what that meant, and what holds.
 
     Attributes:
@@ -154,6 +154,47 @@ class Block(_Decided, frozen=True, kw_only=True, tag="block"):
 
 
 Decision: TypeAlias = Forward | Rewrite | Block
+
+
+class Together:
+    """Makes one decision of several: as within each, any refusal beats all changes."""
+
+    def __init__(self, *decisions: Decision) -> None:
+        self._tools: list[JudgedTool] = []
+        self._observed: list[Change | Violation] = []
+        self._violations: list[Violation] = []
+        self._changes: list[Change] = []
+        self._edits: list[Edit] = []
+        self._headers: dict[str, str | None] = {}
+        for each in decisions:
+            self.add(each)
+
+    def add(self, decision: Decision) -> None:
+        """Take one more."""
+        self._tools += decision.tools
+        self._observed += decision.observed
+        if isinstance(decision, Block):
+            self._violations += decision.violations
+        elif isinstance(decision, Rewrite):
+            self._changes += decision.changes
+            self._edits += decision.edits
+            self._headers |= decision.headers
+
+    def decision(self) -> Decision:
+        """Return the one."""
+        tools, observed = tuple(self._tools), tuple(self._observed)
+        if self._violations:
+            violations = tuple(self._violations)
+            return Block(violations=violations, tools=tools, observed=observed)
+        if not self._changes:
+            return Forward(tools=tools, observed=observed)
+        return Rewrite(
+            changes=tuple(self._changes),
+            edits=tuple(self._edits),
+            headers=self._headers,
+            tools=tools,
+            observed=observed,
+        )
 
 
 def shown(value: object, words: frozenset[str], key: bytes = b"") -> Shown:

@@ -43,6 +43,7 @@ from imagegate.engine.records import (
 from imagegate.engine.refusal import Refusal, refuse, refuse_answer
 from imagegate.engine.report import decision_again, unjudged_record
 from imagegate.engine.scanner import JsonScanner, Scanner, read_message, scanner_for
+from imagegate.engine.sse import SseScanner
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER, Lost, Match
 
 Ended: TypeAlias = Literal[
@@ -151,6 +152,7 @@ class Exchange:
         fingerprints: Fingerprints = _NO_FINGERPRINTS,
         inherited: tuple[JudgedTool, ...] = (),
         standing: Standing = NOWHERE,
+        staged: Decision | None = None,
     ) -> Ruling:
         """Decide on the request.
 
@@ -161,12 +163,13 @@ class Exchange:
             fingerprints: What `Gate.fingerprint` gave, where it was asked for.
             inherited: The image tools that hold without being said again.
             standing: Where the counters stand that `claim_of` named.
+            staged: What `Gate.judge_lines` gave, where it uploads a batch file.
         """
         context = self._context
         if isinstance(context.door, Lost):
             return self._unjudged(context.door)
         headers = choosing(headers)
-        asked = context.asks(context.door, body, headers, seen, standing)
+        asked = context.asks(context.door, body, headers, seen, standing, staged)
         decided = self._gate.decide(asked)
         decision = decided.decision
         record = decision_again(
@@ -250,7 +253,7 @@ class Exchange:
         if content_encoding.strip().lower() not in _PLAIN:
             self._unobserved = "content_encoding"
             return
-        self._scanner = scanner_for(content_type)
+        self._scanner = scanner_for(content_type, lines=match.door.lines)
         if self._scanner is None:
             self._unobserved = "content_type"
         self._answer.streams = streams = self._streams
@@ -451,4 +454,4 @@ class Exchange:
         if self._context.transport == "websocket":
             match = self._context.match
             return match is not None and tells_of_images(match.door)
-        return self._scanner is not None and not isinstance(self._scanner, JsonScanner)
+        return isinstance(self._scanner, SseScanner)

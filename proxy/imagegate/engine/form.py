@@ -45,6 +45,8 @@ _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,8}")
 _FILE: Final = {"file": True}
 """What a file stands for: nothing that a setting could be."""
 
+_NONE: Final[Mapping[str, Sequence[Piece]]] = {}
+
 _Json: TypeAlias = Any
 
 
@@ -79,12 +81,23 @@ class Form:
         self._parts = tuple(parts)
         self.body = body
 
-    def rewritten(self, edits: Sequence[Edit], boundary: str) -> Pieces:
+    def file(self, name: str) -> memoryview | None:
+        """Return the content of a field that is one file."""
+        found = [x for x in self._parts if x.name == name and x.filename is not None]
+        return found[0].content if len(found) == 1 else None
+
+    def rewritten(
+        self,
+        edits: Sequence[Edit],
+        boundary: str,
+        files: Mapping[str, Sequence[Piece]] = _NONE,
+    ) -> Pieces:
         """Write the form with some fields changed and nothing else moved.
 
         Args:
             edits: By the pointers of the body that it stands for.
             boundary: Long and not to be guessed by whoever made the form.
+            files: What is in files now, by the names of their fields.
         """
         changed: dict[tuple[str, ...], bytes | Delete] = {
             tuple(split(pointer)): value for pointer, value in edits
@@ -94,7 +107,8 @@ class Form:
         for part in self._parts:
             at = _nearest(part.path, changed)
             if at is None:
-                out += _part(part.name, part.content, boundary, part)
+                content = files.get(part.name, (part.content,))
+                out += _part(part.name, content, boundary, part)
             elif at not in written:
                 written.add(at)
                 out += _fields(at, changed[at], boundary)
@@ -287,7 +301,7 @@ def _fields(
         return
     for steps, text in _leaves(path, msgspec.json.decode(value)):
         name = steps[0] + "".join(f"[{step}]" for step in steps[1:])
-        yield from _part(name, text.encode(), boundary)
+        yield from _part(name, (text.encode(),), boundary)
 
 
 def _leaves(
@@ -303,7 +317,7 @@ def _leaves(
 
 
 def _part(
-    name: str, content: Piece, boundary: str, part: Part | None = None
+    name: str, content: Sequence[Piece], boundary: str, part: Part | None = None
 ) -> Iterator[Piece]:
     lines = [f"--{boundary}", f'Content-Disposition: form-data; name="{name}"']
     if part is not None and part.filename is not None:
@@ -311,7 +325,7 @@ def _part(
     if part is not None and part.media is not None:
         lines.append(f"Content-Type: {part.media}")
     yield "\r\n".join([*lines, "", ""]).encode()
-    yield content
+    yield from content
     yield _LINE
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from imagegate.engine.account import account_of
 from imagegate.engine.allowance import quota_records, quotas_in
+from imagegate.engine.batch import Judged, Staged
 from imagegate.engine.body import Body
 from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.decide import Decider
@@ -46,6 +47,7 @@ _AGAIN: Final = frozenset(
         "conversations.items.create",
         "conversations.items.list",
         "conversations.items.retrieve",
+        "files.content",
         "responses.compact",
         "responses.items",
         "responses.retrieve",
@@ -84,13 +86,14 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         """The door, if there is one."""
         return self.door if isinstance(self.door, Match) else None
 
-    def asks(
+    def asks(  # noqa: PLR0913, PLR0917 - what is known of a request
         self,
         match: Match,
         body: Body | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         seen: frozenset[str] = frozenset(),
         standing: Standing = NOWHERE,
+        staged: Decision | None = None,
     ) -> Request:
         """Return what is decided about."""
         return Request(
@@ -103,6 +106,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             decision_id=self.decision_id,
             seen=seen,
             standing=standing,
+            staged=staged,
         )
 
 
@@ -214,6 +218,13 @@ class Gate:
         if match is None or not self._hash_key:
             return Fingerprints()
         return (yield from fingerprint(body, match.door.reading, self._hash_key))
+
+    def judge_lines(
+        self, context: Context, staged: Staged
+    ) -> Generator[None, None, Judged]:
+        """Decide on the lines of a batch file; each yield lets others run."""
+        request = context.asks(staged.match)
+        return (yield from staged.judged(request, lambda x: self.decide(x).decision))
 
     def decide(self, request: Request) -> Decided:
         """Decide on a request, or remember what was decided about the same."""

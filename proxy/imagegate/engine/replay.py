@@ -76,6 +76,10 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     judged: bool
 
 
+_STAGED: Final = frozenset({"file", "batch"})
+"""How bodies are read of which a record tells too little: the lines of a file."""
+
+
 def decide_again(
     decider: Decider, record: DecisionRecord, date: datetime.date
 ) -> Decision | Verdict | None:
@@ -100,7 +104,7 @@ def decide_again(
     if not replay.judged and (enforced or not reads):
         return "block"
     if enforced and reads:
-        if not replay.read and not request.is_message:
+        if door.reading in _STAGED or not (replay.read or request.is_message):
             return None
         page = decider.book.page(request.principal, request.date)
         if replay.always and page.acting.always:

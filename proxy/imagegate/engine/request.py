@@ -7,6 +7,7 @@ import datetime
 import msgspec
 
 from imagegate.engine.body import Body
+from imagegate.engine.decision import Decision
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.quota import NOWHERE, Standing
 from imagegate.engine.surface import Match
@@ -30,6 +31,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         seen: The ids of conversations, responses and items that this gateway has
             judged for this principal.
         standing: Where the counters stand that quotas are held against.
+        staged: What was decided on the lines of the batch file that it uploads.
     """
 
     match: Match
@@ -41,6 +43,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     decision_id: str = ""
     seen: frozenset[str] = frozenset()
     standing: Standing = NOWHERE
+    staged: Decision | None = None
 
     @property
     def is_message(self) -> bool:

@@ -16,7 +16,13 @@ from imagegate.engine.paths import Path
 from imagegate.engine.policy import LIMITS, SETTINGS, STANCES, Line
 from imagegate.engine.quota import WHAT
 from imagegate.engine.rulebook import Rulebook
-from imagegate.engine.surface import CHOOSING, DOORS, IMAGE_DEPLOYMENT_HEADER
+from imagegate.engine.surface import (
+    BATCH_KEYS,
+    CHOOSING,
+    DOORS,
+    IMAGE_DEPLOYMENT_HEADER,
+    LINE_KEYS,
+)
 
 PATHS: Mapping[str, Path] = {
     name: tuple(name.split(".")) for name in ("model", *SETTINGS)
@@ -139,6 +145,7 @@ def api_names(catalogue: Catalogue) -> frozenset[str]:
     }
     places = {place for door in DOORS for place in door.places}
     said = {"tool", "kind", "deployment", IMAGE_DEPLOYMENT_HEADER, *LIMITS, *CHOOSING}
+    said |= {"file", "purpose"} | LINE_KEYS | BATCH_KEYS
     return frozenset(said | TOP_KEYS | TOOL_KEYS | CHOICE_KEYS | ITEM_KEYS).union(
         WHAT,
         *(path.split(".") for path in (*fields, *STANCES)),

@@ -20,7 +20,7 @@ from imagegate.engine.paths import put
 from imagegate.engine.records import MAX_ENTRIES, DecisionRecord, Settings
 from imagegate.engine.request import Request
 from imagegate.engine.scene import PATHS
-from imagegate.engine.state import references
+from imagegate.engine.state import references, staged_file
 from imagegate.engine.surface import DOORS, Match
 
 _CREATE: Final = next(door for door in DOORS if door.name == "responses.create")
@@ -35,9 +35,14 @@ _TURNS: Final = frozenset({"conversation", "previous_response", "item_reference"
 
 
 def refers_to(decider: Decider, request: Request) -> tuple[str, ...]:
-    """Return the ids that a request refers to, where the policy asks for seen ones."""
-    body = request.body
-    if body is None or request.match.door.reading != "responses":
+    """Return the ids that a request refers to, where the policy asks for seen ones.
+
+    A batch refers to nothing else.
+    """
+    body, reading = request.body, request.match.door.reading
+    if body is not None and reading == "batch":
+        return tuple(filter(None, [staged_file(body)]))
+    if body is None or reading != "responses":
         return ()
     return tuple(
         name

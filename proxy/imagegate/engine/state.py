@@ -49,6 +49,9 @@ def references(request: Request, body: Body) -> Iterator[tuple[str, str, str]]:
     if agent is not None:
         # No list names an agent with the sign that sets off a version.
         yield "", "state.agents", "" if _VERSIONED in agent else agent
+    if request.match.door.reading == "batch":
+        yield "/input_file_id", "state.batch_file", staged_file(body)
+        return
     if not REFERRING.isdisjoint(body.names):
         yield from _members(body)
     for item in body.items:
@@ -56,6 +59,18 @@ def references(request: Request, body: Body) -> Iterator[tuple[str, str, str]]:
             yield item.pointer, "state.item_reference", item.id
         elif refers(item):
             yield item.pointer, "state.compaction", ""
+
+
+def staged_file(body: Body) -> str:
+    """Name what a batch runs, as it is known here: a file, and what it is for."""
+    said = [body.get(key) for key in ("input_file_id", "endpoint")]
+    file, url = (None if value is None else value.text() for value in said)
+    return staged_name(file, url) if file and url else ""
+
+
+def staged_name(file: str, url: str) -> str:
+    """Name a batch file that is for one route, with its version or without it."""
+    return f"{file}{_VERSIONED}{url.removeprefix('/v1')}"
 
 
 def refers(item: Item) -> bool:

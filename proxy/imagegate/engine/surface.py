@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 Stance = Literal["enforce", "pass", "refuse"]
-Reading = Literal["responses", "items", "agent", "images", "none"]
+Reading = Literal["responses", "items", "agent", "images", "file", "batch", "none"]
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +38,7 @@ _ENFORCED: tuple[Stance, ...] = ("enforce", "refuse")
 _EITHER: tuple[Stance, ...] = ("enforce", "refuse", "pass")
 _OPEN: tuple[Stance, ...] = ("pass", "refuse")
 _CLOSED: tuple[Stance, ...] = ("refuse", "pass")
+_ANY: tuple[Stance, ...] = ("refuse", "enforce", "pass")
 
 GROUPS: Mapping[str, Group] = {
     "responses": Group(stances=_ENFORCED),
@@ -62,10 +63,10 @@ GROUPS: Mapping[str, Group] = {
     "moderations": Group(stances=_OPEN),
     "audio": Group(stances=_CLOSED, why="not needed for images; ask for it to be open"),
     "files": Group(
-        stances=_CLOSED, why="a file can stage a batch; send the requests one by one"
+        stances=_ANY, why="a file can stage a batch; send the requests one by one"
     ),
     "batches": Group(
-        stances=_CLOSED, why="the lines of a batch are not seen; send them one by one"
+        stances=_ANY, why="the lines of a batch are not seen; send them one by one"
     ),
     "uploads": Group(
         stances=_CLOSED, why="parts of a file are not seen; send the requests directly"
@@ -113,6 +114,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
             with `*` for any index.
         opaque: What goes through it cannot be judged, so that a group which is
             enforced is closed here.
+        lines: Its answer is a file, whose lines may tell what a batch made.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     reading: Reading = "none"
     places: tuple[str, ...] = ()
     opaque: bool = False
+    lines: bool = False
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +187,7 @@ def _door(  # noqa: PLR0913, PLR0917 - one row of the table
 
 
 _R, _C = "/responses", "/conversations"
+_F, _B = "/files", "/batches"
 _AGENT = ("foundry-agent",)
 _PROJECT = ("foundry-project",)
 _CLASSIC_DEPLOYMENT = (*_ALL, "azure-deployment")
@@ -276,6 +280,22 @@ _GOVERNED = (
         _CLASSIC_DEPLOYMENT,
         "images",
     ),
+    _door("files.create", "files", "POST", _F, _ALL, "file"),
+    _door("files.list", "files", "GET", _F),
+    _door("files.retrieve", "files", "GET", _F + "/{file_id}"),
+    Door(
+        name="files.content",
+        group="files",
+        method="GET",
+        route=_F + "/{file_id}/content",
+        families=_ALL,
+        lines=True,
+    ),
+    _door("files.delete", "files", "DELETE", _F + "/{file_id}"),
+    _door("batches.create", "batches", "POST", _B, _ALL, "batch"),
+    _door("batches.list", "batches", "GET", _B),
+    _door("batches.retrieve", "batches", "GET", _B + "/{batch_id}"),
+    _door("batches.cancel", "batches", "POST", _B + "/{batch_id}/cancel"),
     _door(
         "agents.versions.create",
         "agent_versions",
@@ -363,6 +383,20 @@ DOORS: tuple[Door, ...] = (*_GOVERNED, *_UNSEEN, *_FOUNDRY)
 
 IMAGE_DEPLOYMENT_HEADER = "x-ms-oai-image-generation-deployment"
 """On Azure the image model is chosen by this header, whatever the body says."""
+
+LINE_KEYS = frozenset({"body", "custom_id", "method", "url"})
+"""What a line of a batch file has."""
+
+BATCH_KEYS = frozenset(
+    {
+        "completion_window",
+        "endpoint",
+        "input_file_id",
+        "metadata",
+        "output_expires_after",
+    }
+)
+"""What a request for a batch has; on Azure others can name lines as well."""
 
 CHOOSING = ("api-version", "beta", "foundry-features", "openai-beta", "query")
 """What refusals call the places where a version or a preview is chosen."""

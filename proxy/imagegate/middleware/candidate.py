@@ -12,12 +12,14 @@ from typing import Final
 import msgspec
 
 from imagegate import log
+from imagegate.engine.batch import Staged
 from imagegate.engine.body import Body
 from imagegate.engine.candidate import decided_beside, failed_beside, refused_beside
 from imagegate.engine.exchange import Ruling
 from imagegate.engine.gate import Context, Gate
 from imagegate.engine.quota import NOWHERE, Standing
 from imagegate.engine.records import CandidateRecord
+from imagegate.middleware.intake import stepwise
 from imagegate.middleware.recall import Recall
 from imagegate.middleware.setup import Setup
 
@@ -30,11 +32,15 @@ class Candidate:
     Args:
         setup: The middleware's parts.
         context: Who asks, when, and through which door.
+        staged: The batch file that is uploaded, if one is.
     """
 
-    def __init__(self, setup: Setup, context: Context) -> None:
+    def __init__(
+        self, setup: Setup, context: Context, staged: Staged | None = None
+    ) -> None:
         self._gate = setup.edition.candidate
         self._context = context
+        self._staged = staged
 
     async def join(
         self,
@@ -77,7 +83,11 @@ class Candidate:
             return refused_beside(gate)
         request = self._context.asks(match, body, headers, standing=standing)
         seen = await recall.look_for(gate, request)
-        request = msgspec.structs.replace(request, seen=seen)
+        lines = None
+        if self._staged is not None:
+            judged = await stepwise(gate.judge_lines(self._context, self._staged))
+            lines = judged.decision
+        request = msgspec.structs.replace(request, seen=seen, staged=lines)
         return decided_beside(gate, request, ruling.decision)
 
 

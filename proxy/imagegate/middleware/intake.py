@@ -10,11 +10,12 @@ from typing import Self, TypeVar
 import msgspec
 from starlette.types import Message, Receive
 
+from imagegate.engine.batch import Staged, is_staged
 from imagegate.engine.body import RESPONSES, TOP_KEYS, Body, read_body
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.form import Form, boundary_of, content_type, read_form
-from imagegate.engine.surface import Door
-from imagegate.engine.value import Edit, Pieces
+from imagegate.engine.surface import Door, Match
+from imagegate.engine.value import Edit, Piece, Pieces
 from imagegate.middleware.encoding import coding_of, decode
 from imagegate.middleware.headers import Head, declared_length
 from imagegate.middleware.load import Carried
@@ -27,6 +28,8 @@ _UNHURRIED = 10.0
 """Seconds of a body in which it may come as slowly as it likes."""
 _CRUMB = 4096
 """Bytes under which a piece of a body is not kept on its own."""
+_FORMS = frozenset({"file", "images"})
+"""What is read that comes as a form, always or at times."""
 _BREATH = 64
 """Messages after which others run, and time-outs come true, however fast they come."""
 
@@ -180,33 +183,46 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         body: What is judged.
         form: What it stands for, if it came as a form.
+        staged: The lines of a batch file, if it uploads one.
     """
 
     body: Body
     form: Form | None = None
+    staged: Staged | None = None
 
-    def written(self, edits: Sequence[Edit]) -> tuple[Pieces, str]:
-        """Write it with its changes, and say of what type it is then."""
+    def written(
+        self, edits: Sequence[Edit], lines: Sequence[Piece] | None = None
+    ) -> tuple[Pieces, str]:
+        """Write it with its changes, and say of what type it is then.
+
+        Args:
+            edits: By pointers into what is judged.
+            lines: Of a batch file, as they go on.
+        """
         if self.form is None:
             return self.body.rewritten(edits), "application/json"
         # Nobody who made the request could know this name.
         boundary = f"imagegate-{secrets.token_hex(16)}"
-        return self.form.rewritten(edits, boundary), content_type(boundary)
+        if lines is None:
+            data = self.form.rewritten(edits, boundary)
+        else:
+            data = self.form.rewritten((), boundary, {"file": lines})
+        return data, content_type(boundary)
 
 
 async def read(
-    data: bytes, head: Head, door: Door, limits: Limits, carried: Carried
+    data: bytes, head: Head, match: Match, limits: Limits, carried: Carried
 ) -> Read:
     """Decode and read a body, letting others run between the pieces.
 
     Raises:
         MalformedRequest: When it cannot be judged.
     """
-    boundary = None
-    if door.reading == "images":
+    boundary, door = None, match.door
+    if door.reading in _FORMS:
         boundary = boundary_of(", ".join(head.get("content-type")))
     if boundary is None:
-        _check_type(head.tokens("content-type"))
+        _check_type(head.tokens("content-type"), door)
     coding = coding_of(head.tokens("content-encoding"))
     if coding is not None:
         data = await stepwise(
@@ -214,18 +230,22 @@ async def read(
         )
     if boundary is not None:
         form = await stepwise(read_form(data, boundary))
-        return Read(body=form.body, form=form)
+        stages = door.reading == "file" and is_staged(form)
+        staged = Staged(form=form, match=match) if stages else None
+        return Read(body=form.body, form=form, staged=staged)
     places = door.places if door.reading != "none" else RESPONSES
     return Read(body=await stepwise(read_body(data, places=places, known=TOP_KEYS)))
 
 
-def _check_type(values: list[str]) -> None:
+def _check_type(values: list[str], door: Door) -> None:
     spelled = [part.strip(" \t") for value in values for part in value.split(";")]
-    if spelled in (["application/json"], ["application/json", "charset=utf-8"]):
+    json = spelled in (["application/json"], ["application/json", "charset=utf-8"])
+    if json and door.reading != "file":
         return
+    wanted = "multipart/form-data" if door.reading == "file" else "application/json"
     raise MalformedRequest(
         "unsupported_media_type",
-        "Content-Type must be application/json; nothing else can be judged here",
+        f"Content-Type must be {wanted}; nothing else can be judged here",
         status=415,
     )
 

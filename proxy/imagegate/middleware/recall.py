@@ -25,6 +25,7 @@ from imagegate.engine.sight import (
     passes,
     refers_to,
 )
+from imagegate.engine.state import staged_name
 from imagegate.middleware.setup import Setup
 from imagegate.seen import Sight, SightLost, allowed, joined
 
@@ -45,6 +46,7 @@ class Recall:
 
     Attributes:
         listening: What the answer calls itself is wanted.
+        staging: For which route a batch file is uploaded; empty for all else.
     """
 
     def __init__(self, setup: Setup, context: Context) -> None:
@@ -55,6 +57,7 @@ class Recall:
         self._left: tuple[Settings, ...] | None = None
         self._answer: bytearray | None = None
         self.listening = False
+        self.staging = ""
 
     async def look(self, body: Body | None) -> frozenset[str]:
         """Return the ids of state that this request may refer to."""
@@ -104,9 +107,11 @@ class Recall:
                 await self._keep((name,), joined(known, left))
         elif names:
             await self._keep(names, left)
-        if door == _BEGINS:
+        if self.staging:
+            self._left = left.tools
+        if door == _BEGINS or self.staging:
             self._answer = bytearray()
-        self.listening = door == _BEGINS or door in _ANSWERS
+        self.listening = self._answer is not None or door in _ANSWERS
 
     async def take(
         self,
@@ -154,7 +159,7 @@ class Recall:
             name = _name_in(self._answer) if last and self.listening else None
         if name is not None:
             self.listening = False
-            await self._note(name)
+            await self._note(staged_name(name, self.staging) if self.staging else name)
 
     async def _find(self, named: tuple[str, ...]) -> Mapping[str, Sight]:
         names = {self._key(name): name for name in named}

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from imagegate import log
 from imagegate.audit import AuditUnavailableError
+from imagegate.engine.batch import Judged
 from imagegate.engine.decision import Forward, Rewrite
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.exchange import Ended, Exchange, Ruling
@@ -127,17 +128,28 @@ class Responder:
         standing, self._tally = NOWHERE, tally_of(self._setup, context)
         if self._tally is not None:
             standing = await self._tally.stand(body, seen, inherits=recall.inherits)
+        staged = None if read is None else read.staged
+        lines: Judged | None = None
+        if staged is not None:
+            lines = await stepwise(gate.judge_lines(context, staged))
+            recall.staging = lines.url
         ruling = exchange.request(
-            body, head, seen=seen, fingerprints=prints, standing=standing
+            body,
+            head,
+            seen,
+            fingerprints=prints,
+            standing=standing,
+            staged=None if lines is None else lines.decision,
         )
         if self._setup.edition.candidate is not None:
-            beside = Candidate(self._setup, context)
+            beside = Candidate(self._setup, context, staged)
             ruling = await beside.join(ruling, recall, body, head, standing)
         self._recall = recall
         if read is not None and ruling.refusal is None:
             decision = ruling.decision
             edits = decision.edits if isinstance(decision, Rewrite) else ()
-            self._data, self._type = read.written(edits)
+            content = None if lines is None else lines.content
+            self._data, self._type = read.written(edits, content)
         return exchange, ruling
 
     def _exchange(self) -> Exchange:

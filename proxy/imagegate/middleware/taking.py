@@ -62,7 +62,7 @@ class Taking:
             return None
         data = await take_body(self._receive, asked.head, limits, self._carried)
         self.size = len(data)
-        return await read(data, asked.head, asked.door.door, limits, self._carried)
+        return await read(data, asked.head, asked.door, limits, self._carried)
 
     async def _identify(self) -> None:
         try:
