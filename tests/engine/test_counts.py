@@ -99,6 +99,19 @@ def test_calls_are_capped_where_a_tool_may_be_inherited(
     assert much.json["max_tool_calls"] == 2
 
 
+@pytest.mark.parametrize("word", ["strip", "block"])
+def test_calls_are_capped_where_only_what_is_inherited_can_have_a_tool(
+    word: str,
+) -> None:
+    """A policy may refuse the tool, and allow what it has not looked into."""
+    rules, asked = f"tool: {word}\n{OPEN}", {"model": "gpt-5", "input": "again"}
+
+    assert ask(rules, asked | REACHED[1]).json["max_tool_calls"] == 2
+    assert ask(rules, asked).word == "forward"
+    if word == "strip":
+        assert "max_tool_calls" not in ask(rules, asked | {"tools": [IMAGE]}).json
+
+
 @pytest.mark.parametrize(
     ("at", "members"),
     [

@@ -47,8 +47,9 @@ class _Judging:
             self._judge_settings(tools, asked)
         chosen = self._judge_choice(body, _with_emptied(body, tools))
         brought = bool(tools) or chosen
-        if self.word == "allow" and self.request.is_answered:
-            judge_calls(self.notes, self.request, body, brought=brought)
+        if self.request.is_answered:
+            kept = brought and self.word == "allow"
+            judge_calls(self.notes, self.request, body, brought=kept)
         if self.word == "strip" or (self.word == "block" and not brought):
             judge_idle(self.notes, asked, self.word, self.line)
         refuse_spent(self.notes, spent, tools[0][1].pointer if tools else "")
