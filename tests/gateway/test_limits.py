@@ -29,6 +29,9 @@ SQUEEZED = (
     b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
 )
 SLOW = {"simulator": "delay_ms=1500 bits=0"}
+SLOWLY = post(
+    b'{"model":"gpt-5","input":"x","metadata":{"simulator":"head_delay_ms=2000"}}'
+)
 
 
 @pytest.fixture
@@ -66,6 +69,22 @@ def test_an_exchange_too_many_is_an_error_that_sdks_know(gateway: Gateway) -> No
         with gateway.client(max_retries=8) as client:
             assert client.responses.create(model="gpt-5", input="x").output_text
         assert all(each.result().output for each in slow)
+
+
+def test_whoever_is_refused_asks_again_on_the_same_connection(
+    gateway: Gateway,
+) -> None:
+    """Another connection would cost the gateway more than the refusal."""
+    port = int(gateway.url.rpartition(":")[2])
+    with contextlib.ExitStack() as open_:
+        for _ in range(2):
+            open_.enter_context(Wire(port=port)).say(SLOWLY)
+        until(lambda: len(gateway.records("request_forwarded")) == 2)
+        again = open_.enter_context(Wire(port=port))
+        answers = [again.say(SLOWLY).answer() for _ in range(3)]
+
+    assert {answer.code for answer in answers} == {"too_many_exchanges"}
+    assert {answer.header("connection") for answer in answers} == {None}
 
 
 def test_a_body_that_drips_is_ended_long_before_its_time(gateway: Gateway) -> None:

@@ -31,6 +31,9 @@ STOPPING = MalformedRequest(
     "shutting_down", "this server stops; connect anew and ask again", status=503
 )
 
+_UNTAKEN: Final = "imagegate.untaken"
+"""By this extension our own server is known. It sees by itself whether something of a
+request is left unread, as of a short one nothing is, and ends the connection then."""
 _UNAUTHORIZED = 401
 _UNAVAILABLE = 503
 _SOON = (429, _UNAVAILABLE)
@@ -70,9 +73,10 @@ async def deny(
         headers |= {"x-should-retry": "true", "retry-after": "1"}
     if refusal.status == _UNAUTHORIZED:
         headers["www-authenticate"] = 'Bearer realm="imagegate"'
-    if not whole and scope.get("http_version", "1.1").startswith("1"):
+    left = not whole and _UNTAKEN not in (scope.get("extensions") or {})
+    if left and scope.get("http_version", "1.1").startswith("1"):
         headers["connection"] = "close"
-    elif not whole and scope["type"] == "http":
+    elif left and scope["type"] == "http":
         await _take_rest(receive)
     if scope["type"] == "http":
         await _answer("http.response", refusal, headers, send)
