@@ -134,6 +134,37 @@ def test_reports_of_parts_add_up_to_the_whole(
     assert ask("--by", "team", "--until", "2026-11-21") == []
 
 
+def test_what_was_told_before_the_time_is_not_counted_in_it(
+    imagegate: Run,
+    asked: Callable[..., list[Record]],
+    stamp: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    """Though its exchange never ended, or only a conversation tells of it now."""
+    *begun, image, end = asked(1, "design", quality="low")
+    *more, other, ended = asked(2, "design", quality="low")
+    days = {
+        20: [*begun, image, *more, other, ended],
+        21: [
+            replace(image, decision_id="read", replay=True),
+            replace(end, decision_id="read", replay=True),
+            replace(other, decision_id="items", type="items", response_id=None),
+            replace(ended, decision_id="items", response_id=None, images=0),
+        ],
+    }
+    for day, records in days.items():
+        file = tmp_path / f"audit-{day}.jsonl"
+        file.write_bytes(stamp(records, day).replace(b'"i1"', b'"i%d"' % day))
+
+    def ask(*options: str) -> Any:
+        command = "audit", "query", "images", "--by", "day,model,team", *options
+        return json.loads(imagegate(*command, tmp_path, "--format", "json").out)
+
+    assert [row["images"] for row in ask()] == [2]
+    assert ask("--until", "2026-11-21") == ask()
+    assert ask("--since", "2026-11-21") == []
+
+
 def test_dimensions_are_chosen(ask: Callable[..., Any]) -> None:
     assert ask("images", "--by", "team") == [
         {"team": "design", "images": 2, "bytes": 18, "mismatches": 0},

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
 _DONE: Final = 100.0
 _LONG: Final = 0.2  # seconds between two looks at the progress
-_BOUNDS: Final = {"time", "instance", "seq", "event", "principal_team"}
+_BOUNDS: Final = {
+    "time", "instance", "seq", "event", "principal_team",
+    "decision_id", "response_id", "item_id",
+}  # fmt: skip
+_TOLD_ELSEWHERE: Final = (
+    """(response_id IN (SELECT response_id FROM records)
+        OR item_id IN (SELECT item_id FROM records))""",
+    "response_id IS NULL AND decision_id IN (SELECT decision_id FROM records)",
+)
+"""What else is told of the answers in a table, step by step, and not all the rest."""
 _TRIES: Final = 5  # while the gateway packs and retires files
 
 
@@ -58,6 +67,7 @@ class _Question(NamedTuple):
         columns: Those of the table.
         where: What records must be to be read.
         bound: What stands in the places there.
+        told: Whether to read also what else is told of the same answers.
     """
 
     sql: str
@@ -65,6 +75,7 @@ class _Question(NamedTuple):
     columns: Mapping[str, str]
     where: Sequence[str]
     bound: list[object]
+    told: bool = False
 
 
 def run(named: Sequence[Path], wanted: Wanted, form: str) -> Exit:
@@ -127,9 +138,8 @@ def _question(wanted: Wanted) -> _Question:
         for name, kind in columns().items()
         if re.search(rf"\b{name}\b", sql) or name in _BOUNDS
     }
-    if report.once:
-        return _Question(sql, values, used, [], [])
-    return _Question(sql, [], used, where, values)
+    asked = _Question(sql, [], used, where, values)
+    return asked._replace(values=values, told=True) if report.once else asked
 
 
 def _bounds(wanted: Wanted) -> tuple[list[str], list[object]]:
@@ -157,14 +167,21 @@ def _load(
         once = (
             " QUALIFY seq IS NULL OR row_number() OVER (PARTITION BY instance, seq) = 1"
         )
-    sql = (
-        "CREATE TEMP TABLE records AS SELECT * FROM read_json(?, "  # noqa: S608 - names of ours, values bound
+    source = (
+        "SELECT * FROM read_json(?, "  # noqa: S608 - names of ours, values bound
         f"format = 'newline_delimited', columns = {{{types}}}, "
-        "maximum_object_size = 16777216) "
-        f"WHERE {' AND '.join(['event IS NOT NULL', *asked.where])}{once}"
+        "maximum_object_size = 16777216) WHERE event IS NOT NULL"
     )
+    within = " AND ".join(asked.where) or "true"
+    steps = [f"CREATE OR REPLACE TEMP TABLE records AS {source} AND {within}{once}"]
+    if asked.told and asked.where:
+        steps += [
+            f"INSERT INTO records {source} AND NOT ({within}) AND {more}{once}"
+            for more in _TOLD_ELSEWHERE
+        ]
     values = [[str(file) for file in files], *asked.bound]
-    _execute(database, sql, values, f"reading {len(files)} files")
+    for sql in steps:
+        _execute(database, sql, values, f"reading {len(files)} files")
 
 
 def _execute(
