@@ -79,6 +79,7 @@ def test_a_tool_that_stays_is_only_noticed(choice: object, *, expected: bool) ->
         "image_generation_preview",
         "image_generation_2025_04_16",
         "ｉmage_generation",
+        "i\u115fmage_generation",
         "image-gen",
     ],
 )

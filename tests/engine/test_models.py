@@ -93,6 +93,7 @@ def test_a_name_is_kept_replaced_or_refused(
         "gpt_image_2",
         "ｇｐｔ-image-2",
         "gpt-image-2\u200b",
+        "gpt-image-2\u115f",
         "gpt-image-2.6sunburst",
         ["gpt-image-2"],
         {"id": "gpt-image-2"},

@@ -14,7 +14,6 @@ from imagegate.engine.scene import (
     absent_at,
     api_names,
     fields_of,
-    fold,
     name_of,
     reason_of,
     vocabulary,
@@ -25,25 +24,6 @@ def test_every_setting_has_a_path() -> None:
     """The model comes first; nested settings are stepped into."""
     assert next(iter(PATHS.items())) == ("model", ("model",))
     assert PATHS["svg.reasoning.effort"] == ("svg", "reasoning", "effort")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("gpt-image-2", "gptimage2"),
-        ("GPT_Image 2", "gptimage2"),
-        (" gpt‑image‑2\n", "gptimage2"),
-        ("ｇｐｔ-image-2", "gptimage2"),
-        ("gpt-image-２", "gptimage2"),
-        ("medıum", "medıum"),
-        ("STRAẞE", "strasse"),
-        ("", ""),
-        ("--", ""),
-    ],
-)
-def test_a_word_is_folded_to_its_letters_and_digits(text: str, expected: str) -> None:
-    """Case, width, signs and spaces mean nothing to a careless reader."""
-    assert fold(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -268,3 +268,23 @@ def test_folding_keeps_what_is_folded_already() -> None:
         "t\u115fools",
     ):
         assert strict.fold(name) == strict.fold(strict.fold(name)) == "tools"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gpt-image-2", "gptimage2"),
+        ("GPT_Image 2", "gptimage2"),
+        (" gpt‑image‑2\n", "gptimage2"),
+        ("ｇｐｔ-image-2", "gptimage2"),
+        ("gpt-image-２", "gptimage2"),
+        ("medıum", "medıum"),
+        ("STRAẞE", "strasse"),
+        ("gpt-image\u115f-2\u3164", "gptimage2"),
+        ("", ""),
+        ("--", ""),
+    ],
+)
+def test_a_word_is_folded_to_its_letters_and_digits(text: str, expected: str) -> None:
+    """Case, width, signs, spaces and what is not seen mean nothing."""
+    assert strict.letters_of(text) == expected

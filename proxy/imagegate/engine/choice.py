@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from imagegate.engine.body import IMAGE_TOOL, Body
-from imagegate.engine.scene import fold
+from imagegate.engine.tools import looks_like_images
 from imagegate.engine.value import DELETE, Edit, Value
 
 
@@ -81,4 +81,4 @@ def _without(
 
 
 def _looks_alike(kind: str) -> bool:
-    return kind != IMAGE_TOOL and fold(kind).startswith("imagegen")
+    return kind != IMAGE_TOOL and looks_like_images(kind)

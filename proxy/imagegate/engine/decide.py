@@ -43,12 +43,12 @@ from imagegate.engine.scene import (
     Scene,
     Vocabulary,
     absent_at,
-    fold,
     vocabulary,
 )
 from imagegate.engine.sheet import Asked
 from imagegate.engine.staging import judge_batch, judge_upload
 from imagegate.engine.state import judge_state
+from imagegate.engine.strict import letters_of
 from imagegate.engine.surface import GROUPS, Door, Match, stance_of
 from imagegate.engine.toolset import judge_tools
 
@@ -265,7 +265,7 @@ def _judge_top_model(notes: Notes, body: Body) -> None:
         return
     scene = notes.scene
     known = scene.provider.model(scene.deployments.get(name, name)) is not None
-    if known or fold(name).startswith(_IMAGE_MODELS):
+    if known or letters_of(name).startswith(_IMAGE_MODELS):
         said = "an image model does not answer here; name it inside the tool"
         notes.refuse_always("/model", "model", "image_model", said)
 

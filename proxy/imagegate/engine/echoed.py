@@ -7,13 +7,13 @@ they stood: what else was in it, such as a credential, is not kept.
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from imagegate.engine.events import EchoedTool
 from imagegate.engine.lenient import DEPTH, WORD, Cut, as_array, as_object, decode
+from imagegate.engine.tools import IMAGE_TOOL, looks_like_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,6 @@ MAX_ECHOES: Final = 256
 MAX_REMEMBERED: Final = 2_048
 """Bytes of the image tools in one; what is longer is read each time."""
 
-_IMAGE_GENERATION: Final = "image_generation"
 _known: Final[dict[bytes, tuple[EchoedTool, ...]]] = {}
 
 
@@ -71,20 +70,13 @@ def image_tools(tools: object, at: str, depth: int = DEPTH) -> Iterator[EchoedTo
     for index, value in enumerate(as_array(tools)):
         tool = as_object(value)
         kind = tool.get("type")
-        if isinstance(kind, str) and _looks_like_image_generation(kind):
+        if isinstance(kind, str) and looks_like_images(kind[:WORD]):
             cut = Cut()
             yield EchoedTool(
                 at=f"{at}[{index}]",
                 settings=cut.object(tool),
-                exact=kind == _IMAGE_GENERATION,
+                exact=kind == IMAGE_TOOL,
                 whole=cut.whole,
             )
         if depth and "tools" in tool:
             yield from image_tools(tool["tools"], f"{at}[{index}].tools", depth - 1)
-
-
-def _looks_like_image_generation(kind: str) -> bool:
-    if kind == _IMAGE_GENERATION:
-        return True
-    folded = unicodedata.normalize("NFKC", kind[:WORD]).casefold()
-    return "".join(filter(str.isalnum, folded)).startswith("imagegen")

@@ -32,10 +32,11 @@ from imagegate.engine.objections import (
 from imagegate.engine.paths import Path, copy, get, put
 from imagegate.engine.policy import Line, Setting, Use, most_particular
 from imagegate.engine.rulebook import Ruled
-from imagegate.engine.scene import PATHS, Scene, fold, name_of
+from imagegate.engine.scene import PATHS, Scene, name_of
 from imagegate.engine.settle import Scalar, because, breaks, nearest, settle, spell
 from imagegate.engine.sheet import Asked, Sheet
 from imagegate.engine.sizes import Size, Sizes, parse_size, refit
+from imagegate.engine.strict import letters_of
 from imagegate.engine.value import Edit
 
 
@@ -105,7 +106,10 @@ class _Judging:
         """Do what the policy says about a member that is no ordinary setting."""
         words = self.scene.vocabulary
         name = name_of(path)
-        if path not in words.known and (*path[:-1], fold(path[-1])) in words.folds:
+        if (
+            path not in words.known
+            and (*path[:-1], letters_of(path[-1])) in words.folds
+        ):
             self.sheet.unknown += 1
             said = f"`{name}` is not the exact name of a field"
             self.sheet.refuse(path, value, None, said)

@@ -8,7 +8,8 @@ import msgspec
 
 from imagegate.engine.catalogue import Model
 from imagegate.engine.policy import Line, Use, most_particular
-from imagegate.engine.scene import Scene, fold
+from imagegate.engine.scene import Scene
+from imagegate.engine.strict import letters_of
 
 Outcome = Literal["kept", "written", "refused", "unknown", "disguised"]
 
@@ -78,7 +79,7 @@ def _plausible(scene: Scene, asked: object) -> bool:
     if not isinstance(asked, str) or not asked:
         return False
     words = scene.vocabulary
-    return asked in words.words or fold(asked) not in words.folded
+    return asked in words.words or letters_of(asked) not in words.folded
 
 
 def _meant(scene: Scene, asked: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -16,6 +15,7 @@ from imagegate.engine.paths import Path
 from imagegate.engine.policy import LIMITS, SETTINGS, STANCES, Line
 from imagegate.engine.quota import WHAT
 from imagegate.engine.rulebook import Rulebook
+from imagegate.engine.strict import letters_of
 from imagegate.engine.surface import (
     BATCH_KEYS,
     CHOOSING,
@@ -126,8 +126,8 @@ def vocabulary(
     return Vocabulary(
         # The folded ones are what a model's name must not resemble.
         words=frozenset({*words, *interface.api_versions, *interface.previews}),
-        folded=frozenset(map(fold, words)),
-        folds=frozenset((*path[:-1], fold(path[-1])) for path in fields),
+        folded=frozenset(map(letters_of, words)),
+        folds=frozenset((*path[:-1], letters_of(path[-1])) for path in fields),
         known=frozenset(fields),
         deprecated=frozenset(deprecated),
     )
@@ -151,12 +151,6 @@ def api_names(catalogue: Catalogue) -> frozenset[str]:
         *(path.split(".") for path in (*fields, *STANCES)),
         *(place.split("/") for place in places),
     )
-
-
-def fold(text: str) -> str:
-    """Reduce a word to what a careless reader would take it for."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(letter for letter in folded if letter.isalnum())
 
 
 def name_of(path: Path) -> str:

@@ -385,6 +385,11 @@ def fold(text: str) -> str:
     return "".join(filter(_seen, seen)).strip()
 
 
+def letters_of(text: str) -> str:
+    """Reduce a word to the letters and digits that a careless reader takes it for."""
+    return "".join(filter(str.isalnum, fold(text)))
+
+
 def _seen(character: str) -> bool:
     kind = unicodedata.category(character)
     return not kind.startswith(_UNSEEN) and character not in _BLANKS

@@ -19,6 +19,7 @@ from imagegate.engine.strict import (
     SMALL,
     check_keys,
     fold,
+    letters_of,
     read_rows,
     too_many,
     wrong_shape,
@@ -267,11 +268,12 @@ def _read_short(value: Value, pointer: str) -> Sequence[Value]:
     return value.adopt_rows(rows, known=TOOL_KEYS)
 
 
-@lru_cache(1_000)
-def _looks_like_images(kind: str) -> bool:
-    return kind == IMAGE_TOOL or "".join(filter(str.isalnum, fold(kind))).startswith(
-        "imagegen"
-    )
+def looks_like_images(kind: str) -> bool:
+    """Whether a type is that of the image tool, or may be taken for it."""
+    return kind == IMAGE_TOOL or letters_of(kind).startswith("imagegen")
+
+
+_looks_like_images = lru_cache(1_000)(looks_like_images)
 
 
 def type_of(value: Value) -> str:
