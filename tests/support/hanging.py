@@ -8,7 +8,9 @@ import time
 
 from imagegate.cli import main
 from imagegate.gateway import run, worker
-from imagegate.server import child
+from imagegate.server import child, workers
+
+OFTEN = 0.1
 
 
 def hang(*_: object) -> None:
@@ -18,8 +20,10 @@ def hang(*_: object) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, hang)
     if sys.argv[1] == "worker":
+        vars(worker).update(BEAT_SECONDS=OFTEN)
         worker.run(sys.stdin.fileno(), int(sys.argv[2]), int(sys.argv[3]))
     else:
-        child.HUNG_BEATS = 3
+        vars(workers).update(BEAT_SECONDS=OFTEN)
+        child.HUNG_BEATS = 40
         run.WORKER = (sys.executable, __file__, "worker")
         main()
