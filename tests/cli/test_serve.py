@@ -314,7 +314,7 @@ def test_a_worker_that_hangs_is_replaced_and_its_records_are_closed(
     assert [line["pid"] for line in gateway.said("worker_hung")] == [victim]
     [here] = gateway.said("worker_hung_here")
     assert here["at"].startswith("__main__:")
-    assert here["ours"].startswith("imagegate.server.run:")
+    assert here["ours"].startswith("imagegate.")
     told = httpx2.get(gateway.said("metrics")[0]["url"]).text
     assert 'imagegate_workers_lost_total{how="hung"} 1.0' in told
     assert gateway.workers() > before - {victim}
