@@ -181,3 +181,30 @@ def test_everything_that_is_logged_can_be_taken_over(lines: Any) -> None:
         logging.root.handlers[:], logging.root.level = handlers, level
 
     assert [line["message"] for line in lines()] == ["a %s"]
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each line would wait for a reader, and with it the loop, and every stream."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading) as reader:
+        monkeypatch.setattr(sys, "stderr", stream)
+
+        def say() -> None:
+            for number in range(1_000):
+                log.error("imagegate.audit_unavailable", number=number, said="x" * 200)
+
+        saying = threading.Thread(target=say, daemon=True)
+        saying.start()
+        saying.join(10)
+        stood_still = saying.is_alive()
+        os.set_blocking(reading, False)
+        taken = [json.loads(line)["number"] for line in reader]
+        log.info("imagegate.ready_again")
+        after = [json.loads(line)["event"] for line in reader]
+
+    assert not stood_still
+    assert taken == [*range(len(taken))]
+    assert 100 < len(taken) < 1_000
+    assert after == ["imagegate.ready_again"]

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -112,9 +113,21 @@ def _say(level: Level, event: str, fields: Mapping[str, object]) -> None:
         processors=_processors(sys.stderr, level),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
-    # A log that nobody can take any more is no reason to stop.
+    # A log that nobody can take any more is no reason to stop, nor to stand still.
     with contextlib.suppress(OSError, ValueError):
-        getattr(logger, level)(event, **fields)
+        if _takes_more(sys.stderr):
+            getattr(logger, level)(event, **fields)
+
+
+def _takes_more(stream: TextIO) -> bool:
+    """Tell whether a line can be written without waiting for who reads it."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return True  # it is no file of the system's
+    look = select.poll()
+    look.register(number, select.POLLOUT)
+    return bool(look.poll(0))
 
 
 def _processors(stream: TextIO, level: Level) -> list[structlog.typing.Processor]:
