@@ -24,6 +24,14 @@ Files = Annotated[
 
 
 Team = Annotated[str | None, typer.Option(metavar="TEAM", help="Of this team only.")]
+Since = Annotated[
+    datetime.datetime | None,
+    typer.Option(metavar="TIME", formats=_DAYS, help="From this day or time (UTC) on."),
+]
+Until = Annotated[
+    datetime.datetime | None,
+    typer.Option(metavar="TIME", formats=_DAYS, help="Before this day or time."),
+]
 _REPORTS = (
     "images, refusals, rewrites, observed, candidate, cost, ends, or sql for a "
     "statement of your own."
@@ -112,6 +120,28 @@ def tail(  # noqa: PLR0913 - the options of a command
 
 
 @app.command()
+def replay(  # noqa: PLR0913 - the options of a command
+    files: Files,
+    *,
+    policy: Annotated[
+        str, typer.Option("-p", "--policy", metavar="POLICY", help="The other policy.")
+    ],
+    since: Since = None,
+    until: Until = None,
+    team: Team = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Decide again by another policy, and show what would be otherwise.
+
+    From the records alone: what nobody read then is told as unread.
+    """
+    from imagegate.cli.audit import replay as command  # noqa: PLC0415 - lazy by design
+
+    period = command.Period(since=since, until=until, team=team)
+    raise typer.Exit(command.run(policy, files, period, as_json=as_json))
+
+
+@app.command()
 def query(  # noqa: PLR0913 - the options of a command
     report: Annotated[str, typer.Argument(metavar="REPORT", help=_REPORTS)],
     files: Files,
@@ -119,16 +149,8 @@ def query(  # noqa: PLR0913 - the options of a command
     by: Annotated[
         str, typer.Option(metavar="A,B", help="What to group by: day,team,model.")
     ] = "",
-    since: Annotated[
-        datetime.datetime | None,
-        typer.Option(
-            metavar="TIME", formats=_DAYS, help="From this day or time (UTC) on."
-        ),
-    ] = None,
-    until: Annotated[
-        datetime.datetime | None,
-        typer.Option(metavar="TIME", formats=_DAYS, help="Before this day or time."),
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     team: Team = None,
     sql: Annotated[
         str,
