@@ -141,6 +141,11 @@ def test_a_line_for_a_closed_route_is_refused_and_for_an_open_one_goes_on() -> N
     assert [x.by.rule for x in said(refused)] == ["surface.chat_completions"]
 
 
+def test_a_project_has_batches_as_well() -> None:
+    at = "POST /api/projects/p/openai/v1/files"
+    assert judged(line(image()), CAP, at).url == "/v1/responses"
+
+
 @pytest.mark.parametrize("url", ["/v1/responses", "/responses"])
 def test_azure_spells_routes_in_its_own_way(url: str) -> None:
     for at in ("POST /openai/files", "POST /openai/v1/files"):

@@ -27,7 +27,7 @@ from imagegate.engine.edits import Edit, Piece, Pieces, spell_key
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.form import Form
 from imagegate.engine.request import Request
-from imagegate.engine.surface import LINE_KEYS, Family, Lost, Match, find_door
+from imagegate.engine.surface import FAMILIES, LINE_KEYS, Lost, Match, find_door
 
 PURPOSE: Final = "batch"
 MAX_LINES: Final = 50_000
@@ -46,7 +46,7 @@ _ENDS: Final = (
 )
 _ENDING: Final = (b"\r", *(end.encode() for end in "\x85\u2028\u2029"))
 """What some readers take for the end of a line."""
-_VERSION: Final = "/v1"
+_BASE: Final = FAMILIES["openai"].base
 """Before a route, however the provider spells it elsewhere."""
 _BREATH: Final = 20
 """Lines after which others get a turn."""
@@ -135,7 +135,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         for text in _lines(self.form.file("file") or memoryview(b"")):
             if text is not None:
                 number += 1
-                line = yield from _read_at(number, text, self.match.family, first)
+                line = yield from _read_at(number, text, self.match, first)
                 first = first or line
                 decision = decide(_asked(request, line))
                 found.add(_placed(line, decision))
@@ -188,11 +188,11 @@ def _lines(data: memoryview) -> Iterator[bytes | None]:
 
 
 def _read_at(
-    number: int, text: bytes, family: Family, first: Line | None
+    number: int, text: bytes, upload: Match, first: Line | None
 ) -> Generator[None, None, Line]:
     """Read a line; what is wrong with it is told with its number."""
     try:
-        return (yield from _read(number, text, family, first))
+        return (yield from _read(number, text, upload, first))
     except MalformedRequest as error:
         # What is wrong with the bytes themselves has a place among them.
         byte = "" if error.pointer.startswith("/") else error.pointer
@@ -210,7 +210,7 @@ def _moved(
 
 
 def _read(
-    number: int, text: bytes, family: Family, first: Line | None
+    number: int, text: bytes, upload: Match, first: Line | None
 ) -> Generator[None, None, Line]:
     yield from _check_ends(text)
     whole = yield from read_body(text, places=(), known=LINE_KEYS)
@@ -222,7 +222,7 @@ def _read(
         raise _bad(said, "")
     if first is not None and url != first.url:
         raise _bad("its `url` is another one than that of the first line", "/url")
-    match = _door(url, family) if first is None else first.match
+    match = _door(url, upload) if first is None else first.match
     raw = b"".join(whole.spelled(("body",)))
     try:
         body = yield from read_body(raw, places=match.door.places)
@@ -249,8 +249,9 @@ def _text(whole: Body, key: str) -> str | None:
     return None if value is None else value.text()
 
 
-def _door(url: str, family: Family) -> Match:
-    found = find_door("POST", family.base + url.removeprefix(_VERSION))
+def _door(url: str, upload: Match) -> Match:
+    """Find the door of a route: where the file is uploaded, whatever is before it."""
+    found = find_door("POST", _BASE + url.removeprefix(_BASE))
     if isinstance(found, Lost):
         raise MalformedRequest(
             found.code, found.message, pointer="/url", status=found.status
@@ -258,7 +259,7 @@ def _door(url: str, family: Family) -> Match:
     made = found.door.reading in {"responses", "images"}
     if found.params or not (made or found.door.opaque):
         raise _bad("a batch calls no such route", "/url")
-    return found
+    return msgspec.structs.replace(found, family=upload.family, params=upload.params)
 
 
 def _placed(line: Line, decision: Decision) -> Decision:
