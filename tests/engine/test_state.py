@@ -248,3 +248,11 @@ def test_a_batch_refers_to_a_file_and_what_it_is_for(value: Any, name: str) -> N
 
     found = list(references(asked, body(value, match)))
     assert found == [("/input_file_id", "state.batch_file", name)]
+
+
+@pytest.mark.parametrize("at", ["POST /v1/files", "POST /v1/images/generations"])
+def test_a_form_refers_to_nothing(at: str) -> None:
+    match, value = door(at), {"prompt": "a cat", "conversation": "conv_1"}
+    asked = Request(match=match, date=TODAY, body=body(value, match))
+
+    assert list(references(asked, body(value, match))) == []

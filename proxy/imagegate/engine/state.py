@@ -52,6 +52,8 @@ def references(request: Request, body: Body) -> Iterator[tuple[str, str, str]]:
     if request.match.door.reading == "batch":
         yield "/input_file_id", "state.batch_file", staged_file(body)
         return
+    if request.match.door.reading in _PLAIN:
+        return
     if not REFERRING.isdisjoint(body.names):
         yield from _members(body)
     for item in body.items:
@@ -98,6 +100,8 @@ _MEMBERS = {
 REFERRING = frozenset(_MEMBERS)
 """The members of a request that refer to something."""
 
+_PLAIN = frozenset({"file", "images"})
+"""How bodies are read whose members mean nothing of the kind: a prompt is a text."""
 _VERSIONED = "@"
 _SHAPES = {
     "prompt": {"id", "version", "variables"},
