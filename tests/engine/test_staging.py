@@ -19,9 +19,11 @@ ASKED = {"input_file_id": "file-1", "endpoint": "/v1/responses"}
 NOTHING = Forward()
 
 
-def upload(purpose: object, staged: Decision | None = None, rules: str = "") -> Answer:
+def upload(
+    purpose: object, staged: Decision | None = None, rules: str = "", **members: object
+) -> Answer:
     match = door(UPLOAD)
-    value: dict[str, Any] = {"file": {"file": True}}
+    value: dict[str, Any] = {"file": {"file": True}, **members}
     if purpose is not None:
         value["purpose"] = purpose
     asked = Request(
@@ -55,6 +57,14 @@ def test_a_file_whose_purpose_is_not_known_to_be_harmless_is_refused(
 def test_a_batch_file_that_nobody_has_read_is_refused() -> None:
     assert upload("batch").rules == ["always.purpose"]
     assert upload("batch", NOTHING).word == "forward"
+
+
+def test_a_batch_file_comes_with_nothing_that_could_be_another() -> None:
+    known: dict[str, Any] = {"expires_after": {"anchor": "created_at", "seconds": 3600}}
+    assert upload("batch", NOTHING, **known).word == "forward"
+    found = upload("batch", NOTHING, data={"file": True})
+    assert (found.word, found.rules) == ("block", ["always.batch"])
+    assert found.pointers == ["/data"]
 
 
 def test_what_was_decided_on_the_lines_is_decided() -> None:

@@ -6,7 +6,17 @@ import json
 from typing import Any
 
 import pytest
-from driving import JSON, TOOL, Call, Inner, Notebook, gate, governed, request
+from driving import (
+    JSON,
+    TOOL,
+    Call,
+    Inner,
+    Notebook,
+    asking,
+    gate,
+    governed,
+    request,
+)
 from starlette.types import Scope
 
 from imagegate.engine.gate import Gate
@@ -18,7 +28,6 @@ pytestmark = pytest.mark.anyio
 OPEN = "surface: { files: enforce, batches: enforce }"
 GATE = gate(OPEN)
 STRICT = gate(f"{OPEN}\ntool: block")
-LOOSE = gate(f"{OPEN}\nfields: {{ deprecated: strip }}")
 BOUNDARY = b"----ours"
 FORM = b"multipart/form-data; boundary=" + BOUNDARY
 HIGH = {**TOOL, "quality": "high"}
@@ -53,10 +62,12 @@ class Client:
         self.audit = Notebook()
         self.provider = Inner()
 
-    async def upload(self, content: bytes, by: Gate = GATE, **named: Any) -> Call:
-        self.provider = Inner(b'{"id":"file-1","object":"file"}')
+    async def upload(
+        self, content: bytes, by: Gate = GATE, status: int = 200, **named: Any
+    ) -> Call:
+        self.provider = Inner(b'{"id":"file-1","object":"file"}', status=status)
         kind = (b"content-type", named.pop("kind", FORM))
-        return await self._post("/v1/files", form(content, **named), kind, by)
+        return await self.post("/v1/files", form(content, **named), kind, by)
 
     async def run(
         self,
@@ -68,9 +79,9 @@ class Client:
         self.provider = Inner(b'{"id":"batch_1","object":"batch"}')
         asked = {"input_file_id": file, "endpoint": endpoint}
         data = json.dumps({**asked, "completion_window": "24h"}).encode()
-        return await self._post("/v1/batches", data, JSON, by, name)
+        return await self.post("/v1/batches", data, JSON, by, name)
 
-    async def _post(
+    async def post(
         self,
         path: str,
         data: bytes,
@@ -147,20 +158,54 @@ async def test_a_file_for_something_else_is_no_batch_file() -> None:
     assert (await client.run()).status == 403
 
 
-async def test_a_file_is_judged_again_by_the_policy_that_holds_then() -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        "tool: block",
+        "quotas: { requests: { everyone: { day: { max: 9 } } } }",
+        "limits: { max_tool_calls: 1 }",
+        "fields: { deprecated: strip }",
+    ],
+)
+async def test_a_file_runs_by_no_other_rules_than_it_was_judged_by(more: str) -> None:
     client = Client()
     await client.upload(line("a", TOOL))
 
-    assert (await client.run(by=STRICT)).status == 403
-    assert (await client.run(by=LOOSE)).status == 200
+    refused = await client.run(by=gate(f"{OPEN}\n{more}"))
+
+    assert (refused.status, client.provider.bodies) == (403, [])
+    assert "upload it again" in refused.body.decode()
+    assert (await client.run()).status == 200
 
 
-async def test_of_more_tools_than_are_kept_no_other_policy_lets_any_pass() -> None:
+@pytest.mark.parametrize("status", [302, 400, 500])
+async def test_an_upload_that_failed_left_no_file(status: int) -> None:
+    client = Client()
+    await client.upload(line("a", TOOL), status=status)
+
+    assert (await client.run()).status == 403
+
+
+async def test_an_upload_makes_nothing_else_known() -> None:
+    client, more = Client(), "{ conversation: seen, previous_response: seen }"
+    asks = gate(f"{OPEN}\nstate: {more}")
+    start = b"--" + BOUNDARY + b"\r\nContent-Disposition: form-data; "
+    named = start + b'name="conversation"\r\n\r\nconv_1\r\n'
+    kind = (b"content-type", FORM)
+    await client.post("/v1/files", named + form(b"x", b"user_data"), kind, asks)
+
+    refused = await client.post(
+        "/v1/responses", asking(TOOL, conversation="conv_1"), JSON, asks
+    )
+
+    assert (refused.status, refused.code) == (403, "image_policy_violation")
+
+
+async def test_a_file_of_more_tools_than_are_told_runs() -> None:
     client = Client()
     await client.upload(b"\n".join(line(str(n), TOOL) for n in range(40)))
 
     assert client.audit.decision.tools_count == 40
-    assert (await client.run(by=LOOSE)).status == 403
     assert (await client.run()).status == 200
 
 

@@ -20,6 +20,7 @@ from imagegate.engine.surface import (
     BATCH_KEYS,
     CHOOSING,
     DOORS,
+    FILE_KEYS,
     IMAGE_DEPLOYMENT_HEADER,
     LINE_KEYS,
 )
@@ -145,7 +146,7 @@ def api_names(catalogue: Catalogue) -> frozenset[str]:
     }
     places = {place for door in DOORS for place in door.places}
     said = {"tool", "kind", "deployment", IMAGE_DEPLOYMENT_HEADER, *LIMITS, *CHOOSING}
-    said |= {"file", "purpose"} | LINE_KEYS | BATCH_KEYS
+    said |= FILE_KEYS | LINE_KEYS | BATCH_KEYS
     return frozenset(said | TOP_KEYS | TOOL_KEYS | CHOICE_KEYS | ITEM_KEYS).union(
         WHAT,
         *(path.split(".") for path in (*fields, *STANCES)),

@@ -14,7 +14,7 @@ from imagegate.engine.decision import Decision
 from imagegate.engine.notes import Notes
 from imagegate.engine.request import Request
 from imagegate.engine.state import staged_file
-from imagegate.engine.surface import BATCH_KEYS
+from imagegate.engine.surface import BATCH_KEYS, FILE_KEYS
 
 _HARMLESS: Final = frozenset({"assistants", "fine-tune", "user_data", "vision"})
 """What nobody runs a model on without asking for it by another route."""
@@ -26,10 +26,17 @@ def judge_upload(notes: Notes, request: Request, body: Body) -> None:
     purpose = None if value is None else value.text()
     staged = request.staged
     if purpose == PURPOSE and staged is not None:
+        _refuse_strange(notes, body, FILE_KEYS)
         _refuse_uncounted(notes, staged)
     elif purpose not in _HARMLESS:
         said = "files for this purpose are not read here"
         notes.refuse_always("/purpose", "purpose", "purpose", said, unreadable=True)
+
+
+def _refuse_strange(notes: Notes, body: Body, known: frozenset[str]) -> None:
+    for key in sorted(body.names - known):
+        said = "this may name lines that nobody here has read"
+        notes.refuse_always(f"/{key}", "member", "batch", said, unreadable=True)
 
 
 def _refuse_uncounted(notes: Notes, staged: Decision) -> None:
@@ -43,13 +50,11 @@ def _refuse_uncounted(notes: Notes, staged: Decision) -> None:
 
 def judge_batch(notes: Notes, request: Request, body: Body) -> None:
     """Judge a request for a batch: it names a file that was judged here."""
-    for key in sorted(body.names - BATCH_KEYS):
-        said = "this may name lines that nobody here has read"
-        notes.refuse_always(f"/{key}", "member", "batch", said, unreadable=True)
+    _refuse_strange(notes, body, BATCH_KEYS)
     if staged_file(body) not in request.seen:
         said = (
-            "this file was not uploaded through this gateway by you, its lines are "
-            "for another `endpoint`, or a tool in it would not pass as it is today"
+            "this file was not uploaded through this gateway by you under the rules "
+            "that hold now, or its lines are for another `endpoint`; upload it again"
         )
         place = "/input_file_id"
         notes.refuse_always(place, "input_file_id", "batch", said, unreadable=True)

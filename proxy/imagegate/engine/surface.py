@@ -387,6 +387,9 @@ IMAGE_DEPLOYMENT_HEADER = "x-ms-oai-image-generation-deployment"
 LINE_KEYS = frozenset({"body", "custom_id", "method", "url"})
 """What a line of a batch file has."""
 
+FILE_KEYS = frozenset({"expires_after", "file", "purpose"})
+"""What the form has by which a batch file is uploaded; one more may be another file."""
+
 BATCH_KEYS = frozenset(
     {
         "completion_window",

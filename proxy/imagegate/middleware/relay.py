@@ -28,6 +28,8 @@ from imagegate.middleware.tally import Tally
 
 _PAST_THE_OBSERVER: Final = ("http.response.pathsend", "http.response.zerocopysend")
 """Messages by which the server sends bytes that were never here."""
+_MADE: Final = range(200, 300)
+"""Statuses of an answer that tells what was made; no other is believed in that."""
 _SSE: Final = "text/event-stream"
 _BLANK_LINE: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)\Z")
 _TAIL: Final = 4  # bytes that such an end may have
@@ -140,6 +142,8 @@ class Relay:
         self._observer.begin(message["status"], head)
         kind = (head.first("content-type") or "").lower()
         self._streams = self._exchange.observing and kind.startswith(_SSE)
+        if self._recall is not None and message["status"] not in _MADE:
+            self._recall.listening = False
         self._length = _length_of(head)
         ours = {b"x-imagegate-decision"}
         if self._streams:
