@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 32
 """Of all who wait so many are taken in a round, and some are left to other workers."""
 
 
