@@ -141,6 +141,14 @@ def test_a_line_for_a_closed_route_is_refused_and_for_an_open_one_goes_on() -> N
     assert [x.by.rule for x in said(refused)] == ["surface.chat_completions"]
 
 
+def test_lines_that_hold_nothing_are_left_out_and_counted() -> None:
+    one = line(image())
+    found = judged(b"\r\n" + one + b"\n\n \t\n" + one + b"\n\n", CAP)
+    assert sent(found).count(b"\n") == 2
+    places = [each.pointer.partition("/body")[0] for each in said(found)]
+    assert places == ["/file/2", "/file/5"]
+
+
 def test_a_project_has_batches_as_well() -> None:
     at = "POST /api/projects/p/openai/v1/files"
     assert judged(line(image()), CAP, at).url == "/v1/responses"
@@ -198,7 +206,7 @@ SAID: list[tuple[object, str, str, str]] = [
     (b"", "bad_batch", "/file", "there is no `file`, or it has no lines"),
     (b"{", "invalid_json", "/file/1", "line 1, byte 1: the body is not JSON"),
     (b"[]", "not_an_object", "/file/1", "line 1: the body is not a JSON object"),
-    (b"\n", "empty_body", "/file/1", "line 1: "),
+    (b"\n \n", "bad_batch", "/file", "there is no `file`, or it has no lines"),
     ([{"input": "x"}, b'{"a":1,"a":2}'], "duplicate_key", "/file/2/body/a", "line 2: "),
     ([b'{"tools":{}}'], "wrong_shape", "/file/1/body/tools", "line 1: "),
     ([b'{"input":"\xff"}'], "not_utf8", "/file/1", "line 1, byte "),

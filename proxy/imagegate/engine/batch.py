@@ -133,8 +133,8 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         begun: list[Piece] = []  # joined now and then, for lines are short
         first: Line | None = None
         for text in _lines(self.form.file("file") or memoryview(b"")):
-            if text is not None:
-                number += 1
+            number += text is not None
+            if text and text.strip():  # what holds nothing is left out
                 line = yield from _read_at(number, text, self.match, first)
                 first = first or line
                 decision = decide(_asked(request, line))
