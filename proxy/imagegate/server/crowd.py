@@ -12,8 +12,9 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
-_AT_ONCE: Final = 32
-"""Of all who wait so many are taken in a round, and some are left to other workers."""
+_AT_ONCE: Final = 24
+"""So many may be between the door and a seat: each has a descriptor already, of those
+that are left to others than the clients who are served."""
 
 
 class Crowd:
@@ -47,7 +48,7 @@ class Crowd:
     def _take(self) -> None:
         self._looking = False
         try:
-            for _ in range(_AT_ONCE):
+            for _ in range(_AT_ONCE - len(self._entering)):
                 self._enter(self._listening.accept()[0])
         except OSError:
             return  # nobody is left, or there is nothing left to take them with
