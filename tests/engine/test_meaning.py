@@ -675,3 +675,15 @@ def test_what_is_no_line_of_a_batch_is_known_as_such(line: bytes) -> None:
 def test_a_line_of_which_too_little_was_kept_is_told_as_unread() -> None:
     lost = Message(text=b'{"custom_id":', length=9, whole=False)
     assert read_made(lost, end=3) == (Unobservable(type=None, length=9, end=3),)
+
+
+def test_a_line_of_a_batch_that_breaks_off_tells_the_images_that_came() -> None:
+    response = {"object": "response", "id": "resp_1", "output": [ITEM]}
+    whole = json.dumps({"custom_id": "a", "response": {"body": response}}).encode()
+    found = read_made(message(whole[:-2]), end=7)
+
+    assert found is not None
+    image, lost = found
+    assert isinstance(image, FinishedItem)
+    assert (image.item_id, image.response_id) == ("ig_0a", "resp_1")
+    assert isinstance(lost, Undecodable)

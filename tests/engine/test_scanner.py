@@ -262,8 +262,33 @@ def test_a_line_that_says_too_much_is_told_as_unread() -> None:
     assert scanner is not None
     long = made("a", answer("resp_1", *[call("ig_1", strange=1)] * 20_000))
 
-    [event, after] = scanner.feed(
+    *_, event, after = scanner.feed(
         long + b"\n" + made("b", answer("r", call("ig"))) + b"\n"
     )
     assert isinstance(event, Unobservable)
     assert isinstance(after, FinishedItem)
+
+
+def test_a_line_that_breaks_off_tells_the_images_that_came() -> None:
+    whole = made("a", answer("resp_1", call("ig_1"), call("ig_2")))
+    for cut in range(whole.rindex(b'"result"') + 12, len(whole)):
+        scanner = scanner_for("", lines=True)
+        assert scanner is not None
+
+        events = [*scanner.feed(whole[:cut]), *scanner.close()]
+
+        *images, lost = events
+        assert isinstance(lost, Undecodable)
+        told = [(x.item_id, x.response_id) for x in images if x.type == "batch"]
+        assert told == [("ig_1", "resp_1"), ("ig_2", "resp_1")], cut
+
+
+@pytest.mark.parametrize("junk", [b"{bad", b"[1]", b'{"a":1}', b"junk"])
+def test_a_line_that_nobody_reads_hides_no_other(junk: bytes) -> None:
+    scanner = scanner_for("", lines=True)
+    assert scanner is not None
+    lines = [made(n, answer(f"resp_{n}", call(f"ig_{n}"))) for n in "ab"]
+
+    one, lost, two = scanner.feed(b"\n".join([lines[0], junk, lines[1], b""]))
+    assert [getattr(x, "item_id", 0) for x in (one, two)] == ["ig_a", "ig_b"]
+    assert isinstance(lost, Undecodable)

@@ -113,16 +113,33 @@ def read_answer(message: Message, *, end: int = 0) -> tuple[Event, ...]:
 
 
 def read_made(message: Message, *, end: int = 0) -> tuple[Event, ...] | None:
-    """Read one line of a file that tells what a batch made; None for another one."""
-    if not message.whole:
-        return (Unobservable(type=None, length=message.length, end=end),)
-    try:
-        of = read_line(message.text)
-    except (ValueError, RecursionError):
-        of = None
+    """Read one line of a file that tells what a batch made; None for another one.
+
+    Of a line that breaks off, or goes on for too long, the images are told as well.
+    """
+    if message.whole:
+        with contextlib.suppress(ValueError, RecursionError):
+            return _made(message, message.text, end, incomplete=False)
+    lost = (
+        Undecodable(reason="not_json", length=message.length, end=end)
+        if message.whole
+        else Unobservable(type=None, length=message.length, end=end)
+    )
+    for text in completions(message.text):
+        with contextlib.suppress(ValueError, RecursionError):
+            made = _made(message, text, end, incomplete=True)
+            if made is not None:
+                return (*made, lost)
+    return None if message.whole else (lost,)
+
+
+def _made(
+    message: Message, text: bytes, end: int, *, incomplete: bool
+) -> tuple[Event, ...] | None:
+    of = read_line(text)
     if of is None:
         return None
-    events = _Reader(message, of, end, incomplete=False).answer()
+    events = _Reader(message, of, end, incomplete).answer()
     named = [x.response_id for x in events if isinstance(x, ResponseEvent)]
     name = named[0] if named else None
     return tuple(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
+from imagegate.engine.events import Undecodable
 from imagegate.engine.meaning import read_answer, read_event, read_made
 from imagegate.engine.reducer import Collector, message
 from imagegate.engine.sse import SseScanner
@@ -74,13 +75,14 @@ class JsonScanner:
 class LinesScanner:
     """Observes a file that a provider gives out: it may tell what a batch made.
 
-    Any other file is known by its first line, and goes by.
+    Any other file is known by its first line, and goes by. A line of a batch's that
+    nobody can read hides no other.
     """
 
     def __init__(self) -> None:
         self._fed = 0
         self._collector = Collector()
-        self._over = False
+        self._begun = self._over = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Observe the next bytes: each line tells something at its end."""
@@ -106,8 +108,11 @@ class LinesScanner:
         if not line.text.strip():
             return []
         events = read_made(line, end=end)
+        if events is None and self._begun:
+            return [Undecodable(reason="not_json", length=line.length, end=end)]
+        self._begun = True
         self._over = events is None
-        return [] if events is None else [*events]
+        return [*(events or ())]
 
 
 def scanner_for(content_type: str, *, lines: bool = False) -> Scanner | None:
