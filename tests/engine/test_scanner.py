@@ -275,7 +275,7 @@ def test_a_line_that_breaks_off_tells_the_images_that_came() -> None:
         scanner = scanner_for("", lines=True)
         assert scanner is not None
 
-        events = [*scanner.feed(whole[:cut]), *scanner.close()]
+        events: list[Any] = [*scanner.feed(whole[:cut]), *scanner.close()]
 
         *images, lost = events
         assert isinstance(lost, Undecodable)
