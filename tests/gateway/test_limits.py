@@ -149,7 +149,7 @@ def test_connections_beyond_the_bound_are_counted(gateway: Gateway) -> None:
 
 FEW = (
     "import resource; from imagegate.cli import main; "
-    "resource.setrlimit(resource.RLIMIT_NOFILE, (140, 140)); main()"
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)); main()"
 )
 HELLO = post(
     b'{"model":"gpt-5","input":"x","metadata":{"simulator":"head_delay_ms=700"}}'

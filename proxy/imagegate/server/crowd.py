@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
-_AT_ONCE: Final = 24
+_AT_ONCE: Final = 64
 """So many may be between the door and a seat: each has a descriptor already, of those
 that are left to others than the clients who are served."""
 

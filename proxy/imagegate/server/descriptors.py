@@ -13,9 +13,9 @@ from typing import Final
 
 from imagegate.server.listener import CannotListenError
 
-OTHERS: Final = 100
+OTHERS: Final = 160
 """What a process has open besides connections: files, libraries, the loop's own; and
-clients that are told that it is full."""
+clients at the door, and those who are told that it is full."""
 _FEWEST: Final = 10
 
 
