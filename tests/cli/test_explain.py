@@ -318,3 +318,46 @@ def test_an_invalid_policy_is_invalid(capsys: pytest.CaptureFixture[str]) -> Non
     assert explain("{}") == 3
 
     assert "small.yaml:1:10: error [" in capsys.readouterr().out
+
+
+STAGED = "surface: { files: enforce, batches: enforce }\n"
+
+
+def batch_line(name: str, **settings: Any) -> str:
+    whole = {"custom_id": name, "method": "POST", "url": "/v1/responses"}
+    return json.dumps(whole | {"body": tool(**settings)})
+
+
+def staging(more: str = STAGED) -> str:
+    Path("staging.yaml").write_text(Path("small.yaml").read_text() + more)
+    return "staging.yaml"
+
+
+def test_a_batch_file_is_explained_line_by_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = f"{batch_line('a', quality='high')}\n\n{batch_line('b')}\n"
+    more, policy = ("--door", "files.create"), staging()
+
+    assert explain(lines, *more, policy=policy) == 0
+
+    out = capsys.readouterr().out
+    assert "file[1].body.tools[0] (" in out
+    first, second = described(capsys, lines, *more, policy=policy)["body"]
+    assert (first["custom_id"], second["custom_id"]) == ("a", "b")
+    refused = described(capsys, batch_line("a", quality="best"), *more, policy=policy)
+    assert refused["violations"][0]["pointer"] == "/file/1/body/tools/0/quality"
+    strange = described(capsys, "junk", *more, policy=policy)
+    assert strange["malformed"]["place"] == "/file/1"
+
+
+@pytest.mark.parametrize(
+    ("word", "decision"), [("pass", "forward"), ("refuse", "block")]
+)
+def test_a_file_at_which_nobody_looks_is_not_read(
+    word: str, decision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = staging(f"surface: {{ files: {word} }}\n")
+
+    told = described(capsys, "junk", "--door", "files.create", policy=policy)
+    assert (told["decision"], told["body"]) == (decision, None)

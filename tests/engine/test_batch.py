@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagegate.engine import batch
-from imagegate.engine.batch import Judged, Staged, is_staged
+from imagegate.engine.batch import Judged, Staged, staged_by
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Change, Forward, Rewrite, Violation
 from imagegate.engine.errors import MalformedRequest
@@ -55,7 +55,8 @@ def run(steps: Any) -> Any:
 def judged(content: bytes, rules: str = "", at: str = UPLOAD) -> Judged:
     match, decider = door(at), Decider(policy(rules), CATALOGUE)
     upload = Request(match=match, date=TODAY)
-    staged = Staged(form=form(content), match=match)
+    staged = staged_by(form(content), match)
+    assert staged is not None
     found = run(staged.judged(upload, decider.decide))
     assert isinstance(found, Judged)
     return found
@@ -196,7 +197,7 @@ def test_others_get_a_turn_between_lines() -> None:
     match, many = door(UPLOAD), 3 * batch._BREATH
     content = b"\n".join(line({"input": "x"}, str(n)) for n in range(many))
     decide = Decider(policy(), CATALOGUE).decide
-    staged = Staged(form=form(content), match=match)
+    staged = Staged(data=memoryview(content), match=match)
 
     turns = len(list(staged.judged(Request(match=match, date=TODAY), decide)))
     assert turns >= many // batch._BREATH
@@ -270,7 +271,7 @@ def test_a_file_has_no_more_lines_than_the_api_takes(
     [("batch", True), ("vision", False), ("Batch", False), ("", False)],
 )
 def test_a_purpose_makes_a_batch_file(purpose: str, *, staged: bool) -> None:
-    assert is_staged(form(b"", purpose)) is staged
+    assert (staged_by(form(b"", purpose), door(UPLOAD)) is not None) is staged
 
 
 SIGNS = st.sampled_from(

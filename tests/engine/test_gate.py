@@ -15,7 +15,6 @@ from imagegate.engine.batch import Staged
 from imagegate.engine.body import read_body_now
 from imagegate.engine.decision import Block, JudgedTool
 from imagegate.engine.fingerprint import Fingerprints
-from imagegate.engine.form import read_form
 from imagegate.engine.gate import Context, Gate, tells_of_images
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
 from imagegate.engine.records import Record
@@ -314,15 +313,11 @@ def test_the_lines_of_a_file_are_decided_on_one_by_one() -> None:
     line = b'{"custom_id":"a","method":"POST","url":"/v1/responses","body":%b}\n'
     body = b'{"input":"x","tools":[{"type":"image_generation","quality":"%b"}]}'
     content = b"".join(line % (body % quality) for quality in (b"low", b"high"))
-    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    match, form = (
-        door("/v1/files"),
-        ended(read_form(head + content + b"\r\n--b--", b"b")),
-    )
+    match = door("/v1/files")
     context = Context(decision_id="d", door=match, date=TODAY)
 
     steps = Gate(policy(), CATALOGUE).judge_lines(
-        context, Staged(form=form, match=match)
+        context, Staged(data=memoryview(content), match=match)
     )
     found = ended(steps)
 

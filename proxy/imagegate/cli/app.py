@@ -297,7 +297,10 @@ def catalogue(
 @app.command()
 def explain(  # noqa: PLR0913 - the options of a command
     request: Annotated[
-        str, typer.Argument(metavar="REQUEST.json", help="A body; - is standard input.")
+        str,
+        typer.Argument(
+            metavar="REQUEST.json", help="A body, or a batch file; - is stdin."
+        ),
     ],
     *,
     policy: JudgedBy,

@@ -64,7 +64,7 @@ def described(policy: Policy, question: Question, answer: Answer) -> dict[str, A
             "message": malformed.message,
         },
         "headers": getattr(outcome, "headers", {}),
-        "body": msgspec.Raw(answer.sent) if answer.sent else None,
+        "body": _sent(answer),
         "refusal": refusal
         and {
             "status": refusal.status,
@@ -233,8 +233,28 @@ def _print_sent(question: Question, answer: Answer) -> None:
     print_text(
         Text("\nwhat goes on", style="bold"),
         *(f"{name}: {value}" for name, value in headers.items()),
-        _readable(answer.sent or b""),
+        *map(_readable, _texts(answer)),
     )
+
+
+def _texts(answer: Answer) -> list[bytes]:
+    """Return the JSON texts that go on: of a batch file the lines."""
+    sent = answer.sent or b""
+    return sent.splitlines() if _is_file(answer) else [sent]
+
+
+def _is_file(answer: Answer) -> bool:
+    return answer.door is not None and answer.door.door.reading == "file"
+
+
+def _sent(answer: Answer) -> object:
+    """Return what goes on; of a batch file a list, and nothing of one unseen."""
+    if not answer.sent:
+        return None
+    found = [*map(msgspec.Raw, _texts(answer))]
+    if not _is_file(answer):
+        return found[0]
+    return found if getattr(answer.outcome, "inspected", True) else None
 
 
 def _print_refusal(answer: Answer, refusal: Refusal) -> None:

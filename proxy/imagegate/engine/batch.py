@@ -109,11 +109,11 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     """A batch file, line by line: no more than one of them is kept in memory, read.
 
     Attributes:
-        form: By which it is uploaded.
+        data: The file.
         match: The door; whoever runs the file spells routes as there.
     """
 
-    form: Form
+    data: memoryview
     match: Match
 
     def judged(
@@ -132,7 +132,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         content: list[Piece] = []
         begun: list[Piece] = []  # joined now and then, for lines are short
         first: Line | None = None
-        for text in _lines(self.form.file("file") or memoryview(b"")):
+        for text in _lines(self.data):
             number += text is not None
             if text and text.strip():  # what holds nothing is left out
                 line = yield from _read_at(number, text, self.match, first)
@@ -163,10 +163,12 @@ def _edits(decision: Decision) -> Sequence[Edit]:
     return decision.edits if isinstance(decision, Rewrite) else ()
 
 
-def is_staged(form: Form) -> bool:
-    """Tell whether a form uploads a batch file."""
+def staged_by(form: Form, match: Match) -> Staged | None:
+    """Return the batch file that a form uploads, if it uploads one."""
     purpose = form.body.get("purpose")
-    return purpose is not None and purpose.text() == PURPOSE
+    if purpose is None or purpose.text() != PURPOSE:
+        return None
+    return Staged(data=form.file("file") or memoryview(b""), match=match)
 
 
 def _lines(data: memoryview) -> Iterator[bytes | None]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 from imagegate.engine.encoding import check_encoding
 from imagegate.engine.errors import MalformedRequest
@@ -34,6 +34,8 @@ __all__ = [
     "read_body",
     "read_body_now",
 ]
+
+_T = TypeVar("_T")
 
 # fmt: off
 # The members of a Responses request, over HTTP and as a message.
@@ -179,13 +181,17 @@ def read_body_now(
     known: AbstractSet[str] = TOP_KEYS,
 ) -> Body:
     """Read a body in one go; see `read_body`."""
-    reading = read_body(data, places=places, known=known)
+    return finished(read_body(data, places=places, known=known))
+
+
+def finished(steps: Generator[None, None, _T]) -> _T:
+    """Run what gives way between its steps to its end, in one go."""
     while True:
         try:
-            next(reading)
+            next(steps)
         except StopIteration as end:
-            body: Body = end.value
-            return body
+            value: _T = end.value
+            return value
 
 
 def read_body(

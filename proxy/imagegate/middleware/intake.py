@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 import msgspec
 from starlette.types import Message, Receive
 
-from imagegate.engine.batch import Staged, is_staged
+from imagegate.engine.batch import Staged, staged_by
 from imagegate.engine.body import RESPONSES, TOP_KEYS, Body, read_body
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.form import Form, boundary_of, content_type, read_form
@@ -230,8 +230,7 @@ async def read(
         )
     if boundary is not None:
         form = await stepwise(read_form(data, boundary))
-        stages = door.reading == "file" and is_staged(form)
-        staged = Staged(form=form, match=match) if stages else None
+        staged = staged_by(form, match) if door.reading == "file" else None
         return Read(body=form.body, form=form, staged=staged)
     places = door.places if door.reading != "none" else RESPONSES
     return Read(body=await stepwise(read_body(data, places=places, known=TOP_KEYS)))

@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from imagegate.engine.body import RESPONSES, Body, read_body_now
+from imagegate.engine.batch import PURPOSE, Staged
+from imagegate.engine.body import RESPONSES, Body, finished, read_body_now
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Decision, Rewrite
 from imagegate.engine.errors import MalformedRequest
@@ -25,6 +26,12 @@ Outcome: TypeAlias = Decision | MalformedRequest | Lost
 Said: TypeAlias = Mapping[str, str | tuple[str, ...]]
 
 
+_UPLOAD = read_body_now(
+    msgspec.json.encode({"purpose": PURPOSE, "file": {"file": True}}), places=()
+)
+"""What the form stands for by which a batch file is uploaded."""
+
+
 class UnknownDoorError(ValueError):
     """No door has this name, or its path has to be said."""
 
@@ -33,7 +40,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request that nobody sends.
 
     Attributes:
-        data: The body's bytes.
+        data: The body's bytes; where files are uploaded, the lines of a batch file.
         door: The door's name; where nothing is said, responses are created.
         provider: Whose spelling of the door is meant.
         path: Method and raw path instead: `POST /v1/responses`.
@@ -54,7 +61,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         door: The door that was found.
-        sent: The body that goes on; None when nothing does.
+        sent: The body, or the batch file, that goes on; None when nothing does.
     """
 
     outcome: Outcome
@@ -72,7 +79,8 @@ def ask(decider: Decider, question: Question) -> Answer:
     if isinstance(door, Lost):
         return Answer(outcome=door)
     try:
-        body = _body_of(question.data, door.door)
+        stages = door.door.reading == "file" and decider.stance(door.door) == "enforce"
+        body = _UPLOAD if stages else _body_of(question.data, door.door)
         request = Request(
             match=door,
             date=question.date,
@@ -82,6 +90,8 @@ def ask(decider: Decider, question: Question) -> Answer:
             principal=question.principal,
             seen=question.seen,
         )
+        if stages:
+            return _ask_of_lines(decider, request, question.data)
         outcome = decider.decide(request)
     except MalformedRequest as refusal:
         return Answer(outcome=refusal, door=door)
@@ -90,6 +100,18 @@ def ask(decider: Decider, question: Question) -> Answer:
     edits = outcome.edits if isinstance(outcome, Rewrite) else ()
     sent = question.data if body is None else bytes(body.rewritten(edits))
     return Answer(outcome=outcome, door=door, sent=sent)
+
+
+def _ask_of_lines(decider: Decider, request: Request, data: bytes) -> Answer:
+    """Decide on the upload of a batch file, line by line."""
+    staged = Staged(data=memoryview(data), match=request.match)
+    judged = finished(staged.judged(request, decider.decide))
+    whole = msgspec.structs.replace(request, staged=judged.decision)
+    outcome = decider.decide(whole)
+    if isinstance(outcome, Block):
+        return Answer(outcome=outcome, door=request.match)
+    sent = b"".join(map(bytes, judged.content))
+    return Answer(outcome=outcome, door=request.match, sent=sent)
 
 
 def principal_of(said: Said, *, verified: bool) -> Principal:
@@ -150,8 +172,11 @@ def _spelled(door: Door, provider: Provider) -> Match:
 
 
 def _body_of(data: bytes, door: Door) -> Body | None:
-    """Read a body as the gateway does; doors without one take an empty one."""
-    if door.reading == "none" and not data.strip():
+    """Read a body as the gateway does; doors without one take an empty one.
+
+    A file is read nowhere but where it is judged.
+    """
+    if door.reading == "file" or (door.reading == "none" and not data.strip()):
         return None
     places: Sequence[str] = RESPONSES if door.reading == "none" else door.places
     return read_body_now(data, places=places)
