@@ -117,11 +117,30 @@ class Reader:
             seen.add(path)
 
     def _surface(self, node: Node) -> None:
+        places: dict[str, Place] = {}
         for name, (_, value) in self.report.mapping(node, "surface", GROUPS).items():
             path = f"surface.{name}"
             stance = self.report.word(value, path, GROUPS[name].stances)
             if stance is not None:
                 self.draft.surface[name] = stance
+                places[name] = place_of(value)
+        self._batches(places.get("batches"))
+
+    def _batches(self, place: Place | None) -> None:
+        """Warn where files and batches are not judged together."""
+        stances = [self.draft.surface.get(name, "") for name in ("batches", "files")]
+        batches, files = (stance == "enforce" for stance in stances)
+        message = ""
+        if batches and not files:
+            message = (
+                "a batch runs files that were judged: say `files: enforce` as well"
+            )
+        elif files and stances[0] == "pass":
+            message = "batches that pass run files that nobody judged: say `enforce`"
+        if message and place is not None:
+            self.report.add(
+                "batches-apart", "surface.batches", message, place, severity="warning"
+            )
 
     def _deployments(self, node: Node) -> None:
         wanted = "lines of `deployment: model`"
