@@ -251,7 +251,11 @@ END = b"--b--\r\n"
         HEAD + b'; name="b"\r\n\r\nx\r\n' + END,
         HEAD + b"\r\nX-\xff: y\r\n\r\nx\r\n" + END,
         HEAD + b"\r\nnocolon\r\n\r\nx\r\n" + END,
-        b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n" + END,
+        b"--b\r\nContent-Disposition: form-data; name=a b\r\n\r\nx\r\n" + END,
+        b"--b\r\nContent-Disposition: form-data; name=\r\n\r\nx\r\n" + END,
+        HEAD + b"; filename*=utf-8''b\r\n\r\nx\r\n" + END,
+        HEAD + b"; filename=b; filename*=utf-16''b\r\n\r\nx\r\n" + END,
+        HEAD + b"; filename=b; filename*=utf-8''b; name=c\r\n\r\nx\r\n" + END,
         b'--b\r\nContent-Disposition: attachment; name="a"\r\n\r\nx\r\n' + END,
         b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n" + END,
         part("a", extra='; filename="' + "f" * MAX_HEAD + '"') + END,
@@ -415,3 +419,26 @@ def test_a_file_can_be_taken_out_and_another_put_in() -> None:
     sent = bytes(found.rewritten((), OURS, {"file": (b"n", b"ew")}))
     assert b'name="file"; filename="a.jsonl"\r\n\r\nnew\r\n' in sent
     assert b'name="note"\r\n\r\nold\r\n' in sent
+
+
+def test_a_form_may_be_spelled_as_dotnet_does_and_is_sent_as_others_do() -> None:
+    """Without quotes where it can, and with the name of a file in two ways."""
+    found = read(
+        b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Disposition: form-data; name=prompt\r\n\r\na cat\r\n"
+        b"--b\r\nContent-Type: image/png\r\n"
+        b"Content-Disposition: form-data; name=image; filename=a.png; "
+        b"filename*=utf-8''%C3%A4.png\r\n\r\n" + PNG + b"\r\n"
+        b'--b\r\nContent-Disposition: form-data; name="svg[model]"\r\n\r\nx\r\n' + END
+    )
+
+    assert value(found) == {
+        "prompt": "a cat",
+        "image": {"file": True},
+        "svg": {"model": "x"},
+    }
+    sent = bytes(found.rewritten((), OURS))
+    assert b'form-data; name="prompt"\r\n' in sent
+    assert b'form-data; name="image"; filename="a.png"\r\n' in sent
+    assert b"filename*" not in sent
+    assert written(found)["image"] == [PNG]

@@ -36,9 +36,14 @@ _BOUNDARY_SIGNS: Final = re.compile(
     r"[0-9A-Za-z'()+_,\-./:=? ]*[0-9A-Za-z'()+_,\-./:=?]"
 )
 _NAME: Final = re.compile(r"([a-z][a-z0-9_]{0,63})((?:\[[a-z0-9_]{0,63}\]){0,3})")
+_UNQUOTED: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}"
 _DISPOSITION: Final = re.compile(
-    r'form-data; name="([^"\\]{1,200})"(?:; filename="([^"\\\x00-\x1f\x7f]{0,500})")?'
+    rf'form-data; name=(?:"([^"\\]{{1,200}})"|({_UNQUOTED}))'
+    rf'(?:; filename=(?:"([^"\\\x00-\x1f\x7f]{{0,500}})"|({_UNQUOTED}))'
+    r"(?:; filename\*=utf-8''[A-Za-z0-9!#$%&+.^_`|~-]{0,1500})?)?",
 )
+"""As clients spell it: those of .NET write quotes only where they must, and the name of
+a file twice. It is written in one way, so that nobody reads another one of them."""
 _MEDIA: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,80}/[A-Za-z0-9!#$&^_.+-]{1,80}")
 _TEXTS: Final = ("text/plain", "text/plain; charset=utf-8", "text/plain;charset=utf-8")
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,8}")
@@ -194,7 +199,7 @@ def _read_part(data: bytes, view: memoryview, start: int, end: int) -> Part:
     media = headers.pop("content-type", None)
     if headers:
         raise _bad("a field may have Content-Disposition and Content-Type only")
-    name, filename = found.groups()
+    name, filename = (found[1] or found[2], found[4] if found[3] is None else found[3])
     named = _NAME.fullmatch(name)
     if named is None:
         raise _bad("names of fields are written in lower case, plainly")
