@@ -382,3 +382,28 @@ async def test_who_has_too_many_is_told_before_it_is_his_turn(audit: Notebook) -
 
     assert second.status == 429
     assert waiting
+
+
+@pytest.mark.parametrize("waiting", [0, 40])
+def test_a_loop_that_was_stopped_amid_a_round_holds_up_no_other(waiting: int) -> None:
+    load = load_of(Limits())
+    stopped = asyncio.new_event_loop()
+
+    async def stop() -> None:
+        await load.turn()
+        stopped.stop()
+
+    tasks = [stopped.create_task(load.turn()) for _ in range(waiting)]
+    tasks.append(stopped.create_task(stop()))
+    stopped.call_soon(stopped.stop)
+    stopped.run_forever()
+    for task in tasks:
+        task.cancel()
+
+    async def many() -> None:
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(load.turn() for _ in range(40)))
+
+    asyncio.run(many())
+    stopped.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    stopped.close()

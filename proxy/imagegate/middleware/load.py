@@ -53,6 +53,7 @@ class Load:
         self.exchanges = 0
         self.bytes = 0
         self.of: Counter[_Who] = Counter()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._begun = 0  # in this round
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -70,6 +71,9 @@ class Load:
     async def turn(self) -> None:
         """Wait for a turn to begin, where many begin at once."""
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what waited on one that ended waits for nothing
+            self._loop, self._begun = loop, 0
+            self._waiting.clear()
         if not self._begun:
             loop.call_soon(self._next_round)
         if self._begun < _AT_ONCE:
