@@ -27,8 +27,7 @@ from talking import Provider, accepted, connected
 
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.policy import Principal
-from imagegate.middleware import Limits, load_of
-from imagegate.middleware import intake as taking
+from imagegate.middleware import Limits, collecting, load_of
 from imagegate.middleware.load import Load
 
 pytestmark = pytest.mark.anyio
@@ -276,7 +275,7 @@ async def test_who_may_have_one_exchange_can_ask_on_a_websocket(
 async def test_a_body_that_drips_wins_little_time(
     audit: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(taking, "_UNHURRIED", 0.1)
+    monkeypatch.setattr(collecting, "_UNHURRIED", 0.1)
     inner = governed(Inner(), audit, limits=Limits(rate=100))
     call = Call(inner, body=None)
     async with call:
@@ -290,7 +289,7 @@ async def test_a_body_that_drips_wins_little_time(
 async def test_a_body_that_comes_well_has_all_its_time(
     audit: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(taking, "_UNHURRIED", 0.2)
+    monkeypatch.setattr(collecting, "_UNHURRIED", 0.2)
     inner = governed(Inner(), audit, limits=Limits(rate=100))
     call = Call(inner, body=None)
     async with call:

@@ -5,7 +5,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagegate.middleware.intake import _Parts
+from imagegate.middleware.collecting import _Parts
 
 LARGE = st.binary(min_size=1, max_size=9).map(lambda few: few * 4096)
 PIECES = st.lists(st.one_of(st.binary(max_size=9), LARGE))

@@ -24,6 +24,7 @@ from imagegate.engine.refusal import Refusal
 from imagegate.engine.value import Pieces
 from imagegate.middleware.asked import Asked, query_of
 from imagegate.middleware.candidate import Candidate
+from imagegate.middleware.collecting import Gone
 from imagegate.middleware.conversation import Conversation
 from imagegate.middleware.denial import (
     CLIENT_LEFT,
@@ -33,7 +34,7 @@ from imagegate.middleware.denial import (
     not_recorded,
 )
 from imagegate.middleware.headers import describing
-from imagegate.middleware.intake import Gone, Read, stepwise
+from imagegate.middleware.intake import Read, stepwise
 from imagegate.middleware.journal import Journal
 from imagegate.middleware.line import DEPARTURE, Line
 from imagegate.middleware.passage import Passage

@@ -8,8 +8,9 @@ from imagegate.engine.errors import Unidentified
 from imagegate.engine.policy import ANONYMOUS, Principal
 from imagegate.engine.surface import Lost, Match
 from imagegate.middleware.asked import Asked
+from imagegate.middleware.collecting import take_body
 from imagegate.middleware.denial import NO_WEBSOCKET
-from imagegate.middleware.intake import Read, read, take_body
+from imagegate.middleware.intake import Read, read
 from imagegate.middleware.load import Carried
 from imagegate.middleware.setup import Setup, nobody
 
