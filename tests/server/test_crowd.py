@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import ssl
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-import uvloop
 from raw import Wire
-from stage import certify, serving
+from stage import serving
 
-from imagegate.server.crowd import Crowd
 from imagegate.server.run import Listener, server_for
 
 CLIENTS = 300
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Client(asyncio.Protocol):
-    """One who was taken."""
 
 
 class App:
@@ -54,13 +43,6 @@ class App:
             asyncio.get_running_loop().call_soon(self._turn)
 
 
-@pytest.fixture
-def listening() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0), backlog=CLIENTS) as found:
-        found.setblocking(False)  # noqa: FBT003 - its name
-        yield found
-
-
 def test_a_crowd_behind_one_client_is_taken_with_him() -> None:
     app = App()
     with (
@@ -78,46 +60,3 @@ def test_a_crowd_behind_one_client_is_taken_with_him() -> None:
 
     assert statuses == {200}
     assert app.rounds < CLIENTS / 3
-
-
-def test_who_does_not_agree_on_an_encryption_is_forgotten(
-    listening: socket.socket, tmp_path: Path
-) -> None:
-    mine = certify(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(mine.server, mine.key)
-
-    async def take() -> None:
-        crowd = Crowd(listening, Client, context)
-        plain = socket.create_connection(listening.getsockname())
-        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        crowd.look()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert len(crowd._entering) == 1
-        async with asyncio.timeout(10):
-            while crowd._entering:  # noqa: ASYNC110 - a test
-                await asyncio.sleep(0.01)
-        plain.close()
-
-    uvloop.run(take())
-
-
-def test_who_has_not_come_in_at_the_end_keeps_nobody(
-    listening: socket.socket, tmp_path: Path
-) -> None:
-    mine = certify(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(mine.server, mine.key)
-    silent = socket.create_connection(listening.getsockname())
-
-    async def take() -> Crowd:
-        crowd = Crowd(listening, Client, context)
-        crowd.look()
-        async with asyncio.timeout(10):
-            while not crowd._entering:  # noqa: ASYNC110 - a test
-                await asyncio.sleep(0)
-        return crowd
-
-    assert not uvloop.run(take())._entering
-    silent.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,18 +22,15 @@ class Crowd:
     Args:
         listening: Where they wait.
         make: Makes the protocol of one.
-        tls: What to encrypt with, if anything.
     """
 
     def __init__(
         self,
         listening: socket.socket,
         make: Callable[[], asyncio.Protocol],
-        tls: ssl.SSLContext | None,
     ) -> None:
         self._listening = listening
         self._make = make
-        self._tls = tls
         self._looking = False
         self._loop = asyncio.get_running_loop()
         self._entering: set[asyncio.Task[Any]] = set()
@@ -54,15 +50,7 @@ class Crowd:
             return  # nobody is left, or there is nothing left to take them with
 
     def _enter(self, connection: socket.socket) -> None:
-        entering = self._loop.connect_accepted_socket(
-            self._make, connection, ssl=self._tls
-        )
+        entering = self._loop.connect_accepted_socket(self._make, connection)
         task = self._loop.create_task(entering)
         self._entering.add(task)
-        task.add_done_callback(self._entered)
-
-    def _entered(self, task: asyncio.Task[Any]) -> None:
-        """Forget one; who did not agree on an encryption has gone."""
-        self._entering.discard(task)
-        if not task.cancelled():
-            task.exception()
+        task.add_done_callback(self._entering.discard)

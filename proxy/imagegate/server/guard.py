@@ -125,6 +125,7 @@ class GuardedProtocol(HttpToolsProtocol):
         _send_at_once(transport)
         if self.crowd is not None:
             self.crowd.look()
+        self.seats.leave(self)  # his own, if he had one at the door
         full = self.seats.take(transport)
         if full is None:
             self._start_timer()

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from imagegate import log
 from imagegate.server.crowd import Crowd
+from imagegate.server.door import Door
 from imagegate.server.guard import GuardedProtocol, HeadLimits, guarded
 from imagegate.server.listener import Listener
 from imagegate.server.memory import keep_blocks, settle
@@ -40,13 +41,23 @@ class Server(uvicorn.Server):
     _alone = False
     _renewal: Renewal | None = None
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._doors: list[Door] = []
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
-        await super().startup(sockets)
         config = self.config
+        guard = cast("type[GuardedProtocol]", config.http_protocol_class)
+        # Who comes for encryption is taken by us, and not by uvicorn.
+        await super().startup([] if sockets and config.ssl else sockets)
+        make, seats, seconds = self._make_protocol, guard.seats, guard.limits.seconds
         for listening in sockets or ():
-            crowd = Crowd(listening, self._make_protocol, config.ssl)
-            cast("type[GuardedProtocol]", config.http_protocol_class).crowd = crowd
+            if config.ssl is None:
+                guard.crowd = Crowd(listening, make)
+            else:
+                door = Door(listening, make, config.ssl, seats, seconds)
+                self._doors.append(door)
         if config.ssl is not None and config.ssl_certfile and config.ssl_keyfile:
             files = Path(config.ssl_certfile), Path(config.ssl_keyfile)
             self._renewal = Renewal(config.ssl, *files)
@@ -75,6 +86,8 @@ class Server(uvicorn.Server):
         """Stop, and leave nothing open: a loop that closes may wait for it."""
         if self.on_stopping is not None:
             self.on_stopping()
+        for door in self._doors:
+            door.close()
         await super().shutdown(sockets)
         for connection in [*self.server_state.connections]:
             connection.transport.abort()

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 _NETWORK: Final = 64
 """Bits of an address of IPv6 by which clients are told apart: whoever has one address
@@ -18,7 +18,8 @@ _STANDING: Final = 32
 class Seats:
     """The connections that are open; one for a process.
 
-    A connection keeps its seat when it becomes a WebSocket.
+    A connection keeps its seat when it becomes a WebSocket. Who comes for encryption
+    has one from the door on.
 
     Args:
         most: Connections in all.
@@ -39,30 +40,41 @@ class Seats:
         self._most = most
         self._each = each
         self._watch = watch
-        self._taken: dict[asyncio.BaseTransport, str] = {}
+        self._taken: dict[object, str] = {}
         self._of: Counter[str] = Counter()
-        self._standing: dict[asyncio.BaseTransport, None] = {}
+        self._standing: dict[object, Callable[[], object]] = {}
 
     def __len__(self) -> int:
         """Count the connections."""
         return len(self._taken)
 
-    def take(self, transport: asyncio.BaseTransport) -> str | None:
-        """Take a seat; where there is none, say why."""
-        place = address_of(transport.get_extra_info("peername"))
+    def take(self, transport: asyncio.Transport) -> str | None:
+        """Take a seat for a connection; where there is none, say why."""
+        peer = transport.get_extra_info("peername")
+        return self.sit(transport, peer, transport.abort)
+
+    def sit(self, who: object, peer: object, abort: Callable[[], object]) -> str | None:
+        """Take a seat for somebody; where there is none, say why.
+
+        Args:
+            who: By what he is known.
+            peer: The address from which he comes, as sockets name it.
+            abort: Called when he has to go.
+        """
+        place = address_of(peer)
         if len(self._taken) >= self._most:
-            return self._stand(transport, "too_many_connections")
+            return self._stand(who, abort, "too_many_connections")
         if self._each is not None and place and self._of[place] >= self._each:
-            return self._stand(transport, "too_many_connections_of_address")
-        self._taken[transport] = place
+            return self._stand(who, abort, "too_many_connections_of_address")
+        self._taken[who] = place
         self._of[place] += 1
         self._watch(len(self._taken))
         return None
 
-    def leave(self, transport: asyncio.BaseTransport) -> None:
+    def leave(self, who: object) -> None:
         """Give a seat back, if it was taken."""
-        self._standing.pop(transport, None)
-        place = self._taken.pop(transport, None)
+        self._standing.pop(who, None)
+        place = self._taken.pop(who, None)
         if place is None:
             return
         self._of[place] -= 1
@@ -70,13 +82,12 @@ class Seats:
             del self._of[place]
         self._watch(len(self._taken))
 
-    def _stand(self, transport: asyncio.BaseTransport, why: str) -> str:
+    def _stand(self, who: object, abort: Callable[[], object], why: str) -> str:
         """Let one stand who has no seat; who stood longest was told long ago."""
-        self._standing[transport] = None
+        self._standing[who] = abort
         if len(self._standing) > _STANDING:
             longest = next(iter(self._standing))
-            del self._standing[longest]
-            cast("asyncio.Transport", longest).abort()
+            self._standing.pop(longest)()
         return why
 
 
