@@ -52,6 +52,31 @@ REFERENCES: list[tuple[dict[str, Any], str, str]] = [
         "/input/0",
         "state.compaction",
     ),
+    *(
+        ({"input": [{"type": kind, "id": "m"}]}, "/input/0", "state.item_reference")
+        for kind in ("Item_Reference", "item_reference\n", "item-reference")
+    ),
+    *(
+        ({"input": [{"id": "m", **turn}]}, "/input/0", "state.item_reference")
+        for turn in (
+            {"role": None, "content": "x"},
+            {"role": "narrator", "content": "x"},
+            {"role": "user", "content": None},
+        )
+    ),
+    *(
+        (
+            {"input": [{"id": "m", "type": kind, **tools}]},
+            "/input/0",
+            "state.item_reference",
+        )
+        for kind in ("additional_tools", "tool_search_output", "Additional_Tools")
+        for tools in ({}, {"tools": None})
+    ),
+    *(
+        ({"input": [{"type": kind}]}, "/input/0", "state.compaction")
+        for kind in ("compaction_summary", "context_compaction", "Compaction")
+    ),
 ]
 
 
@@ -89,6 +114,8 @@ def test_a_reference_may_be_allowed(
         {"input": [{"id": "msg_1", "role": "user", "content": "x"}]},
         {"input": [{"type": "image_generation_call", "id": "ig_1", "result": "aGk="}]},
         {"input": [{"type": "item_reference", "id": None}]},
+        {"input": [{"id": "at_1", "type": "additional_tools", "tools": []}]},
+        {"input": [{"type": "additional_tools"}, {"type": "unheard_of", "id": "x"}]},
     ],
 )
 def test_what_refers_to_nothing_is_no_reference(members: dict[str, Any]) -> None:

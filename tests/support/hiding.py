@@ -205,6 +205,13 @@ def _in_choice(draft: Draft, body: Pairs) -> None:
         _in_tools(draft, body)
 
 
+_STORED = [
+    "Item_Reference", "item_reference\n", "item-reference", "additional_tools",
+    "tool_search_output", "compaction", "compaction_summary", "context_compaction",
+    "Compaction", "compaction\0",
+]  # fmt: skip
+
+
 def _by_reference(draft: Draft, body: Pairs) -> None:
     members: list[Pairs] = [
         Pairs([("prompt", {"id": "pmpt_1"})]),
@@ -223,6 +230,12 @@ def _by_reference(draft: Draft, body: Pairs) -> None:
         Pairs([("input", [{"type": None, "id": "at_1"}])]),
         Pairs([("input", [{"id": "at_1", "role": "developer"}])]),
         Pairs([("input", [{"Type": "item_reference", "id": "at_1"}])]),
+        Pairs([("input", [{"id": "at_1", "role": None, "content": None}])]),
+        Pairs([("input", [{"id": "at_1", "role": "x", "content": "x"}])]),
+        *(
+            Pairs([("input", [{"type": kind, "id": "at_1", "encrypted_content": "x"}])])
+            for kind in _STORED
+        ),
     ]
     body += draft.pick(members, "reference")
     if draft.maybe(0.3):

@@ -104,13 +104,26 @@ def _image_fields(rules: Rules, body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _odd_items(policy: Mapping[str, Any], items: Any) -> Iterator[str]:
+    """What is stored, and what is sealed, however its type is spelled."""
+    state = policy["state"]
     for item in items if isinstance(items, list) else []:
-        kind = item.get("type") if isinstance(item, dict) else "?"
-        refers = kind == "item_reference" or (
-            kind is None and "id" in item and "content" not in item
-        )
-        if refers and policy["state"].get("item_reference") != "allow":
+        if not isinstance(item, dict):
+            continue
+        kind = folded(str(item.get("type")))
+        if "compaction" in kind and state.get("compaction") != "allow":
+            yield f"the history {item!r}"
+        if _is_stored(kind, item) and state.get("item_reference") != "allow":
             yield f"the reference {item!r}"
+
+
+def _is_stored(kind: str, item: Mapping[str, Any]) -> bool:
+    if kind == "none":
+        said = item.get("role"), item.get("content")
+        message = isinstance(said[0], str) and isinstance(said[1], str | list)
+        return "id" in item and not message
+    carries = kind in {"additionaltools", "toolsearchoutput"}
+    bare = carries and item.get("tools") is None
+    return "id" in item and (kind == "itemreference" or bare)
 
 
 def _odd_choice(choice: Any) -> Iterator[str]:

@@ -71,6 +71,11 @@ _BETWEEN: Final = re.compile(rb"\}[ \t\r\n]*(,)[ \t\r\n]*\Z")
 Run: TypeAlias = tuple[int, int] | bytes
 _ROW: Final = msgspec.json.Decoder(Row)
 _MESSAGE: Final = Raw(b'"message"')
+_ROLES: Final = [
+    Raw(b'"%b"' % role) for role in (b"user", b"assistant", b"system", b"developer")
+]
+_SAYING: Final = frozenset(b'"[')
+_NULL: Final = Raw(b"null")
 
 
 def keep_turns(text: bytes, items: Items) -> bool:
@@ -302,10 +307,7 @@ class Conversation:
     def _note(self, rows: list[Row]) -> Iterator[None]:
         for index, row in enumerate(rows, self._count):
             kind = row.get("type")
-            if kind is None:
-                plain = "role" in row and "content" in row
-            else:
-                plain = kind == _MESSAGE
+            plain = _is_turn(row) if kind is None else kind == _MESSAGE
             if not plain:
                 self._items.note(index, row)
                 if len(self._items.notable) % _STRIDE == 0:
@@ -324,6 +326,18 @@ class Conversation:
             if len(self._items.special) % _SPECIAL == 0:
                 yield
         self._items.spell(run)
+
+
+def _is_turn(row: Row) -> bool:
+    """Whether an item without a type can be nothing but a message.
+
+    If it has an id, some readers take it for a reference as soon as the rest does not
+    fit a message.
+    """
+    if "id" not in row:
+        return "role" in row and "content" in row
+    said = row.get("content", _NULL)
+    return row.get("role") in _ROLES and memoryview(said)[0] in _SAYING
 
 
 def _place(row: Row, key: str) -> tuple[bytes, int]:

@@ -7,13 +7,14 @@ many there are; those that may hold tools are open, and can be edited.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 from msgspec import Raw
 
 from imagegate.engine.edits import spell_key
-from imagegate.engine.strict import Row, too_many, wrong_shape
+from imagegate.engine.strict import Row, letters_of, too_many, wrong_shape
 from imagegate.engine.value import DELETE, Changes, Piece, Value
 
 ITEM_KEYS: Final = frozenset({"type", "id", "role", "content", "tools"})
@@ -23,6 +24,10 @@ MAX_SPECIAL: Final = 5_000
 # than a hundred.
 _MAX_NAME: Final = 1_024
 _TEXT: Final[msgspec.json.Decoder[str | None]] = msgspec.json.Decoder(str | None)
+_NULL: Final = Raw(b"null")
+_CARRYING: Final = frozenset({"additionaltools", "toolsearchoutput"})
+
+_letters_of = lru_cache(1_000)(letters_of)
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -37,6 +42,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pointer: str
     type: str | None
     id: str | None = None
+
+    @property
+    def compacts(self) -> bool:
+        """Whether somebody may take it for history that was made compact.
+
+        There are `compaction`, `compaction_summary` and `context_compaction`.
+        """
+        return self.type is not None and "compaction" in _letters_of(self.type)
 
 
 class Items(Value):
@@ -66,8 +79,7 @@ class Items(Value):
     def note(self, index: int, row: Row) -> None:
         """Mention an item that is more than a plain message."""
         kind = self._name(row.get("type"), index, "type")
-        refers = kind is None or kind == "item_reference"
-        name = self._name(row.get("id"), index, "id") if refers else None
+        name = self._name(row.get("id"), index, "id") if _refers(kind, row) else None
         self.notable.append(
             Item(pointer=f"{self._pointer}/{index}", type=kind, id=name)
         )
@@ -140,6 +152,18 @@ class Items(Value):
                 out += run
             separator = b","
         out.append(b"]" if separator == b"," else b"[]")
+
+
+def _refers(kind: str | None, row: Row) -> bool:
+    """Whether somebody may take an item for a reference to a stored one.
+
+    What is there to bring tools along, and brings none, has them where it is stored.
+    """
+    if kind is None:
+        return True
+    letters = _letters_of(kind)
+    bare = row.get("tools", _NULL) == _NULL
+    return letters == "itemreference" or (bare and letters in _CARRYING)
 
 
 def _spelled(row: Row) -> list[Piece]:

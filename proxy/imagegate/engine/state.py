@@ -77,7 +77,7 @@ def staged_name(file: str, url: str) -> str:
 
 def refers(item: Item) -> bool:
     """Tell whether an item brings in what is not in it."""
-    return item.id is not None or (item.type or "").startswith("compaction")
+    return item.id is not None or item.compacts
 
 
 def _members(body: Body) -> Iterator[tuple[str, str, str]]:
