@@ -169,3 +169,26 @@ def test_what_it_raises_is_its_own(run: Run) -> None:
             await task
 
     run(main)
+
+
+def test_it_can_be_waited_for_again_even_by_who_was_cancelled(run: Run) -> None:
+    async def waits(arrival: Arrival, seen: list[str]) -> None:
+        for _ in range(3):
+            try:
+                await arrival
+                seen.append("came")
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+
+    async def main() -> None:
+        loop, seen = asyncio.get_running_loop(), list[str]()
+        arrival = Arrival(loop)
+        task = asyncio.create_task(waits(arrival, seen))
+        await asyncio.sleep(0)
+        for act in (arrival.set_result, lambda _: task.cancel(), arrival.set_result):
+            loop.call_soon(act, None)
+            await asyncio.sleep(0.01)
+        assert seen == ["came", "cancelled", "came"]
+        assert task.done()
+
+    run(main)

@@ -61,8 +61,9 @@ class ClientStalled(ClientLeft):
 class Round:
     """Looks after the exchanges of one forwarder, by one timer for each event loop.
 
-    A timer for each exchange would cost more than its deadlines are worth: what may
-    take a minute may take a quarter of a second longer.
+    A timer for each exchange would cost more than its deadlines are worth, and so
+    would the time at which each wait begins: it is counted from the first look at it.
+    What may take a minute may take half a second longer.
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -144,6 +145,7 @@ class Watchdog:
     def __init__(self, round_: Round) -> None:
         self._round = round_
         self._wait: Wait = "body"
+        self._due: float | None = None  # from the first look at a wait
         self._reason: Exception | None = None
         self._watching = False
         self._untaken: Callable[[], int] | None = None
@@ -157,15 +159,14 @@ class Watchdog:
             raise RuntimeError("a watchdog needs a task to watch")
         self._task = task
         self._cancelled_before = task.cancelling()
-        self._end = self._due = self._loop.time() + self._round.total
+        self._end = self._loop.time() + self._round.total
         self._round.join(self, self._loop)
         self._watching = True
         return self
 
     def expect(self, wait: Wait) -> None:
         """Say what is waited for from now on."""
-        self._wait = wait
-        self._due = self._loop.time() + self._round.seconds[wait]
+        self._wait, self._due = wait, None
 
     def follow(self, scope: Scope) -> None:
         """Learn from the server what the client takes, if it can tell."""
@@ -181,8 +182,8 @@ class Watchdog:
         """End the exchange if it is time."""
         if now >= self._end:
             self.end(UpstreamError("total_timeout", status=504))
-        elif self._wait == "stall" and self._takes():
-            self._due = now + self._round.seconds["stall"]
+        elif (self._wait == "stall" and self._takes()) or self._due is None:
+            self._due = now + self._round.seconds[self._wait]
         elif now >= self._due:
             self.end(self._expired())
 

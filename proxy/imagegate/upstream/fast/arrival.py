@@ -13,7 +13,10 @@ from contextvars import Context
 
 
 class Arrival:
-    """What a task takes for a future, as far as one task that waits once needs it."""
+    """What a task takes for a future, as far as one task needs it that waits.
+
+    It waits as often as it likes, and never for two things at once.
+    """
 
     __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_wake")
 
@@ -53,6 +56,7 @@ class Arrival:
     def result(self) -> None:
         """Tell the task how the waiting ended."""
         if self._cancelled:
+            self._cancelled = False
             raise asyncio.CancelledError
 
     # -- for who brings what is waited for --------------------------------------

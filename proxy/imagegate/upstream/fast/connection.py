@@ -65,6 +65,7 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_arrival",
         "_buffer",
         "_disturbed",
         "_encrypting",
@@ -90,6 +91,7 @@ class Connection(asyncio.BufferedProtocol):
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._reading: Reading | None = None
+        self._arrival = Arrival(self.loop)
         self._waiter: Waiter | None = None
         self._encrypting = False
         self._disturbed = False  # by what came while it was not encrypted yet
@@ -208,10 +210,11 @@ class Connection(asyncio.BufferedProtocol):
                 return
         self._written = True
 
-    async def more(self) -> None:
-        """Read on, and wait until more has come or nothing will."""
-        self._resume()
-        await self._anything()
+    def more(self) -> Waiter:
+        """Read on; return what is over when more has come, or nothing will."""
+        if self._paused:
+            self._resume()
+        return self._anything()
 
     def abort(self) -> None:
         """Close at once; an exchange that is under way ends."""
@@ -274,8 +277,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _anything(self) -> Waiter:
         """Return what is over when something has happened; one task at a time waits."""
-        loop = self.loop
-        self._waiter = waiter = Arrival(loop) if self._large else loop.create_future()
+        large = self._large
+        self._waiter = waiter = self._arrival if large else self.loop.create_future()
         return waiter
 
     def _wake(self) -> None:

@@ -8,8 +8,10 @@ ends that are none.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final, Literal
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -89,12 +91,12 @@ class Reading:
 
     def feed(self, buffer: bytearray, view: memoryview, size: int) -> None:
         """Take what has come: the first `size` bytes of a buffer, and a view of it."""
-        if not self.begun:
-            self._read_head(buffer, view, size)
-        elif self._left == _CHUNKED:
-            self._read_chunks(view[:size])
-        else:
+        if self._parser is not None:
+            self._read_chunks(self._parser, view[:size])
+        elif self.begun:
             self._read_plain(view[:size])
+        else:
+            self._read_head(buffer, view, size)
 
     def end(self, *, broken: bool) -> None:
         """Take word that nothing more comes."""
@@ -114,8 +116,11 @@ class Reading:
         large goes on as it came: a copy of it would cost more than another piece.
         """
         pieces = self.pieces
+        if len(pieces) == 1:
+            self.held = 0
+            return pieces.pop()
         count = len(pieces) if self.held < LARGE else _together(pieces)
-        data = pieces[0] if count == 1 else b"".join(pieces[:count])
+        data = b"".join(pieces[:count])
         del pieces[:count]
         self.held = self.held - len(data) if pieces else 0
         return data
@@ -183,10 +188,10 @@ class Reading:
         if self._head_only or self.status in _WITHOUT_BODY:
             self._left = 0
         if self._left == _CHUNKED:
-            self._parser = HttpResponseParser(_Chunks(self))
-            self._parser.feed_data(_CHUNKS)
+            self._parser = parser = HttpResponseParser(_Chunks(self))
+            parser.feed_data(_CHUNKS)
             if rest:
-                self._read_chunks(rest)
+                self._read_chunks(parser, rest)
         elif rest or not self._left:
             self._read_plain(rest)
 
@@ -204,10 +209,8 @@ class Reading:
             self.pieces.append(bytes(data))
             self.held += size
 
-    def _read_chunks(self, data: memoryview) -> None:
-        parser, before = self._parser, len(self.pieces)
-        if parser is None:
-            raise RuntimeError("an answer that is over is read")
+    def _read_chunks(self, parser: HttpResponseParser, data: memoryview) -> None:
+        before = len(self.pieces)
         try:
             parser.feed_data(data)
         except _ERRORS:
@@ -306,13 +309,9 @@ def _is_chunked(codings: Sequence[bytes]) -> bool:
 
 
 def _together(pieces: Sequence[bytes]) -> int:
-    """Return how many of the first pieces are taken as one."""
-    size = 0
-    for count, piece in enumerate(pieces):
-        size += len(piece)
-        if size >= LARGE and count:
-            return count
-    return len(pieces)
+    """Return how many of the first pieces are taken as one: what is not large."""
+    sizes = [*accumulate(map(len, pieces))]
+    return max(1, bisect_left(sizes, LARGE))
 
 
 def _ends_an_answer(data: memoryview) -> bool:
