@@ -45,6 +45,7 @@ class App:
             "/headers": self._headers,
             "/short": self._short,
             "/chunks": self._chunks,
+            "/pieces": self._pieces,
         }.get(scope["path"], self._echo)
         await answer(scope, receive, send)
 
@@ -128,6 +129,17 @@ class App:
         for size in sizes:
             more = {"type": "http.response.body", "more_body": size > 0}
             await send(more | {"body": b"%d " % size * (abs(size) // 4)})
+
+    async def _pieces(self, scope: Any, receive: Any, send: Any) -> None:
+        """Say the length that the query names first, and send pieces of the others."""
+        await receive()
+        length, *sizes = map(int, scope["query_string"].split(b","))
+        head = [(b"content-length", b"%d" % length)]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        for size in sizes:
+            more = {"type": "http.response.body", "more_body": True}
+            await send(more | {"body": b"%d" % (size % 10) * size})
+        await send({"type": "http.response.body"})
 
 
 async def _answer(send: Any, status: int, body: bytes) -> None:
@@ -855,6 +867,37 @@ def test_chunks_of_any_size_are_framed_one_by_one(
             assert data == (whole if method == "GET" else b"")
     finally:
         client.close()
+
+
+SIZES = [1_000, 300_001, 4, 200_002, 32_768, 32_767]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_pieces_of_any_size_make_an_answer_of_the_length_that_it_says(
+    port: int, method: str
+) -> None:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        for _ in range(2):
+            client.request(method, f"/pieces?{sum(SIZES)},{','.join(map(str, SIZES))}")
+            data = client.getresponse().read()
+            whole = b"".join(b"%d" % (size % 10) * size for size in SIZES)
+            assert data == (whole if method == "GET" else b"")
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("size", [10, 40_000])
+def test_an_answer_that_is_longer_than_it_says_ends_the_connection(
+    port: int, size: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"GET /pieces?50000,40000,%d,40000 HTTP/1.1\r\n" % size)
+        client.sendall(b"Host: x\r\n\r\n")
+        data = b"".join(iter(lambda: client.recv(65_536), b""))
+
+    sent = data.partition(b"\r\n\r\n")[2]
+    assert sent == b"0" * (40_010 if size == 10 else 40_000)
 
 
 def test_nothing_is_sent_behind_the_end_of_an_answer(port: int) -> None:

@@ -48,7 +48,10 @@ class Cork:
 
     def writelines(self, parts: Iterable[bytes | memoryview]) -> None:
         """Write what waits and something large, without a copy of it."""
-        self._put([*self._take(), *parts])
+        if self._waiting:
+            parts = [*self._take(), *parts]
+        if not self._transport.is_closing():  # or the client has left
+            self._transport.writelines(parts)
 
     def hold(self, parts: Sequence[bytes | memoryview]) -> None:
         """Let something large wait for what is written right behind it."""
@@ -58,7 +61,9 @@ class Cork:
     def flush(self) -> None:
         """Write what waits."""
         if self._waiting:
-            self._put([b"".join(self._take())])
+            data = b"".join(self._take())
+            if not self._transport.is_closing():
+                self._transport.write(data)
 
     def close(self) -> None:
         """Write what waits, and close."""
@@ -72,11 +77,3 @@ class Cork:
     def _take(self) -> list[bytes | memoryview]:
         waiting, self._waiting, self._size = self._waiting, [], 0
         return waiting
-
-    def _put(self, parts: Sequence[bytes | memoryview]) -> None:
-        if self._transport.is_closing():
-            return  # the client has left: nobody will read it
-        if len(parts) == 1:
-            self._transport.write(parts[0])
-        else:
-            self._transport.writelines(parts)

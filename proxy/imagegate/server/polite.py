@@ -14,7 +14,7 @@ from imagegate.server.flow import Flow
 from imagegate.server.head import begin
 
 _LARGE: Final = 32 * 1024
-"""From here on a chunk is written in three parts: a copy of it would cost more."""
+"""From here on a piece is written as it is; uvicorn joins a chunk and its two lines."""
 DEPARTURE: Final = "imagegate.departure"
 """The extension by which an application has somebody called when its client leaves:
 `scope["extensions"]["imagegate.departure"](told)`, and None to have nobody called. A
@@ -60,11 +60,11 @@ class Polite:
 
         async def sending(message: Message) -> None:
             cycle = self.cycle
-            if message["type"] == "http.response.start" and not cycle.response_started:
+            if not cycle.response_started and message["type"] == "http.response.start":
                 await self._begin(message)
                 return
-            if self._is_large(message):
-                message = await self._send_chunk(message)
+            if len(message.get("body", b"")) >= _LARGE:
+                message = self._written(message)
             if message:
                 await send(message)
             if cycle.response_complete:
@@ -101,26 +101,24 @@ class Polite:
             status, headers = message["status"], message.get("headers", ())
             self._cork.write(begin(cycle, status, headers, closing=self._early))
 
-    def _is_large(self, message: Message) -> bool:
-        """Whether this is a chunk that should not be copied to be framed."""
-        cycle = self.cycle
-        return (
-            len(message.get("body", b"")) >= _LARGE
-            and cycle.chunked_encoding is True
-            and not cycle.response_complete
-            and cycle.scope["method"] != "HEAD"
-        )
-
-    async def _send_chunk(self, message: Message) -> Message:
-        """Send a chunk as uvicorn does, which would join it with its two lines.
+    def _written(self, message: Message) -> Message:
+        """Write a large piece without a copy of it.
 
         Returns:
-            The end of the answer, if this was the last chunk: uvicorn's to send.
+            What is left, for uvicorn: nothing, the end of an answer, or all that it
+            does otherwise.
         """
-        cycle, body, more = self.cycle, message["body"], message.get("more_body", False)
-        if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
-        if not cycle.disconnected:
+        cycle, more = self.cycle, message.get("more_body", False)
+        if cycle.response_complete:
+            return message
+        body = message["body"]
+        if cycle.chunked_encoding:
             write = self._cork.writelines if more else self._cork.hold
             write((b"%x\r\n" % len(body), body, b"\r\n"))
-        return {} if more else {**message, "body": b""}
+            return {} if more else {**message, "body": b""}
+        wanted = more and cycle.scope["method"] != "HEAD"
+        if wanted and len(body) <= cycle.expected_content_length:
+            cycle.expected_content_length -= len(body)
+            self._cork.writelines((body,))
+            return {}
+        return message
