@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import Final, Self, TypeAlias
 
 from starlette.types import Message, Receive
 
 from imagegate.engine.errors import MalformedRequest
-from imagegate.middleware.headers import Head, declared_length
+from imagegate.middleware.asked import Asked
+from imagegate.middleware.headers import declared_length
 from imagegate.middleware.load import Carried
 from imagegate.middleware.setup import Limits
 
@@ -18,8 +20,15 @@ _UNHURRIED = 10.0
 """Seconds of a body in which it may come as slowly as it likes."""
 _CRUMB = 4096
 """Bytes under which a piece of a body is not kept on its own."""
+_ROOM = 256 * 1024
+_MOST_ROOM = 4 * 1024 * 1024
+"""Bytes for which there is room before they have come, at least and at most."""
 _BREATH = 64
 """Messages after which others run, and time-outs come true, however fast they come."""
+
+FILL: Final = "imagegate.fill"
+"""The extension in which a server writes a body to where it is kept, past `receive`."""
+Fill: TypeAlias = Callable[[memoryview, Callable[[int], None]], Awaitable[int]]
 
 
 class Gone(Exception):  # noqa: N818 - a fact, not an error
@@ -27,13 +36,13 @@ class Gone(Exception):  # noqa: N818 - a fact, not an error
 
 
 async def take_body(
-    receive: Receive, head: Head, limits: Limits, carried: Carried
+    receive: Receive, asked: Asked, limits: Limits, carried: Carried
 ) -> bytes:
     """Collect a body, as long as it stays within its limits.
 
     Args:
         receive: The server's.
-        head: Of the request.
+        asked: The head of the request.
         limits: How much is taken, and how fast it has to come.
         carried: Counts what is held of it.
 
@@ -42,11 +51,22 @@ async def take_body(
             or not as long as its head says.
         Gone: When the client leaves.
     """
-    declared = declared_length(head)
+    declared = declared_length(asked.head)
     _check_size(declared or 0, limits)
     try:
-        with _Deadline(min(limits.seconds, _UNHURRIED)) as deadline:
-            data = await _collect(receive, limits, carried, deadline)
+        with _Deadline(limits) as deadline:
+            data, more = await _part(receive)
+            deadline.came(len(data))
+            _check_size(len(data), limits)
+            carried.grow(len(data))
+            if more:
+                parts = _Parts(data)
+                fill = (asked.scope.get("extensions") or {}).get(FILL)
+                if fill is not None and declared is not None:
+                    more = await _fill(fill, declared, parts, deadline, carried)
+                if more:
+                    await _collect(receive, parts, deadline, limits, carried)
+                data = parts.joined()
     except TimeoutError:
         raise MalformedRequest(
             "body_too_slow", "the body did not come in time", status=408
@@ -58,24 +78,42 @@ async def take_body(
     return data
 
 
+async def _fill(
+    fill: Fill, declared: int, parts: _Parts, deadline: _Deadline, carried: Carried
+) -> bool:
+    """Have the server write the rest to where it is kept.
+
+    Returns:
+        Whether it is not whole; `receive` knows why.
+    """
+    while deadline.size < declared:
+        # As much again as has come: a promise alone gets no room.
+        size = min(max(deadline.size, _ROOM), _MOST_ROOM, declared - deadline.size)
+        carried.grow(size)
+        room = memoryview(bytearray(size))
+        filled = await fill(room, deadline.came)
+        carried.shrink(size - filled)
+        parts.add(room[:filled])
+        if filled < size:
+            return True
+    return False
+
+
 async def _collect(
-    receive: Receive, limits: Limits, carried: Carried, deadline: _Deadline
-) -> bytes:
-    first, more = await _part(receive)
-    _check_size(len(first), limits)
-    carried.grow(len(first))
-    if not more:
-        return first
-    parts, size = _Parts(first), len(first)
+    receive: Receive,
+    parts: _Parts,
+    deadline: _Deadline,
+    limits: Limits,
+    carried: Carried,
+) -> None:
+    """Take the rest message by message."""
+    more = True
     count = empty = 0
     while more:
-        # What has come wins time for the rest: whoever drips gets little.
-        won = _UNHURRIED + size / limits.rate
-        deadline.extend(min(limits.seconds, won))
         part, more = await _part(receive)
         parts.add(part)
-        size += len(part)
-        _check_size(size, limits)
+        deadline.came(len(part))
+        _check_size(deadline.size, limits)
         carried.grow(len(part))
         count, empty = count + 1, empty + (not part)
         if empty > _MAX_EMPTY:
@@ -83,34 +121,44 @@ async def _collect(
             raise MalformedRequest("body_in_crumbs", said)
         if not count % _BREATH:
             await asyncio.sleep(0)
-    return parts.joined()
 
 
 class _Deadline:
-    """`asyncio.timeout`, at a third of its price: every body has one.
+    """The time of a body: what has come wins some for the rest, who drips gets little.
+
+    It is `asyncio.timeout`, at a third of its price: every body has one.
 
     Args:
-        seconds: From now on.
+        limits: How much time there is.
+
+    Attributes:
+        size: How much has come.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.size = 0
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
-        self._seconds = seconds
         self._late = False
 
-    def extend(self, seconds: float) -> None:
-        """Let it be so many seconds from the beginning."""
-        self._seconds = seconds
+    def came(self, number: int) -> None:
+        """Note that so many bytes have come."""
+        self.size += number
+
+    @property
+    def _end(self) -> float:
+        won = _UNHURRIED + self.size / self._limits.rate
+        return self._began + min(self._limits.seconds, won)
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
         self._before = self._task.cancelling() if self._task else 0
-        self._timer = self._loop.call_later(self._seconds, self._ring)
+        self._timer = self._loop.call_at(self._end, self._ring)
         return self
 
     def _ring(self) -> None:
-        end = self._began + self._seconds
+        end = self._end
         if self._loop.time() < end:
             self._timer = self._loop.call_at(end, self._ring)
         elif self._task is not None:
@@ -131,9 +179,9 @@ class _Parts:
     """
 
     def __init__(self, first: bytes) -> None:
-        self._parts: list[bytes | bytearray] = [first]
+        self._parts: list[bytes | bytearray | memoryview] = [first]
 
-    def add(self, part: bytes) -> None:
+    def add(self, part: bytes | memoryview) -> None:
         """Take the next piece."""
         last = self._parts[-1]
         if len(part) >= _CRUMB:

@@ -61,7 +61,7 @@ class Taking:
             raise NO_WEBSOCKET.again()
         if not self._is_judged(asked.door):
             return None
-        data = await take_body(self._receive, asked.head, limits, self._carried)
+        data = await take_body(self._receive, asked, limits, self._carried)
         self.size = len(data)
         return await read(data, asked.head, asked.door, limits, self._carried)
 

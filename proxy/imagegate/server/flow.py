@@ -66,6 +66,15 @@ class Flow(FlowControl):
         self.write_paused = False
         self._writable = Flag()
 
+    def read_as(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have what comes from now on given to somebody else.
+
+        uvloop asks how somebody reads when reading begins, and never again.
+        """
+        self.pause_reading()
+        self._transport.set_protocol(protocol)
+        self.resume_reading()
+
     async def drain(self) -> None:
         """Wait until more can be written."""
         if self.write_paused:

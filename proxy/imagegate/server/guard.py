@@ -26,9 +26,10 @@ from uvicorn.protocols.http.httptools_impl import (
 from imagegate.server.cork import Cork
 from imagegate.server.crowd import Crowd
 from imagegate.server.flow import Flag, Flow, Turns
-from imagegate.server.polite import Polite
+from imagegate.server.polite import Came, Polite
 from imagegate.server.seats import Seats
 from imagegate.server.socket import is_handshake, is_too_long
+from imagegate.server.upload import Upload
 
 _UNAVAILABLE = 503
 WRITE_BUFFER = 128 * 1024
@@ -91,6 +92,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     _refused = False
     _unwanted_bytes = 0
+    _upload: Upload | None = None
     _upgrading = False
     _linger_timer: asyncio.TimerHandle | None = None
     _end_timer: asyncio.TimerHandle | None = None
@@ -98,6 +100,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # What every connection has. With more than thirty names in its dictionary an
     # object takes a kilobyte more, and uvicorn has nearly as many.
     __slots__ = (
+        "_body_bytes",
         "_cork",
         "_head_bytes",
         "_head_timer",
@@ -105,6 +108,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "_quiet_bytes",
         "_reading_head",
     )
+    _body_bytes: int
     _cork: Cork
     _head_bytes: int
     _head_timer: asyncio.TimerHandle | None
@@ -141,6 +145,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 timer.cancel()
         self.seats.leave(self.transport)
         self._tell_all()
+        self._upload = None  # they hold each other
         super().connection_lost(exc)
 
     def timeout_keep_alive_handler(self) -> None:
@@ -148,15 +153,19 @@ class GuardedProtocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self.see_out()
 
+    @property
+    def _stream(self) -> Flow:
+        return cast("Flow", self.flow)  # of our making
+
     def see_out(self) -> None:
         """Wait for a client to take what is left, as long as it takes something."""
         if self._end_timer is None and self.transport.is_closing():
-            left = cast("Flow", self.flow).untaken()
+            left = self._stream.untaken()
             self._end_timer = self.loop.call_later(STALL_SECONDS, self._look, left)
 
     def _look(self, before: int) -> None:
         self._end_timer = None
-        if cast("Flow", self.flow).untaken() < before:
+        if self._stream.untaken() < before:
             self.see_out()
         else:
             self.transport.abort()
@@ -234,9 +243,14 @@ class GuardedProtocol(HttpToolsProtocol):
         method = self.parser.get_method()
         lines = [b"%b %b HTTP/1.1" % (method, self.url)]
         lines += [b"%b: %b" % item for item in map(_not_upgrading, self.headers)]
-        self.parser = httptools.HttpRequestParser(self)
+        self._parse_anew()
         self._upgrading = False
         self._feed(b"\r\n".join([*lines, b"", b""]) + rest)
+
+    def _parse_anew(self) -> None:
+        """Begin at a head; like uvicorn's, it minds nothing behind a last request."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     # -- the parser -------------------------------------------------------------
 
@@ -244,7 +258,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Begin a request."""
         super().on_message_begin()
         self._reading_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
@@ -283,7 +297,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _begin(self) -> None:
         """Start the application, with something beside it that sees how it ends."""
         app = cast("ASGIApp", self.config.loaded_app)
-        polite = Polite(app, self._cork, self._linger, self._ended)
+        polite = Polite(app, self._cork, self._linger, self._ended, self._fill)
         self.app = polite
         super().on_headers_complete()
         polite.cycle = self.cycle
@@ -329,6 +343,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
         self._quiet_bytes = 0
+        self._body_bytes += len(body)
         if self._refused or self._upgrading:
             return
         waiting = cast("bytes | bytearray", self.cycle.body)
@@ -346,6 +361,23 @@ class GuardedProtocol(HttpToolsProtocol):
             if not self.pipeline:
                 # A large body may have stopped it, and nobody asks for more of it now.
                 self.flow.resume_reading()
+
+    async def _fill(self, room: memoryview, came: Came) -> int:
+        """Have the rest of a body written to a room, past the parser."""
+        if self._upload is None:
+            said = [value for name, value in self.headers if name == b"content-length"]
+            if not said or self._refused:
+                return 0  # only the parser knows where it ends
+            left = int(said[0]) - self._body_bytes
+            self._upload = Upload(self, self._stream, left, self._filled)
+        return await self._upload.fill(room, came)
+
+    def _filled(self) -> None:
+        """Go on behind a body that the parser has not seen."""
+        self._upload = None
+        self._parse_anew()
+        self._stream.read_as(self)
+        self.on_message_complete()
 
     # -- saying no --------------------------------------------------------------
 
@@ -392,7 +424,10 @@ class GuardedProtocol(HttpToolsProtocol):
         """Stop sending, and take for a while what the client still sends."""
         self._refused = True
         self._unset_keepalive_if_required()
-        self.flow.resume_reading()
+        if self._upload is None:
+            self.flow.resume_reading()
+        else:
+            self._stream.read_as(self)
         if self.transport.is_closing():
             return
         if self.transport.can_write_eof():

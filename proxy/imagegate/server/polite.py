@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -24,6 +24,15 @@ UNTAKEN: Final = "imagegate.untaken"
 in the kernel too: `scope["extensions"]["imagegate.untaken"]()`. A server's `send` ends
 when megabytes have room again, and who reads slowly looks like who does not read."""
 
+FILL: Final = "imagegate.fill"
+"""The extension by which an application has a body written to memory of its own:
+`await scope["extensions"]["imagegate.fill"](room, came)` fills a view with what comes
+next, calls `came` with the size of each piece, and returns the size of all. It is for
+what comes behind the first message, and where it fills less, or nothing, `receive`
+knows why. Each message would cost more than the reading of its bytes."""
+Came: TypeAlias = Callable[[int], None]
+Fill: TypeAlias = Callable[[memoryview, Came], Awaitable[int]]
+
 
 class Polite:
     """The application for one request.
@@ -40,11 +49,13 @@ class Polite:
         cork: Cork,
         linger: Callable[[], None],
         ended: Callable[[RequestResponseCycle], None],
+        fill: Fill,
     ) -> None:
         self._app = app
         self._cork = cork
         self._linger = linger
         self._ended = ended
+        self._fill = fill
         self._early = False  # the answer begins before the request has ended
         self._left = False
         self._told: Callable[[], None] | None = None
@@ -56,6 +67,7 @@ class Polite:
             **scope.get("extensions", {}),
             DEPARTURE: self._tell,
             UNTAKEN: flow.untaken,
+            FILL: self._filling,
         }
 
         async def sending(message: Message) -> None:
@@ -79,6 +91,14 @@ class Polite:
             await self._app(scope, receive, sending)
         finally:
             self._ended(self.cycle)
+
+    async def _filling(self, room: memoryview, came: Came) -> int:
+        """Fill a room with what comes next of a body, if that is all there is to do."""
+        cycle = self.cycle
+        over = cycle.disconnected or cycle.response_complete or not cycle.more_body
+        if over or cycle.waiting_for_100_continue or cycle.body or not room:
+            return 0
+        return await self._fill(room, came)
 
     def leave(self) -> None:
         """Take word that the client has left."""
