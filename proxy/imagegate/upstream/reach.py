@@ -11,10 +11,13 @@ from functools import partial
 from typing import Any
 
 from imagegate.upstream.client import UpstreamError
+from imagegate.upstream.names import addresses_of
 from imagegate.upstream.tunnel import Proxy
+from imagegate.upstream.waiting import lacked, meanwhile
 
 _NEXT_ADDRESS = 0.25
 """Seconds until the next address of a host is tried too, as RFC 8305 advises."""
+NO_ENCRYPTION = "no encryption: it is not agreed on in time"
 # Routers forget a connection that is silent while an image is made.
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
 
@@ -29,11 +32,13 @@ async def socket_to(host: str, port: int, proxy: Proxy | None = None) -> socket.
     if proxy is None or not proxy.leads_to(host):
         return await _connected(host, port)
     try:
-        sock = await _connected(proxy.host, proxy.port)
+        with meanwhile("the proxy is not reached in time"):
+            sock = await _connected(proxy.host, proxy.port)
     except OSError as error:
         raise unreached(error, "the proxy is not reached: ") from None
     try:
-        await proxy.tunnel(sock, host, port)
+        with meanwhile("the proxy gives no tunnel in time"):
+            await proxy.tunnel(sock, host, port)
     except BaseException:
         sock.close()
         raise
@@ -64,7 +69,7 @@ def why(error: OSError) -> str:
         case socket.gaierror():
             return f"its name has no address: {error.strerror}"
         case TimeoutError():
-            return "no answer in time"
+            return lacked(error) or "no answer in time"
     return os.strerror(error.errno) if error.errno else "it ends the connection"
 
 
@@ -81,7 +86,7 @@ async def read_first() -> None:
 async def _connected(host: str, port: int) -> socket.socket:
     """Return a connected socket; uvloop's loop has no happy eyeballs of its own."""
     loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = await addresses_of(host, port)
     connected: list[socket.socket] = []
 
     async def attempt(

@@ -23,9 +23,10 @@ from websockets.http11 import Response
 from websockets.uri import WebSocketURI
 
 from imagegate.upstream.client import Headers, Origin, UpstreamError
-from imagegate.upstream.reach import socket_to, unreached
+from imagegate.upstream.reach import NO_ENCRYPTION, socket_to, unreached
 from imagegate.upstream.trust import Trust
 from imagegate.upstream.tunnel import Proxy
+from imagegate.upstream.waiting import meanwhile
 
 _PLAIN: Final = re.compile(rb"[\t\x20-\x7e]*")
 _WRITE_BUFFER: Final = 128 * 1024
@@ -122,12 +123,13 @@ class SocketClient:
             )
 
         try:
-            _, made = await asyncio.get_running_loop().create_connection(
-                connection,
-                sock=sock,
-                ssl=self._trust.context_for(origin),
-                server_hostname=origin.host if secure else None,
-            )
+            with meanwhile(NO_ENCRYPTION):
+                _, made = await asyncio.get_running_loop().create_connection(
+                    connection,
+                    sock=sock,
+                    ssl=self._trust.context_for(origin),
+                    server_hostname=origin.host if secure else None,
+                )
         except BaseException:
             sock.close()
             raise

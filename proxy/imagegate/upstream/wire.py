@@ -17,7 +17,8 @@ from typing import Any, cast
 
 import httpcore2
 
-from imagegate.upstream.reach import read_first, why
+from imagegate.upstream.reach import NO_ENCRYPTION, read_first, why
+from imagegate.upstream.waiting import meanwhile
 
 _PIECE = 256 * 1024
 """What is written at once: a body of 10 MB is neither copied nor encrypted whole."""
@@ -194,9 +195,10 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         encrypted: asyncio.Transport | None = None
         try:
             async with asyncio.timeout_at(self._connect_by):
-                encrypted = await loop.start_tls(
-                    plain, self, ssl_context, server_hostname=server_hostname
-                )
+                with meanwhile(NO_ENCRYPTION):
+                    encrypted = await loop.start_tls(
+                        plain, self, ssl_context, server_hostname=server_hostname
+                    )
         except OSError as error:
             raise connecting_error(error) from None
         finally:

@@ -17,7 +17,8 @@ from typing import Final, Protocol, TypeAlias, cast
 from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.fast.arrival import Arrival
 from imagegate.upstream.fast.reading import Reading
-from imagegate.upstream.reach import read_first
+from imagegate.upstream.reach import NO_ENCRYPTION, read_first
+from imagegate.upstream.waiting import meanwhile
 
 READ: Final = 512 * 1024
 """How much is read at once: less costs more calls, more costs more memory."""
@@ -159,9 +160,10 @@ class Connection(asyncio.BufferedProtocol):
             raise ConnectionError("spoken over before it was encrypted")
         encrypted: asyncio.Transport | None = None
         try:
-            encrypted = await self.loop.start_tls(
-                self._transport, self, context, server_hostname=host
-            )
+            with meanwhile(NO_ENCRYPTION):
+                encrypted = await self.loop.start_tls(
+                    self._transport, self, context, server_hostname=host
+                )
         finally:
             self._encrypting = False
             if encrypted is None or self._disturbed:
