@@ -121,6 +121,91 @@ def test_a_value_that_nobody_knows_is_refused(
     assert f"/tools/0/{name}" in answer.pointers[0]
 
 
+STRICT = """
+models: { gpt-image-1-mini: {}, default: gpt-image-1-mini, otherwise: block }
+settings:
+  quality: { max: high, min: medium, default: high, otherwise: block }
+  moderation: { allow: [auto], otherwise: block }
+  background: { allow: [opaque], default: opaque, otherwise: block }
+  output_format: { allow: [webp, png, gif, svg], otherwise: block }
+  partial_images: { max: 1, default: 0, otherwise: block }
+  output_compression: { min: 60, default: 80, otherwise: block }
+  frame_count: { max: 4, default: 4, otherwise: block }
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "fix", "allowed"),
+    [
+        ({"quality": "hd"}, "medium", ("medium", "high", "auto")),
+        ({"moderation": "none"}, "auto", ("auto",)),
+        ({"background": "red"}, "opaque", ("opaque", "auto")),
+        ({"output_format": "bmp"}, "png", ("png", "webp", "gif", "svg")),
+        ({"partial_images": 9}, 1, ()),
+        ({"partial_images": "2"}, 0, ()),
+        ({"partial_images": True}, 0, ()),
+        ({"output_format": "webp", "output_compression": -1}, 60, ()),
+        ({"output_format": "webp", "output_compression": 99.5}, 80, ()),
+        ({"output_format": "gif", "frame_count": 1}, 2, ()),
+        ({"model": 7}, "gpt-image-1-mini", ("gpt-image-1-mini",)),
+    ],
+)
+def test_what_is_suggested_for_an_unknown_value_keeps_to_the_rules(
+    settings: dict[str, object], fix: object, allowed: tuple[object, ...]
+) -> None:
+    """Whoever does what the refusal says is not refused for another line."""
+    name = list(settings)[-1]
+
+    [said] = one(STRICT, **settings).violations
+
+    assert (said.fix, said.allowed) == (f"set `{name}` to {fix}", allowed)
+    assert one(STRICT, **(settings | {name: fix})).word == "rewrite"
+
+
+@pytest.mark.parametrize("value", [9, 2, "x"])
+def test_the_default_is_suggested_where_the_nearest_number_has_no_place(
+    value: object,
+) -> None:
+    """A drawing has no partial images, and none of them is a number."""
+    settings = {"output_format": "svg", "partial_images": value}
+
+    [said] = one(STRICT, **settings).violations
+
+    assert said.fix == "set `partial_images` to 0"
+    assert one(STRICT, **(settings | {"partial_images": 0})).word == "rewrite"
+
+
+@pytest.mark.parametrize("value", [99, 16, "x"])
+def test_a_number_without_a_place_is_to_be_left_out(value: object) -> None:
+    """A format that takes no such setting takes no other value of it either."""
+    settings = {"output_format": "svg", "frame_count": value}
+
+    [said] = one(STRICT, **settings).violations
+
+    assert said.fix == "leave out `frame_count`"
+    assert one(STRICT, output_format="svg").word == "rewrite"
+
+
+def test_a_word_that_the_model_has_no_field_for_is_to_be_left_out() -> None:
+    """No other word would do."""
+    [said] = ask("", request(tool(input_fidelity="x")), at=AZURE).violations
+    [mini] = ask(
+        "",
+        request(tool(model="gpt-image-1-mini", input_fidelity="x")),
+        at=AZURE,
+    ).violations
+
+    assert said.fix == "set `input_fidelity` to low"
+    assert (mini.fix, mini.allowed) == ("leave out `input_fidelity`", ())
+
+
+def test_a_number_that_no_line_speaks_of_gets_the_provider_s_own() -> None:
+    """Where a value has nothing near it."""
+    [said] = one("", output_format="gif", frame_duration_ms="slow").violations
+
+    assert said.fix == "set `frame_duration_ms` to 200"
+
+
 def test_an_exponent_is_no_whole_number() -> None:
     """`1e0` is 1 to some readers and a string of digits to others."""
     body = b'{"input":"x","tools":[{"type":"image_generation","partial_images":1e0}]}'

@@ -86,6 +86,7 @@ def test_a_disguised_tool_is_refused(kind: str, word: str) -> None:
     answer = ask(f"tool: {word}", request({"type": kind}))
 
     assert answer.rules == ["always.tool_type"]
+    assert "`image_generation`" in answer.violations[0].message
     assert answer.pointers == ["/tools/0/type"]
 
 

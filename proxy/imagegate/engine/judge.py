@@ -32,7 +32,7 @@ from imagegate.engine.objections import (
 from imagegate.engine.paths import Path, copy, get, put
 from imagegate.engine.policy import Line, Setting, Use, most_particular
 from imagegate.engine.rulebook import Ruled
-from imagegate.engine.scene import PATHS, Scene, name_of
+from imagegate.engine.scene import PATHS, Scene, fields_of, name_of
 from imagegate.engine.settle import Scalar, because, breaks, nearest, settle, spell
 from imagegate.engine.sheet import Asked, Sheet
 from imagegate.engine.sizes import Size, Sizes, parse_size, refit
@@ -167,7 +167,7 @@ class _Judging:
             return
         value = self._read(setting, raw)
         if value is None:
-            value = self._judge_unknown(PATHS[setting.name], raw)
+            value = self._judge_unknown(PATHS[setting.name], raw, ruled)
             if value is not None and ruled.lines:
                 self._settle(ruled, value)
             return
@@ -218,25 +218,53 @@ class _Judging:
             case _:
                 return None
 
-    def _judge_unknown(self, path: Path, raw: object) -> Scalar | None:
+    def _judge_unknown(
+        self, path: Path, raw: object, ruled: Ruled | None = None
+    ) -> Scalar | None:
         """Judge a value that nobody knows; return it if it may be judged on."""
         word, line = self.scene.book.unknown_values
         if word == "block":
-            name = name_of(path)
-            self.sheet.refuse(
-                path,
-                raw,
-                line,
-                f"this value of `{name}` is not known",
-                allowed=self._words(name),
-            )
+            said = f"this value of `{name_of(path)}` is not known"
+            fix, allowed = "", listed_models(self.scene)
+            if ruled is not None:
+                fix, allowed = self._instead(ruled, raw), self._known(ruled)
+            self.sheet.refuse(path, raw, line, said, fix=fix, allowed=allowed)
             return None
         return raw if isinstance(raw, str) else ""
 
-    def _words(self, name: str) -> tuple[Shown, ...]:
-        if name == "model":
-            return ()
-        return legal_words(self.scene.provider, self.choice.row, name)
+    def _known(self, ruled: Ruled) -> tuple[str, ...]:
+        """List the known words that the lines let pass."""
+        name = ruled.setting.name
+        words = legal_words(self.scene.provider, self.choice.row, name)
+        return tuple(word for word in words if self._passes(ruled, word))
+
+    def _passes(self, ruled: Ruled, word: str) -> bool:
+        if ruled.setting.auto and word == "auto":
+            return ruled.allow_auto or ruled.default is not None or not ruled.lines
+        return self._fits(ruled, word)
+
+    def _instead(self, ruled: Ruled, raw: object) -> str:
+        """Say what to do about a value that nobody knows, if no word will do."""
+        name = ruled.setting.name
+        if ruled.setting.kind != "number":
+            stuck = not self._known(ruled) and not self._has_place(ruled)
+            return f"leave out `{name}`" if stuck else ""
+        near = raw if type(raw) is int else self._meant(ruled)[1]
+        provider, images_api = self.scene.provider, self.scene.images_api
+        field = fields_of(provider, images_api=images_api)[name]
+        least, most = field.minimum or 0, field.maximum
+        near = max(near if isinstance(near, int) else least, least)
+        return self._nearby(ruled, near if most is None else min(near, most))
+
+    def _nearby(self, ruled: Ruled, value: Scalar) -> str:
+        """Say which allowed value is next, or that there is a place for none."""
+        name, found = ruled.setting.name, self._fit(ruled, value)
+        if found is None:
+            meant = self._meant(ruled)[1]
+            found = meant if meant is not None and self._fits(ruled, meant) else None
+        if found is not None:
+            return f"set `{name}` to {spell(found)}"
+        return "" if self._has_place(ruled) else f"leave out `{name}`"
 
     def _legal(self, setting: Setting, value: Scalar) -> bool:
         """Tell whether the model is not known to refuse a value."""
@@ -405,8 +433,7 @@ class _Judging:
             what = f"is {self.scene.shown(value)}, which is not allowed"
         why = f": {because(line)}" if line else ""
         start = value if value is not None else _start(setting)
-        fit = None if start is None else self._fit(ruled, start)
-        fix = "" if fit is None else f"set `{setting.name}` to {spell(fit)}"
+        fix = "" if start is None else self._nearby(ruled, start)
         values = _listed(ruled)
         if values and all(breaks(ruled.lines, each) for each in values):
             ids = " and ".join(f"`{each.id}`" for each in ruled.lines)

@@ -15,6 +15,8 @@ from imagegate.engine.policy import Line
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import count_of
 
+_NAMED = f"the image tool is `{IMAGE_TOOL}`"
+
 
 def judge_tools(notes: Notes, bench: Bench, request: Request, body: Body) -> None:
     """Judge every tool that makes images, or that somebody may take for one."""
@@ -74,7 +76,7 @@ class _Judging:
         for carrier in body.carriers:
             for tool in carrier.tools:
                 if tool.suspicious_type:
-                    said = "the type of this tool is not exactly a known one"
+                    said = f"the type of this tool is not exactly a known one; {_NAMED}"
                     pointer = f"{tool.pointer}/type"
                     self.notes.refuse_always(pointer, "type", "tool_type", said)
                 elif tool.is_image:
@@ -134,7 +136,7 @@ class _Judging:
             body, pointer, stripped=self.word == "strip", left=len(left)
         )
         for place in repair.disguised:
-            said = "this type is not exactly a known one"
+            said = f"this type is not exactly a known one; {_NAMED}"
             self.notes.refuse_always(place, "type", "tool_type", said)
         for place in () if repair.edits else repair.settings:
             said = "a choice names the image tool by its type and nothing else"
