@@ -221,6 +221,7 @@ def test_any_form_is_written_as_it_was_read(
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="a"'
 END = b"--b--\r\n"
+FILE = '; filename="f"'
 
 
 @pytest.mark.parametrize(
@@ -296,6 +297,21 @@ def test_what_could_be_read_in_two_ways_is_refused(data: bytes) -> None:
 
     assert raised.value.code == "bad_form"
     assert raised.value.status == 400
+
+
+@pytest.mark.parametrize("inner", [part("a[b]"), part("a[b]", extra=FILE)])
+def test_a_field_in_a_file_is_refused_and_no_other_form_hears_of_it(
+    inner: bytes,
+) -> None:
+    """What stands for a file is the same for all forms: nobody may write into it."""
+    file = part("a", extra=FILE)
+
+    for data in (file + inner + END, inner + file + END):
+        with pytest.raises(MalformedRequest) as raised:
+            read(data)
+        assert raised.value.code == "bad_form"
+
+    assert value(read(file + END)) == {"a": {"file": True}}
 
 
 def test_a_fault_is_placed_and_tells_nothing() -> None:

@@ -47,12 +47,21 @@ a file twice. It is written in one way, so that nobody reads another one of them
 _MEDIA: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,80}/[A-Za-z0-9!#$&^_.+-]{1,80}")
 _TEXTS: Final = ("text/plain", "text/plain; charset=utf-8", "text/plain;charset=utf-8")
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,8}")
-_FILE: Final = {"file": True}
-"""What a file stands for: nothing that a setting could be."""
-
 _NONE: Final[Mapping[str, Sequence[Piece]]] = {}
 
 _Json: TypeAlias = Any
+
+
+class _File(msgspec.Struct, frozen=True):
+    """What a file stands for: nothing that a setting could be.
+
+    It is no mapping, as a field in a file is nothing that anybody could mean.
+    """
+
+    file: bool = True
+
+
+_FILE: Final = _File()
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
