@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from raw import Wire
+from stage import serving
 from starlette.types import Receive, Scope, Send
 
 from imagegate.server.listener import (
@@ -140,3 +143,34 @@ def test_what_leaves_at_once_lets_go_of_the_signals() -> None:
 def test_an_idle_connection_outlasts_the_patience_of_clients() -> None:
     """A client that writes into a closing connection would have to guess."""
     assert server_for(app, Listener()).config.timeout_keep_alive > 60
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_who_is_waited_for_no_longer_is_told_so(*, begun: bool) -> None:
+    """An SDK would ask again on anything that does not say that it should not."""
+    waiting = threading.Event()
+
+    async def hanging(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            piece = {"type": "http.response.body", "body": b"x", "more_body": True}
+            await send(piece)
+        waiting.set()
+        await asyncio.Event().wait()
+
+    server = server_for(hanging, Listener(grace=1))
+    with serving(server) as url, Wire(port=int(url.rpartition(":")[2])) as wire:
+        wire.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert waiting.wait(10)
+        server.should_exit = True
+        answer = wire.answer()
+
+    if begun:
+        assert (answer.status, answer.whole) == (200, False)
+    else:
+        assert (answer.status, answer.code) == (503, "shutting_down")
+        assert answer.header("x-should-retry") == "false"
+        assert answer.header("connection") == "close"

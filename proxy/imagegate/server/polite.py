@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from imagegate.server.cork import Cork
 from imagegate.server.flow import Flow
 from imagegate.server.head import begin
+from imagegate.server.stopped import say_stopped
 
 _LARGE: Final = 32 * 1024
 """From here on a piece is written as it is; uvicorn joins a chunk and its two lines."""
@@ -89,6 +90,8 @@ class Polite:
 
         try:
             await self._app(scope, receive, sending)
+        except asyncio.CancelledError:
+            await say_stopped(self.cycle, sending)
         finally:
             self._ended(self.cycle)
 
