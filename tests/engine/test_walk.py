@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from narrow import count_plainly, narrow, read_plainly
 
-from imagegate.engine import walk
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.outline import Budget
 from imagegate.engine.strict import MAX_ELEMENTS
@@ -78,12 +77,22 @@ def test_long_values_are_stepped_over(value: bytes) -> None:
         assert pauses or len(value) < NEAR
 
 
-def test_a_string_without_escapes_is_decoded_at_once_unless_it_is_huge() -> None:
-    """Three milliseconds at most."""
-    huge = b'"%b"' % (b"x" * walk._CLEAN)
+@pytest.mark.parametrize(
+    ("inside", "pauses"),
+    [
+        (b"x" * 2_000_000, 1),
+        (b"x" * 5_000_000, 3),
+        (b"x" * 5_000_000 + rb"\n", 3),
+        (rb"\n" * 100_000, 4),
+        (rb"\n" + b"x" * 3_000_000 + rb"\n", 3),
+    ],
+    ids=["short", "long", "escape at the end", "escapes", "escapes around"],
+)
+def test_a_string_is_checked_in_stretches(inside: bytes, pauses: int) -> None:
+    """Two milliseconds each at most: far fewer where it has no escapes."""
+    string = b'"%b"' % inside
 
-    assert run(begun(b'"%b"' % (b"x" * 5_000_000)).value(0))[1] == 1
-    assert run(begun(huge).value(0)) == (len(huge), 184)
+    assert run(begun(string).value(0)) == (len(string), pauses)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def narrow(near: int = 24) -> Iterator[None]:
         patch.setattr(walk, "NEAR", near)
         patch.setattr(walk, "_PIECE", 2 * near)
         patch.setattr(walk, "_CLEAN", 3 * near)
+        patch.setattr(walk, "_PAUSE", 5 * near)
         patch.setattr(opening, "MAX_PASSES", 1_000)
         patch.setattr(conversation, "_SPAN", 3 * near)
         patch.setattr(reading, "_SHORT", 0)
