@@ -78,9 +78,7 @@ class Line:
         """Take a provider's message."""
         named = {} if lane is None else {"stream_id": lane}
         data = json.dumps({"type": kind, **members, **named}).encode()
-        heard = self.connection.hear(data)
-        assert heard.fed.relay in {data, b""}
-        return heard
+        return self.connection.hear(data)
 
     def turn(
         self, kind: str, ident: str, lane: str | None = None, **more: Any

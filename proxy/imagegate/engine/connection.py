@@ -19,7 +19,7 @@ import msgspec
 
 from imagegate.engine.decision import Rewrite
 from imagegate.engine.errors import MalformedRequest
-from imagegate.engine.exchange import Exchange, Fed, Ruling
+from imagegate.engine.exchange import NOTHING, Exchange, Fed, Ruling
 from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.frames import Sent, read_told
 from imagegate.engine.gate import Context, Gate
@@ -240,6 +240,6 @@ class Connection:
         told = read_told(data)
         belongs = self._lanes.place(told)
         if belongs.exchange is None:
-            return Heard(exchange=self._own, fed=Fed(relay=data))
+            return Heard(exchange=self._own, fed=NOTHING)
         fed = belongs.exchange.message(data, told.events)
         return Heard(exchange=belongs.exchange, fed=fed, over=belongs.over)

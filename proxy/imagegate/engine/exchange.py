@@ -5,7 +5,7 @@ stop. Every call returns values at once, and none raises, whatever the order:
 
     request | malformed -> Ruling    the decision record, and the refusal if any
     response                         status and headers of the answer
-    feed | message -> Fed            records, then the bytes to relay
+    feed | message -> Fed            records, then the bytes go on
     blind                            the bytes cannot be read any more
     close -> Fed                     the one completion record
 
@@ -77,30 +77,34 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a stream, before its own.
 
     Attributes:
+        relay: What still goes on of the part that was fed: its beginning.
         error: The last bytes to send, in the stream's own form.
         refusal: The same as an object.
     """
 
+    relay: bytes
     error: bytes
     refusal: Refusal
 
 
 class Fed(msgspec.Struct, frozen=True, kw_only=True):
-    """What follows from a part of an answer, in the order of doing.
+    """What follows from a part of an answer, which goes on as it came.
 
     Attributes:
-        records: To be written before the bytes go on.
-        relay: The bytes to send now: the chunk, or of the last one its beginning.
+        records: To be written before it does.
+        items: The ids of what the response that it tells is made of.
         cut: When the stream ends here.
         cancel: A background response to be cancelled upstream.
-        items: The ids of what the response that it tells is made of.
     """
 
     records: tuple[AnswerRecord, ...] = ()
-    relay: bytes = b""
     items: tuple[str, ...] = ()
     cut: Cut | None = None
     cancel: str | None = None
+
+
+NOTHING: Final = Fed()
+"""What follows from most parts of an answer."""
 
 
 class Exchange:
@@ -125,6 +129,7 @@ class Exchange:
         self._read = False  # to the end of what was fed
         self._cut = False
         self._closed = False
+        self._over = False  # one of the two
 
     @property
     def lane(self) -> str | None:
@@ -322,19 +327,17 @@ class Exchange:
             last: The answer ends with them. What only its end tells is told
                 now, to be written before they go on.
         """
-        if self._cut or self._closed:
-            return Fed()
-        before = self._relayed
+        if self._over:
+            return NOTHING
         self._relayed += len(chunk)
-        if self._scanner is None:
-            return Fed(relay=chunk)
+        scanner = self._scanner
+        if scanner is None:
+            return NOTHING
         self._read = last
-        events = self._scanner.feed(chunk)
+        events = scanner.feed(chunk)
         if last:
-            events += self._scanner.close()
-        if not events:
-            return Fed(relay=chunk)
-        return self._take(events, chunk, before=before)
+            events += scanner.close()
+        return self._take(events, chunk) if events else NOTHING
 
     def message(self, data: bytes, events: Sequence[Event] | None = None) -> Fed:
         """Take one message of a WebSocket; it goes on whole.
@@ -343,10 +346,11 @@ class Exchange:
             data: The message.
             events: What it says, if it was read already.
         """
-        if self._cut or self._closed:
-            return Fed()
+        if self._over:
+            return NOTHING
         self._relayed += len(data)
-        return self._take(read_message(data) if events is None else events, data)
+        found = read_message(data) if events is None else events
+        return self._take(found, data, whole=True)
 
     def answered(self, outcome: Outcome) -> None:
         """Take word of the end that came by another way than the answer's own."""
@@ -355,23 +359,23 @@ class Exchange:
     def close(self, how: Ended = "ended") -> Fed:
         """End the exchange; the first call alone gives the completion record."""
         if self._closed:
-            return Fed()
-        self._closed = True
-        fed = Fed()
+            return NOTHING
+        fed = NOTHING
         if self._scanner is not None and not (self._read or self._cut):
-            fed = self._take(self._scanner.close())
+            fed = self._take(self._scanner.close(), whole=True)
+        self._over = self._closed = True
         records = (*fed.records, self._completion(how))
         return Fed(records=records, cut=fed.cut, cancel=fed.cancel)
 
     def _take(
-        self, events: Sequence[Event], relay: bytes = b"", *, before: int | None = None
+        self, events: Sequence[Event], chunk: bytes = b"", *, whole: bool = False
     ) -> Fed:
         """Take events up to the one at which the answer has to end.
 
         Args:
             events: The events.
-            relay: What is to be sent; it ends with the event that ends the answer.
-            before: How much was sent before; None for what goes on whole.
+            chunk: What they came with; it ends with the event that ends the answer.
+            whole: That goes on whole.
         """
         # Of one text all its events have one end, and the last names the response.
         ids = {e.end: e.response_id for e in events if isinstance(e, ResponseEvent)}
@@ -388,16 +392,16 @@ class Exchange:
                 continue
             cancel = taken.stop.cancel
             if taken.stop.cut:
-                self._cut, cut = True, self._end_with(taken.stop)
-                if before is not None:
+                if not whole:
+                    before = self._relayed - len(chunk)
                     self._relayed = max(event.end, before)
-                    relay = relay[: self._relayed - before]
+                    chunk = chunk[: self._relayed - before]
+                self._over = self._cut = True
+                cut = self._end_with(taken.stop, chunk)
                 break
-        return Fed(
-            records=tuple(records), relay=relay, items=items, cut=cut, cancel=cancel
-        )
+        return Fed(records=tuple(records), items=items, cut=cut, cancel=cancel)
 
-    def _end_with(self, stop: Stop) -> Cut:
+    def _end_with(self, stop: Stop, relay: bytes) -> Cut:
         because = stop.because
         refusal = refuse_answer(
             because.field,
@@ -405,9 +409,9 @@ class Exchange:
             because.by.rule if because.by else "",
             decision_id=self._context.decision_id,
         )
-        if self._context.transport == "websocket":
-            return Cut(error=refusal.message(self._context.stream_id), refusal=refusal)
-        return Cut(error=refusal.sse, refusal=refusal)
+        socket = self._context.transport == "websocket"
+        error = refusal.message(self._context.stream_id) if socket else refusal.sse
+        return Cut(relay=relay, error=error, refusal=refusal)
 
     # -- the end ----------------------------------------------------------------
 

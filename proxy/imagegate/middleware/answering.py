@@ -94,7 +94,7 @@ class Answering:
         items = heard.fed.items
         if entry.recall is not None and (entry.recall.listening or items):
             name = heard.exchange.response_id
-            await entry.recall.take(b"", name, items, last=False)
+            await entry.recall.take(name, items)
         await self._say(message)
         if heard.fed.cut is not None:
             await self._cut(VIOLATED, heard.fed.cut.error)

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import msgspec
-
-from imagegate.engine.exchange import Exchange, Fed
+from imagegate.engine.exchange import NOTHING, Exchange, Fed
 from imagegate.middleware.encoding import CODINGS, BrokenCodingError, Decoding
 from imagegate.middleware.headers import Head
 
@@ -62,7 +60,7 @@ class Observer:
         return found
 
     async def _read(self, decoding: Decoding, chunk: bytes) -> Fed:
-        found = Fed(relay=chunk)
+        found = NOTHING
         try:
             for part in decoding.feed(chunk):
                 self._count(part)
@@ -83,9 +81,8 @@ class Observer:
 
 
 def _joined(one: Fed, other: Fed) -> Fed:
-    """Join what followed from two pieces of one chunk; it is relayed whole."""
-    return msgspec.structs.replace(
-        one,
+    """Join what followed from two pieces of one chunk."""
+    return Fed(
         records=one.records + other.records,
         cut=other.cut,
         cancel=other.cancel or one.cancel,

@@ -114,26 +114,41 @@ class Recall:
             self._answer = bytearray()
         self.listening = self._answer is not None or door in _ANSWERS
 
-    async def take(
-        self,
-        piece: bytes,
-        response_id: str | None,
-        items: tuple[str, ...] = (),
-        *,
-        last: bool,
-    ) -> None:
+    @property
+    def reading(self) -> bool:
+        """Whether it reads the name out of the answer itself, from every piece."""
+        return self.listening and self._answer is not None
+
+    async def read(self, piece: bytes, *, last: bool) -> None:
+        """Take a piece of an answer that nobody else reads.
+
+        Args:
+            piece: The piece.
+            last: Nothing follows.
+        """
+        if self._answer is None or not self.listening:
+            return
+        self._answer += piece
+        self.listening = len(self._answer) <= _MOST
+        name = _name_in(self._answer) if last and self.listening else None
+        if name is not None:
+            await self._named(staged_name(name, self.staging) if self.staging else name)
+
+    async def take(self, response_id: str | None, items: tuple[str, ...]) -> None:
         """Take note of what was made, as soon as the answer says its name.
 
         Args:
-            piece: Of the answer; of a conversation's, nothing else is read.
             response_id: What the answer calls itself, if that is known by now.
             items: What the response is made of, once that is known.
-            last: Nothing follows.
         """
         if items:
             await self._take_items(items)
-        if self.listening:
-            await self._listen(piece, response_id, last=last)
+        if response_id is not None and self.listening and self._answer is None:
+            await self._named(response_id)
+
+    async def _named(self, name: str) -> None:
+        self.listening = False
+        await self._note(name)
 
     async def _take_items(self, items: tuple[str, ...]) -> None:
         """Let items be referred to by whom the response may be."""
@@ -149,18 +164,6 @@ class Recall:
             sight = (await self._find((name,))).get(name)
             if sight is not None:
                 await self._keep(items, sight)
-
-    async def _listen(
-        self, piece: bytes, response_id: str | None, *, last: bool
-    ) -> None:
-        name = response_id
-        if self._answer is not None:
-            self._answer += piece
-            self.listening = len(self._answer) <= _MOST
-            name = _name_in(self._answer) if last and self.listening else None
-        if name is not None:
-            self.listening = False
-            await self._note(staged_name(name, self.staging) if self.staging else name)
 
     async def _find(self, named: tuple[str, ...]) -> Mapping[str, Sight]:
         names = {self._key(name): name for name in named}

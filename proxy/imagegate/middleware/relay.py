@@ -10,6 +10,7 @@ valid end can be written without the encoder's state.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final, NoReturn
 
@@ -17,7 +18,7 @@ from starlette.types import Message, Send
 
 from imagegate import log
 from imagegate.audit import AuditUnavailableError
-from imagegate.engine.exchange import Exchange, Fed
+from imagegate.engine.exchange import NOTHING, Exchange, Fed
 from imagegate.middleware.denial import not_recorded
 from imagegate.middleware.headers import Head
 from imagegate.middleware.journal import Journal
@@ -88,7 +89,8 @@ class Relay:
         self._observer = Observer(exchange, limit)
         self._begun = False
         self._streams = False
-        self._length: int | None = None
+        self._reading = False  # what the answer is remembered by wants all of it
+        self._length = math.inf
         self._tail = b""
 
     async def __call__(self, message: Message) -> None:
@@ -97,8 +99,9 @@ class Relay:
         Raises:
             Unwanted: When nobody wants more.
         """
-        self._check()
         line = self._line
+        if line.left or self.cut:
+            raise Unwanted
         line.telling += 1
         try:
             kind = message["type"]
@@ -112,10 +115,7 @@ class Relay:
                 await self._sent(message)
         finally:
             line.telling -= 1
-        self._check()
-
-    def _check(self) -> None:
-        if self._line.left or self.cut:
+        if line.left or self.cut:  # type: ignore[redundant-expr] # it may be by now
             raise Unwanted
 
     async def _sent(self, message: Message) -> None:
@@ -142,8 +142,9 @@ class Relay:
         self._observer.begin(message["status"], head)
         kind = (head.first("content-type") or "").lower()
         self._streams = self._exchange.observing and kind.startswith(_SSE)
-        if self._recall is not None and message["status"] not in _MADE:
-            self._recall.listening = False
+        if self._recall is not None:
+            self._recall.listening &= message["status"] in _MADE
+            self._reading = self._recall.reading
         self._length = _length_of(head)
         ours = {b"x-imagegate-decision"}
         if self._streams:
@@ -157,26 +158,44 @@ class Relay:
         """Observe a piece, record what it says, and relay it."""
         piece: bytes | memoryview = message.get("body", b"")
         data = piece if isinstance(piece, bytes) else bytes(piece)
-        if data and self.first_byte_ms is None:
+        size, over = self.bytes_out + len(data), not message.get("more_body", False)
+        if self.first_byte_ms is None and data:
             self.first_byte_ms = self._journal.elapsed()
-        last = self._is_last(message, len(data))
+        # Whether the client has a whole answer behind this piece.
+        last = over or size >= self._length
         if self._observer.encoded:
             fed = await self._observer.take(data, last=last)
         else:  # almost always, and a piece costs little more than its calls
             fed = self._exchange.feed(data, last=last)
+        if self._reading and self._recall is not None:
+            await self._recall.read(data, last=last)
+        if fed is not NOTHING and not await self._followed(fed):
+            return
+        if self._line.left:
+            return
+        # Before, for behind it servers say that the client is gone.
+        self._line.answered = over
+        try:
+            await self._send(message)
+        except OSError:
+            self._lost()
+        self.bytes_out, self.complete = size, over
+        if self._streams:
+            self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
+
+    async def _followed(self, fed: Fed) -> bool:
+        """Do what follows from a piece; tell whether it goes on."""
         if fed.cancel is not None:
             self.cancel = fed.cancel
         if self._recall is not None and (self._recall.listening or fed.items):
-            name = self._exchange.response_id
-            await self._recall.take(data, name, fed.items, last=last)
+            await self._recall.take(self._exchange.response_id, fed.items)
         if self._tally is not None:
             await self._tally.began(self._exchange.started)
         if fed.records and not await self._recorded(fed):
-            return
+            return False
         if fed.cut is not None:
-            await self._cut(fed.relay + fed.cut.error if self._writable else None)
-        elif not self._line.left:
-            await self._pass(message, data)
+            await self._cut(fed.cut.relay + fed.cut.error if self._writable else None)
+        return not self.cut
 
     async def _recorded(self, fed: Fed) -> bool:
         """Write records down; end the answer if that cannot be done."""
@@ -189,11 +208,6 @@ class Relay:
             return False
         return True
 
-    def _is_last(self, message: Message, size: int) -> bool:
-        """Whether the client has a whole answer behind this piece."""
-        known = self._length is not None and self.bytes_out + size >= self._length
-        return known or not message.get("more_body", False)
-
     @property
     def _writable(self) -> bool:
         """Whether this is a stream in plain text, in which we can write too."""
@@ -203,18 +217,6 @@ class Relay:
         """Whether an event of ours can follow right here, behind another's end."""
         between = not self._tail or _BLANK_LINE.search(self._tail) is not None
         return between and self._writable
-
-    async def _pass(self, message: Message, data: bytes) -> None:
-        over = not message.get("more_body", False)
-        # Before, for behind it servers say that the client is gone.
-        self._line.answered = over
-        try:
-            await self._send(message)
-        except OSError:
-            self._lost()
-        self.bytes_out += len(data)
-        self.complete = over
-        self._tail = (data if len(data) >= _TAIL else self._tail + data)[-_TAIL:]
 
     async def _cut(self, last: bytes | None) -> None:
         """End the answer here, with some last bytes or by breaking it off."""
@@ -228,7 +230,7 @@ class Relay:
             self._line.hang_up()
 
 
-def _length_of(head: Head) -> int | None:
-    """Return what the answer says of its length."""
+def _length_of(head: Head) -> float:
+    """Return what the answer says of its length; infinite where it does not."""
     said = head.first("content-length")
-    return int(said) if said and said.isascii() and said.isdecimal() else None
+    return int(said) if said and said.isascii() and said.isdecimal() else math.inf
