@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -208,8 +209,12 @@ OF_ITEMS = asking(input=[{"type": "item_reference", "id": m["id"]} for m in MADE
             event("response.completed", response={"id": "resp_1", "output": MADE}),
             headers=[SSE],
         ),
+        Inner(
+            gzip.compress(response("resp_1", output=MADE)),
+            headers=[JSON, (b"content-encoding", b"gzip")],
+        ),
     ],
-    ids=["whole", "streamed"],
+    ids=["whole", "streamed", "encoded"],
 )
 async def test_what_a_response_is_made_of_may_be_referred_to(first: Inner) -> None:
     """Vercel's AI SDK sends the items of earlier steps as references."""

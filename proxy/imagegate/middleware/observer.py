@@ -84,6 +84,7 @@ def _joined(one: Fed, other: Fed) -> Fed:
     """Join what followed from two pieces of one chunk."""
     return Fed(
         records=one.records + other.records,
+        items=other.items or one.items,
         cut=other.cut,
         cancel=other.cancel or one.cancel,
     )
