@@ -12,12 +12,12 @@ import pytest
 from asked import ask_on
 from attacking import attack_for
 from blunting import CHECKS, without
-from places import POLICIES
+from places import POLICIES, STAGING
 from spoken import SPOKEN, speak_on
 
 SECONDS = float(os.environ.get("BLUNTED_SECONDS", "120"))
 """What a hole may take to be found; most take a second or two."""
-CLIENTS = [(policy, ask_on) for policy in POLICIES]
+CLIENTS = [(policy, ask_on) for policy in (*POLICIES, *STAGING)]
 CLIENTS += [(policy, speak_on) for policy in SPOKEN]
 QUICK = ("look-alike keys", "what is injected", "the number of images")
 

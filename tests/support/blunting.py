@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from imagegate.engine import (
+    batch,
     choice,
     connection,
     decide,
@@ -27,6 +28,7 @@ from imagegate.engine import (
     toolset,
 )
 from imagegate.engine.body import IMAGE_TOOL, read_body_now
+from imagegate.engine.decision import Forward
 from imagegate.engine.value import Pieces
 from imagegate.middleware import asked, asking, headers, intake, responder, taking
 from imagegate.server.guard import GuardedProtocol
@@ -216,7 +218,7 @@ def _boundaries(patch: Patch) -> None:
         found = await strictly(data, head, *rest)
         if found.form is None:
             return found
-        return _Form(body=found.body, form=found.form, kind=head["content-type"][0])
+        return _Form(body=found.body, form=found.form, kind=head.get("content-type")[0])
 
     patch.setattr(taking, "read", leniently)
 
@@ -289,6 +291,22 @@ def _bodiless(patch: Patch) -> None:
     patch.setattr(responder, "describing", described)
 
 
+def _lines(patch: Patch) -> None:
+    """What is in the lines of a batch file."""
+    patch.setattr(batch, "_edits", lambda _: ())
+    patch.setattr(batch, "_placed", lambda *_: Forward())
+
+
+def _line_ends(patch: Patch) -> None:
+    """What only some readers take for the end of a line."""
+    patch.setattr(batch, "_check_ends", _no_steps)
+
+
+def _batch_files(patch: Patch) -> None:
+    """Files that a batch runs, and nobody judged."""
+    patch.setattr(decide, "judge_batch", _nothing)
+
+
 CHECKS: Mapping[str, Callable[[Patch], None]] = {
     "duplicate keys": _duplicate_keys,
     "look-alike keys": _look_alike_keys,
@@ -320,6 +338,9 @@ CHECKS: Mapping[str, Callable[[Patch], None]] = {
     "versions and previews": _interfaces,
     "kinds of agents": _agent_kinds,
     "bodies where there are none": _bodiless,
+    "lines of batch files": _lines,
+    "ends of lines": _line_ends,
+    "files of batches": _batch_files,
 }
 
 

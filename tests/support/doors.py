@@ -28,5 +28,7 @@ BARE = _routes(
     f"/conversations/{_ID}(?:/items(?:/{_ID})?)?",
     f"/models(?:/{_ID})?",
 )
+FILES, BATCHES = _routes("/files"), _routes("/batches")
+STAGED = _routes(f"/files(?:/{_ID}(?:/content)?)?", f"/batches(?:/{_ID}(?:/cancel)?)?")
 OPEN = _routes("/chat/completions", "/embeddings", "/moderations")
 BARE_DEPLOYMENT = re.compile(rf"/openai/deployments/({_ID})/")

@@ -52,6 +52,8 @@ state:
   compaction: allow
 surface:
 """
+_STAGING = b"surface:\n  files: enforce\n  batches: enforce\n"
+STAGING = ("standard with batches", "azure-foundry with batches")
 POLICIES = ("standard", "azure-foundry", "regulated", "no-images", "foundry-agents")
 _TODAY = datetime.date(2026, 11, 21)
 
@@ -62,7 +64,9 @@ def document_of(name: str) -> bytes:
         return _AGENTS
     if name == "open":
         return _OPEN + b"".join(b"  %b: %b\n" % each for each in _opened())
-    return shipped.find_policy(name).read_bytes()
+    shipped_one, _, more = name.partition(" with ")
+    document = shipped.find_policy(shipped_one).read_bytes()
+    return document.replace(b"surface:\n", _STAGING) if more else document
 
 
 def _opened() -> Iterator[tuple[bytes, bytes]]:

@@ -23,6 +23,8 @@ from framed import (
     frames_in,
 )
 
+MADE = "resp_1"
+"""What everything is called that is made."""
 ANSWER = (
     b'{"id":"resp_1","object":"response","status":"completed","model":"gpt-5",'
     b'"output":[],"tools":[],"usage":null,"error":null}'

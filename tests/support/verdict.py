@@ -14,12 +14,25 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import yaml
-from doors import AGENT, BARE, CONNECT, CREATE, ENDPOINT, IMAGES, ITEMS, OPEN
+from doors import (
+    AGENT,
+    BARE,
+    BATCHES,
+    CONNECT,
+    CREATE,
+    ENDPOINT,
+    FILES,
+    IMAGES,
+    ITEMS,
+    OPEN,
+    STAGED,
+)
 from formreaders import form_readings
 from judging import HEADER, judge
 from oracle import READERS, folded
 from places import document_of
 from recorder import Said, Seen
+from staged import batch_faults, file_faults
 
 __all__ = ["CANARY", "HEADER", "policy_of", "wrong_with", "wrong_with_said"]
 
@@ -115,11 +128,27 @@ def _bodies(policy: Mapping[str, Any], seen: Seen) -> Iterator[str]:
         yield from _handshake(policy, seen)
     elif posted and any(routes.fullmatch(path) for routes in judged):
         yield from _judged(policy, seen)
-    elif BARE.fullmatch(path) and seen.method in {"GET", "DELETE", "POST"}:
+    elif posted and _opens(policy, "files") and FILES.fullmatch(path):
+        yield from file_faults(policy, seen, _readings)
+    elif posted and _opens(policy, "batches") and BATCHES.fullmatch(path):
+        yield from _texts(seen.body)
+        for name, value in _readings(seen.body).items():
+            yield from (f"{name}: {fault}" for fault in batch_faults(value))
+    elif _is_bare(policy, path) and seen.method in {"GET", "DELETE", "POST"}:
         if seen.body:
             yield "a body where there is none"
     elif not (posted and OPEN.fullmatch(path)):
         yield f"no such door: {seen.method} {seen.target}"
+
+
+def _is_bare(policy: Mapping[str, Any], path: str) -> bool:
+    group = "files" if "/files" in path else "batches"
+    staged = _opens(policy, group) and STAGED.fullmatch(path)
+    return bool(staged or BARE.fullmatch(path))
+
+
+def _opens(policy: Mapping[str, Any], group: str) -> bool:
+    return bool(policy.get("surface", {}).get(group) == "enforce")
 
 
 def _judged(policy: Mapping[str, Any], seen: Seen) -> Iterator[str]:
