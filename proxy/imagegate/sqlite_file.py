@@ -2,18 +2,29 @@
 
 In WAL mode readers never wait, and without a sync per write a power cut may lose the
 last ones; what a process that died has written is there. Whoever finds the file busy
-waits a quarter of a second at most; at the start, when all workers begin it together,
-some seconds.
+waits a fifth of a second at most, and holds up nobody meanwhile; at the start, when
+all workers begin it together, some seconds.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-_PATIENCE: Final = 0.25
+_Found = TypeVar("_Found")
+_PATIENCE: Final = 0.2
+"""Less than `quotas.seconds`, so that it is told that the file was busy."""
+_SHORTEST: Final = 0.001
+_LONGEST: Final = 0.02
+"""Between two tries: SQLite's own way to wait would hold up the whole loop, once for
+each of those who wait."""
+_PRIMARY: Final = 0xFF
+"""Which bits of an error's number tell its kind."""
 _PATIENCE_TO_BEGIN: Final = 10.0
 _SCHEMA: Final = """
 PRAGMA journal_mode = WAL;
@@ -63,4 +74,25 @@ def _begin(base: sqlite3.Connection, tables: str, version: int) -> None:
     if found not in (0, version):
         raise ValueError(f"made by another version ({found})")
     base.executescript(_SCHEMA.format(tables=tables, version=version))
-    base.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}")
+    base.execute("PRAGMA busy_timeout = 0")
+
+
+async def when_free(do: Callable[[], _Found]) -> _Found:
+    """Do something with a file as soon as nobody else has it.
+
+    Args:
+        do: Does it at once; it is done again if the file was busy.
+
+    Raises:
+        sqlite3.Error: What it raised; of a busy file, when that is so for too long.
+    """
+    by, pause = time.monotonic() + _PATIENCE, _SHORTEST
+    while True:
+        try:
+            return do()
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() >= by:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST)

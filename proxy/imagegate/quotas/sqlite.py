@@ -5,11 +5,10 @@ Each call is one transaction.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from imagegate.quotas.store import (
     HOLD_SECONDS,
@@ -21,8 +20,9 @@ from imagegate.quotas.store import (
     counted,
     held_until,
 )
-from imagegate.sqlite_file import CannotOpenError, open_file
+from imagegate.sqlite_file import CannotOpenError, open_file, when_free
 
+_Found = TypeVar("_Found")
 _BETWEEN: Final = 60.0
 _VERSION: Final = 1
 _TABLES: Final = """
@@ -64,7 +64,8 @@ class SqliteQuotas:
         self, slots: Sequence[Slot], places: Sequence[str], now: float
     ) -> Sequence[Reading]:
         """Take places in the slots that hold them, and count one in the others."""
-        with self._whole():
+
+        def take() -> Sequence[Reading]:
             self._sweep(now)
             found = [self._reading(slot, now) for slot in slots]
             for slot in slots:
@@ -72,31 +73,40 @@ class SqliteQuotas:
                     self._hold(slot, places, now + HOLD_SECONDS)
                 else:
                     self._add(slot, 1)
-        return found
+            return found
+
+        return await self._whole(take)
 
     async def settle(self, step: Step, now: float) -> None:
         """Make a change."""
-        with self._whole():
+
+        def settle() -> None:
             for slot in step.slots:
                 if number := counted(step, self._drop(slot, step.drop, now)):
                     self._add(slot, number)
                 self._hold(slot, step.hold, held_until(slot, now))
 
+        await self._whole(settle)
+
     async def close(self) -> None:
         """Let go of the file."""
         self._base.close()
 
-    @contextlib.contextmanager
-    def _whole(self) -> Iterator[None]:
+    async def _whole(self, change: Callable[[], _Found]) -> _Found:
         """Do all of it or nothing, alone."""
-        try:
+
+        def whole() -> _Found:
             self._base.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                found = change()
+                self._base.execute("COMMIT")
             except BaseException:
                 self._base.execute("ROLLBACK")
                 raise
-            self._base.execute("COMMIT")
+            return found
+
+        try:
+            return await when_free(whole)
         except sqlite3.Error as error:
             raise QuotasLost(str(error)) from error
 
