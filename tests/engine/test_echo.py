@@ -457,7 +457,7 @@ def item(**changes: Any) -> FinishedItem:
 
 def mismatches(measure: Yardstick, **changes: Any) -> list[tuple[str, str | None]]:
     """Name the fields that are not as they should be, and the rules they break."""
-    found = measure.measure_image(item(**changes), [echoed()])
+    found = measure.measure_image(item(**changes), [echoed()]).mismatches
     return [(each.field, each.by.rule if each.by else None) for each in found]
 
 
@@ -489,6 +489,33 @@ def test_a_finished_image_is_held_against_what_was_sent(
     assert mismatches(yardstick(RULES, SENT), **changes) == expected
 
 
+def test_an_image_that_was_measured_before_means_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Few are remembered, each by all that it is measured by."""
+    monkeypatch.setattr(module, "MAX_MEASURED", 3)
+    measure = yardstick(RULES, SENT)
+    wide = Payload(length=4, dimensions="2048x1024")
+    said: list[dict[str, Any]] = [
+        {"size": "2048x2048"},
+        {"quality": "high"},
+        {"background": "opaque"},
+        {"output_format": "webp"},
+        {"image": wide},
+        {"quality": "sk-secret"},
+    ]
+    images = [item(**each) for each in (*said, *said)]
+
+    again = [measure.measure_image(each) for each in images]
+
+    fresh = [yardstick(RULES, SENT).measure_image(each) for each in images]
+    assert again == fresh
+    assert len(measure._images) <= 3
+    assert measure.measure_image(item()) is measure.measure_image(item())
+    assert again[1].shown["quality"] == "high"
+    assert again[5].shown["quality"] == "a string of 9 characters"
+
+
 def test_an_image_need_only_suit_one_of_the_tools() -> None:
     """It does not say which one made it."""
     text = RULES + "limits: { tools: 2 }\n"
@@ -508,10 +535,11 @@ def test_an_image_of_a_tool_that_nobody_sent_is_held_against_the_rules() -> None
     nameless = [echoed(model=None)]
 
     assert mismatches(measure, quality="medium") == []
-    assert len(measure.measure_image(item(quality="medium"), second)) == 1
-    assert measure.measure_image(item(quality="medium"), nameless) == ()
-    assert measure.measure_image(item(quality="medium")) == ()
-    assert len(measure.measure_image(item(quality="high"))) == 1
+    by_second = measure.measure_image(item(quality="medium"), second)
+    assert len(by_second.mismatches) == 1
+    assert measure.measure_image(item(quality="medium"), nameless).mismatches == ()
+    assert measure.measure_image(item(quality="medium")).mismatches == ()
+    assert len(measure.measure_image(item(quality="high")).mismatches) == 1
 
 
 def test_an_image_may_be_what_auto_became() -> None:

@@ -11,12 +11,13 @@ policy, and is never stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
 
+from imagegate.engine.decision import Shown
 from imagegate.engine.echo import Findings, Mismatch, Yardstick
 from imagegate.engine.events import (
     EchoedTool,
@@ -59,7 +60,6 @@ _GENERATING: Final = "response.image_generation_call.generating"
 _ITEM_DONE: Final = "response.output_item.done"
 _READ_AGAIN: Final = frozenset({"batch", "items"})
 _IMAGES_DONE: Final = frozenset({"image_generation.completed", "image_edit.completed"})
-_SETTINGS: Final = ("size", "quality", "background", "output_format")
 _PENDING: Final = frozenset({"queued", "in_progress"})
 _TURNS: Final[dict[str | None, Outcome]] = {
     "response.completed": "completed",
@@ -355,12 +355,11 @@ class Answer:
             self._made[key] = (item.quality, item.size)
         for name, count in usage(item.usage).items():
             self._usage[name] = self._usage.get(name, 0) + count
-        found = self._mismatched(item)
+        shown, found = self._measured(item)
         self._mismatches += len(found)
-        values = {name: self._shown(getattr(item, name)) for name in _SETTINGS}
-        values["model"] = self._image_model()
         # Nobody says of which answer an item of a conversation was.
         of = item.response_id if item.type in _READ_AGAIN else self.response_id
+        values = {**shown, "model": self._image_model()}
         yield image_record(self.base, item, of, values, found)
 
     def _key(self, item: FinishedItem) -> str | int:
@@ -371,18 +370,18 @@ class Answer:
             return item.output_index
         return -1 - len(self._finished)
 
-    def _mismatched(self, item: FinishedItem) -> list[Mismatch]:
+    def _measured(
+        self, item: FinishedItem
+    ) -> tuple[Mapping[str, Shown], Sequence[Mismatch]]:
+        """Return what an image says of itself; nothing without words to go by."""
         if self.acting is None:
-            return []
-        found = [*self.acting.measure_image(item, self._echoed or ())]
-        if self.watched is not None:
-            seen = self.watched.measure_image(item, self._echoed or ())
-            found += _only_observed(seen)
-        return found
-
-    def _shown(self, value: str | None) -> str | int | None:
-        """Make a setting fit to be shown; without words to go by, none is."""
-        return None if self.acting is None else self.acting.shown(value)
+            return {}, ()
+        echoed = self._echoed or ()
+        found = self.acting.measure_image(item, echoed)
+        if self.watched is None:
+            return found.shown, found.mismatches
+        seen = self.watched.measure_image(item, echoed).mismatches
+        return found.shown, [*found.mismatches, *_only_observed(seen)]
 
     # -- responses --------------------------------------------------------------
 

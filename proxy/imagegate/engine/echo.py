@@ -45,7 +45,8 @@ from imagegate.engine.settle import Scalar, breaks, spell
 from imagegate.engine.sizes import parse_size
 
 MAX_MEASURED: Final = 16
-"""How many echoes a yardstick remembers: of one request there are two or three."""
+"""How many echoes, and how many images, a yardstick remembers: requests that are sent
+the same tools get answers that say the same of them."""
 MAX_REMEMBERED: Final = 2_048
 """A longer echo is measured each time."""
 
@@ -78,6 +79,18 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     differs: frozenset[str] = frozenset()
 
 
+class Likeness(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished image says of its settings.
+
+    Attributes:
+        shown: By their names, fit to be shown.
+        mismatches: Where they are not what was enforced.
+    """
+
+    shown: Mapping[str, Shown]
+    mismatches: tuple[Mismatch, ...] = ()
+
+
 class Yardstick:
     """The rules in force and the tools that were sent, to measure answers by.
 
@@ -102,6 +115,7 @@ class Yardstick:
         self.sent = sent
         self.by_header = by_header
         self._measured: dict[tuple[bool, bytes], Findings] = {}
+        self._images: dict[tuple[str | None, ...], Likeness] = {}
 
     def measure(self, tools: Sequence[EchoedTool], *, added: bool = False) -> Findings:
         """Hold echoed tools against the rules.
@@ -130,13 +144,29 @@ class Yardstick:
 
     def measure_image(
         self, item: FinishedItem, echoed: Sequence[EchoedTool] = ()
-    ) -> tuple[Mismatch, ...]:
+    ) -> Likeness:
         """Hold a finished image against the rules and what was sent.
 
         It does not say which tool made it, so it only has to suit one of them.
         """
+        if not self.sent:  # what was echoed stands in its place
+            return self._measure_image(item, echoed)
+        seen = item.image.dimensions if item.image is not None else None
+        said = item.size, item.quality, item.background, item.output_format, seen
+        found = self._images.get(said)
+        if found is None:
+            if len(self._images) >= MAX_MEASURED:
+                self._images.clear()
+            found = self._images[said] = self._measure_image(item, ())
+        return found
+
+    def _measure_image(
+        self, item: FinishedItem, echoed: Sequence[EchoedTool]
+    ) -> Likeness:
         measuring = _Measuring(self, self.sent)
-        return tuple(measuring.image(item, [tool.settings for tool in echoed]))
+        found = measuring.image(item, [tool.settings for tool in echoed])
+        shown = {name: self.shown(getattr(item, name)) for name in _ITEM_FIELDS}
+        return Likeness(shown=shown, mismatches=tuple(found))
 
     @cached_property
     def server_only(self) -> frozenset[str]:
