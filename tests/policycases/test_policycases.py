@@ -129,6 +129,16 @@ def test_another_decision_says_why(tmp_path: Path) -> None:
     )
 
 
+def test_what_a_policy_only_observes_is_said(tmp_path: Path) -> None:
+    """A policy that is rolled out changes nothing, whatever its cases expect."""
+    request = tool(quality="low", size="2048x2048")
+
+    [said] = differences(tmp_path, "rewrite", request=request, expect={"rules": []})
+
+    assert said.startswith("expected rewrite, got forward: it is only observed: `size`")
+    assert said.endswith("(settings.size.max)")
+
+
 def test_a_forwarded_body_is_the_compact_request(tmp_path: Path) -> None:
     request = '{"model": "gpt-5",\n "temperature": 1.10, "big": 12345678901234567890}'
     case = f'{{"about": "a", "request": {request}}}'

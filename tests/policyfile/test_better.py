@@ -47,6 +47,13 @@ EXCEPTION += "    approved_by: x\n    set: "
             ),
         ),
         (
+            "models: { gpt-image-2: {}, otherwise: gpt-image-2 }\n",
+            (
+                "`gpt-image-2` is no word for `models.otherwise`; known here: "
+                "`block`, or `{ use: MODEL }`"
+            ),
+        ),
+        (
             "tool: maybe\n",
             "`maybe` is no word for `tool`; known here: `allow`, `strip`, `block`",
         ),

@@ -53,7 +53,10 @@ def found_in(outcome: Outcome) -> Found:
         case _:
             found = _blocked(outcome)
     observed = frozenset(item.by.rule for item in outcome.observed)
-    return msgspec.structs.replace(found, observed=observed)
+    said = found.said
+    if not said and outcome.observed:
+        said = f"it is only observed: {_sentences(outcome.observed)}"
+    return msgspec.structs.replace(found, observed=observed, said=said)
 
 
 def _blocked(block: Block) -> Found:

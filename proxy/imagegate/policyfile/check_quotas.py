@@ -1,4 +1,4 @@
-"""Whether every quota can ever be what stops somebody."""
+"""Whether every quota can ever be what stops somebody, and what it closes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,30 @@ from imagegate.policyfile.context import Context
 
 
 def check_quotas(context: Context) -> None:
-    """Warn of quotas behind which another one always comes first."""
+    """Warn of quotas behind which another one always comes first, and of batches."""
+    _check_batches(context)
     teams = context.policy.teams
     _check(context, merge(context.policy, Layers()))
     for team in teams:
         layers = Layers(teams=(team,), loosening=True)
         own = {line.id for line in team.lines}
         _check(context, merge(context.policy, layers), own)
+
+
+def _check_batches(context: Context) -> None:
+    """Warn where batches are judged, and a quota refuses everybody's."""
+    surface = context.draft.surface
+    if surface.get("batches") != "enforce" or surface.get("files") != "enforce":
+        return
+    rules = merge(context.policy, Layers())
+    found = [(quota.what, x) for n, quota in QUOTAS.items() for x in _at(rules, n)]
+    for counted, line in sorted(found, key=lambda each: each[0] == "images")[:1]:
+        what = "with an image tool " if counted == "images" else ""
+        message = (
+            f"a batch runs when nobody counts, so that every file of one {what}is "
+            "refused; set the quota in the teams that need it, or close `batches`"
+        )
+        context.add("quota-batches", line, message, severity="warning")
 
 
 def _check(context: Context, rules: Rules, own: set[str] | None = None) -> None:

@@ -137,7 +137,7 @@ def _read_models_otherwise(
     path = layer.id("models.otherwise")
     layer.places[path] = place_of(node)
     if not isinstance(node, MappingNode):
-        word = layer.report.word(node, path, ("block",))
+        word = layer.report.word(node, path, ("block",), "or `{ use: MODEL }`")
         return ("block" if word else None), Meta()
     keys = ("use", "do", "mode", "reason", "owner")
     found = layer.report.mapping(node, path, keys)

@@ -191,10 +191,11 @@ class Reader:
 
     def _meant(self, node: Node, path: str) -> str | None:
         word = self.report.word(node, path)
-        if word and "*" in word:
+        sign = next((sign for sign in "*!" if sign in word), "") if word else ""
+        if sign:
             message = (
-                f"`{path}` means who has exactly `{word}`: a `*` stands for itself; "
-                "list each value that is meant"
+                f"`{path}` means who has exactly `{word}`: a `{sign}` stands for "
+                "itself; list each value that is meant"
             )
             self.report.add(
                 "match-literal", path, message, place_of(node), severity="warning"
