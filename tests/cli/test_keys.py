@@ -151,7 +151,10 @@ def test_a_key_that_ends_with_the_calendar_can_be_rotated(
         (("add", "--name", "x", "--team", ""), "`team`"),
         (("add", "--name", "x", "--attribute", "region"), "NAME=VALUE"),
         (("add", "--name", "x", "--attribute", "team=web"), "`team`"),
-        (("add", "--name", "x", "--expires", "soon"), "90d"),
+        (
+            ("add", "--name", "x", "--expires", "soon"),
+            "write a span such as 30m, 24h or 90d, or a date such as 2027-01-31",
+        ),
         (("add", "--name", "x", "--expires", "2020-01-01"), "over already"),
         (("add", "--name", "x", "--expires", "0"), "over already"),
         (("rotate", "nobody"), "nobody"),

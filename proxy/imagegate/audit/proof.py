@@ -53,6 +53,15 @@ _read_closed = msgspec.json.Decoder(ClosedRecord).decode
 _read_retired = msgspec.json.Decoder(RetiredRecord).decode
 
 
+def missing(count: int, where: str) -> str:
+    """Say how many lines are gone."""
+    return (
+        f"1 line {where} is missing"
+        if count == 1
+        else (f"{count} lines {where} are missing")
+    )
+
+
 class BrokenError(Exception):
     """A line is wrong."""
 
@@ -238,7 +247,7 @@ class FileProof:
             self._explain_hash(raw, rest)
         if any(_seq_of(each) == expected for each in rest):
             self._complain("reordered", f"seq {line.seq} stands before {expected}")
-        says = f"{line.seq - expected} lines before it are missing, from seq {expected}"
+        says = f"{missing(line.seq - expected, 'before it')}, from seq {expected}"
         self._complain("missing", says)
 
     def _explain_hash(self, raw: bytes, rest: Iterator[bytes]) -> NoReturn:

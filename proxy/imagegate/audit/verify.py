@@ -19,7 +19,7 @@ import msgspec
 from imagegate.audit.chain import NO_LINE
 from imagegate.audit.events import CheckpointRecord, RetiredFile
 from imagegate.audit.logfile import PACKED, files_in, instance_of
-from imagegate.audit.proof import BrokenError, FileProof, Kind, Wanted
+from imagegate.audit.proof import BrokenError, FileProof, Kind, Wanted, missing
 
 State: TypeAlias = Literal["closed", "open", "continued", "unclosed", "broken"]
 _GOES_ON: Final = frozenset({"size", "age", "moved"})
@@ -334,7 +334,7 @@ class _Chains:
             return
         name = file.opened.previous_file if file.opened else None
         if name == before.path.name.removesuffix(PACKED):
-            says = f"{count} lines at its end are missing"
+            says = missing(count, "at its end")
             raise _found(before, BrokenError("truncated", before.number + 1, says))
         self._miss(file)
 
@@ -367,7 +367,7 @@ class _Chains:
                 )
             if last.ending in _GOES_ON and instance not in begun:
                 yield f"{last.path.name}: the file behind it, for there was one"
-            if vouched < 0:
+            if vouched < 0 and instance:  # without one there was no line
                 unvouched.append(f"{instance}: lines from the first to {last.seq}")
             elif vouched < last.seq:
                 yield _anew(f"{instance}: lines behind seq {vouched} to {last.seq}")

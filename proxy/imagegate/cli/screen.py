@@ -63,7 +63,8 @@ def print_table(
     """Print rows under heads; the first column is the one to look things up by.
 
     Args:
-        heads: The names of the columns; one in which nothing stands is left out.
+        heads: The names of the columns; one in which nothing stands is left out,
+            unless there are no rows at all.
         rows: As many cells each.
         title: Stands above.
         remarks: The last column is prose: on a narrow screen it stands under the
@@ -72,7 +73,8 @@ def print_table(
     screen = console()
     cells = [tuple(row) for row in rows]
     longest = max((len(row[0]) for row in cells), default=0)
-    kept = [n for n in range(len(heads)) if not n or any(row[n] for row in cells)]
+    filled = {n for row in cells for n, cell in enumerate(row) if cell or not n}
+    kept = [n for n in range(len(heads)) if n in filled or not cells]
     last = len(heads) - 1
     below = remarks and screen.width < WIDE and last in kept
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")

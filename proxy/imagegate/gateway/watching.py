@@ -91,7 +91,8 @@ def _keys_source(file: Path) -> Source:
         return {"keys": str(len(keys.all))}
 
     def admit(found: os.stat_result) -> str | None:
-        return why_open(file, found)
+        why = why_open(found)
+        return None if why is None else f"{file}: {why}"
 
     return Source(file=file, check=check, most=MOST_BYTES, admit=admit)
 

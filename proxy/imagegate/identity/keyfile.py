@@ -40,22 +40,22 @@ def read_keys(file: Path) -> Keys:
     """
     with open(file, "rb", opener=open_at_once) as opened:
         found = os.fstat(opened.fileno())
-        problem = why_open(file, found)
+        problem = why_open(found)
         if problem is not None:
             raise KeysError([problem])
         return load_keys(opened.read(MOST_BYTES))
 
 
-def why_open(file: Path, found: os.stat_result) -> str | None:
+def why_open(found: os.stat_result) -> str | None:
     """Say who else could write to a file, or read it; a group may read."""
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISREG(found.st_mode):
-        return f"{file} is no regular file"
+        return "it is no regular file"
     if os.geteuid() and found.st_uid not in {0, os.geteuid()}:
-        return f"{file} belongs to another user, who could add keys: chown it"
+        return "it belongs to another user, who could add keys: chown it"
     if mode & _OPEN:
         return (
-            f"{file} is open to others (mode {mode:04o}): chmod 600, or 640 for a "
+            f"it is open to others (mode {mode:04o}): chmod 600, or 640 for a "
             "gateway that reads it by its group"
         )
     return None

@@ -298,6 +298,7 @@ def test_tables_and_csv(imagegate: Run, trail: Path) -> None:
     ("arguments", "said"),
     [
         (["query", "pictures", "."], "there is no report 'pictures'; known: images"),
+        (["query", "pictures", "."], "cost, ends, sql"),
         (["query", "images", "--by", "colour", "."], "cannot be told by 'colour'"),
         (["query", "sql", "."], "--sql"),
         (["query", "images", "--sql", "SELECT 1", "."], "--sql"),
@@ -353,3 +354,11 @@ def test_files_that_are_packed_while_they_are_read_are_listed_anew(
 
     assert ran.code == code
     assert ("completed" in ran.out) == (code == 0)
+
+
+def test_a_report_with_nothing_in_it_has_its_heads(imagegate: Run, trail: Path) -> None:
+    """What would be told is seen, and that there is none of it."""
+    ran = imagegate("audit", "query", "images", "--team", "nobody", trail)
+
+    heads = ["day", "team", "model", "quality", "images", "bytes", "mismatches"]
+    assert (ran.code, ran.out.split()) == (0, heads)

@@ -96,6 +96,17 @@ def test_the_report_is_json_too(imagegate: Run, kept: Path) -> None:
     assert found["report"]["files"][0]["state"] == "closed"
 
 
+def test_what_is_no_journal_vouches_for_no_line(imagegate: Run, tmp_path: Path) -> None:
+    """Nothing is said of lines that were never there."""
+    (tmp_path / "hello.jsonl").write_text("hello\n")
+
+    ran = imagegate("audit", "verify", tmp_path)
+
+    assert ran.code == 1
+    assert "hello.jsonl:1: not-json" in ran.out
+    assert "lines from the first" not in ran.out
+
+
 def test_what_cannot_be_read_is_said(imagegate: Run, kept: Path) -> None:
     ran = imagegate("audit", "verify", kept, "--checkpoints", kept / "none.log")
 

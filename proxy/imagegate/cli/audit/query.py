@@ -116,7 +116,8 @@ def _report(wanted: Wanted) -> tuple[Report, Sequence[str]]:
     """
     report = REPORTS.get(wanted.report)
     if report is None:
-        complain(f"there is no report {wanted.report!r}; known: {', '.join(REPORTS)}")
+        known = ", ".join((*REPORTS, "sql"))
+        complain(f"there is no report {wanted.report!r}; known: {known}")
         raise typer.Exit(Exit.USAGE)
     for name in wanted.by:
         if name not in report.dimensions:

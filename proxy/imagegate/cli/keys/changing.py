@@ -168,7 +168,7 @@ def _end(said: str | None, now: datetime.datetime) -> datetime.datetime | None:
     try:
         day = datetime.date.fromisoformat(said)
     except ValueError:
-        end = now + _span(said)
+        end = now + _span(said, besides=", or a date such as 2027-01-31")
     else:
         midnight = datetime.time(tzinfo=datetime.UTC)
         end = datetime.datetime.combine(day, midnight)
@@ -187,8 +187,8 @@ def _as_long_as(last: Key, now: datetime.datetime) -> datetime.datetime | None:
         return last.expires
 
 
-def _span(text: str) -> datetime.timedelta:
+def _span(text: str, besides: str = "") -> datetime.timedelta:
     found = _SPAN.fullmatch("0s" if text == "0" else text)
     if not found:
-        raise WrongError(f"{text!r}: write a span such as 30m, 24h or 90d")
+        raise WrongError(f"{text!r}: write a span such as 30m, 24h or 90d{besides}")
     return datetime.timedelta(**{_UNITS[found["unit"]]: int(found["number"])})
