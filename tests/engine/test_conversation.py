@@ -198,6 +198,8 @@ def test_bombs_are_refused() -> None:
         '{"type":"x","y":[{"toolſ":1}]}'.encode(),
         b'{"type":"x","y":["%b",{"Tools":1}]}' % (b"A" * 100_000),
         b'{"type":"x","y":["%b",{"tools":1}]}' % (b"A" * (16_384 - 24)),
+        b'{"type":"x","y":[{"z":"%b"},{"TOOLS":1}]}' % (b"A" * 50_000),
+        b'{"type":"x","y":[{"tools\\u0000%b":1}]}' % (b"A" * 50_000),
     ],
 )
 def test_items_that_may_hold_tools_are_opened(item: bytes) -> None:

@@ -288,3 +288,25 @@ def test_folding_keeps_what_is_folded_already() -> None:
 def test_a_word_is_folded_to_its_letters_and_digits(text: str, expected: str) -> None:
     """Case, width, signs, spaces and what is not seen mean nothing."""
     assert strict.letters_of(text) == expected
+
+
+def test_a_value_is_looked_at_without_the_long_strings_in_it() -> None:
+    """Those before it and behind it do not matter."""
+    text = b'{"a":["long",[1,"short"],{"b":"longer"}],"c":"longest"}'
+    row = strict.Walked(text, [(45, 52)])
+    row["a"], row.starts["a"] = Raw(text[5:40]), 5
+
+    assert row.lean("a") == (text, 5, 40)
+
+    row.strings = [(2, 3), (7, 11), (31, 37), (46, 53)]
+
+    assert row.lean("a") == (b'["",[1,"short"],{"b":""}]', 0, 25)
+
+
+def test_what_is_long_without_its_long_strings_is_not_copied() -> None:
+    """A copy would take as long as a look."""
+    text = b'{"a":["long",%b1]}' % (b"1," * strict._LEAN)
+    row = strict.Walked(text, [(7, 11)])
+    row["a"], row.starts["a"] = Raw(text[5:-1]), 5
+
+    assert row.lean("a") == (text, 5, len(text) - 1)

@@ -338,6 +338,29 @@ def test_mutants_are_read_as_the_obvious_reader_reads_them(
     assert (found and found[0]) == (expected and expected[1])
 
 
+@pytest.mark.parametrize(
+    ("value", "lean"),
+    [
+        (b'["%b"]' % X, b'[""]'),
+        (b'["%b" , {"a":"%b"\n}]' % (X, X), b'["" , {"a":""\n}]'),
+        (b'[{"%b":1}]' % X, None),
+        (b'[{"%b" :1}]' % X, None),
+        (b'["%b"%b]' % (X, b" " * LONG), None),
+    ],
+    ids=["alone", "two", "key", "key and space", "far from what follows"],
+)
+def test_long_strings_are_known_unless_they_may_be_keys(
+    value: bytes, lean: bytes | None
+) -> None:
+    """What is looked for afterwards is in keys."""
+    text = b'{"a":%b,"b":["%b"]}' % (value, X)
+    (row, _), _ = run(begun(text).members(0, pointer=""))
+
+    found, start, stop = row.lean("a")
+
+    assert found[start:stop] == (value if lean is None else lean)
+
+
 @given(_texts, st.integers(0, 80), st.integers(20, 60), st.booleans())
 def test_long_strings_are_cut_between_escapes(
     text: str,

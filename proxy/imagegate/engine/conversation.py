@@ -290,9 +290,8 @@ class Conversation:
         for index, row in enumerate(rows, self._count):
             for key, raw in row.items():
                 if len(raw) > MAX_NESTED and opens(raw):
-                    text, at = _place(row, key)
                     place = join(f"{self._items.pointer}/{index}", key)
-                    yield from check_depth(text, at, at + len(raw), pointer=place)
+                    yield from check_depth(*_place(row, key), pointer=place)
 
     def _check(self, keys: set[str], rows: list[Row]) -> None:
         """Check the keys that no earlier item had."""
@@ -340,21 +339,18 @@ def _is_turn(row: Row) -> bool:
     return row.get("role") in _ROLES and memoryview(said)[0] in _SAYING
 
 
-def _place(row: Row, key: str) -> tuple[bytes, int]:
-    """Return a text in which a value stands, and where it begins."""
+def _place(row: Row, key: str) -> tuple[bytes, int, int]:
+    """Return a text in which a value stands, and where it begins and ends."""
     if isinstance(row, Walked):
-        return row.text, row.starts[key]
-    return bytes(row[key]), 0
+        return row.lean(key)
+    return bytes(row[key]), 0, len(row[key])
 
 
 def _may_hold_tools(row: Row) -> Generator[None, None, bool]:
     if "tools" in row:
         return True
     for key, raw in row.items():
-        if not opens(raw):
-            continue
-        text, at = _place(row, key)
-        if (yield from may_hide_tools(text, at, at + len(raw))):
+        if opens(raw) and (yield from may_hide_tools(*_place(row, key))):
             return True
     return False
 

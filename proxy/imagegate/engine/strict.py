@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import count, islice
@@ -42,6 +43,8 @@ _SHOWN = 64
 # Up to this size the plain decoder's memory and time, a millisecond at worst, are
 # harmless whatever the bytes.
 SMALL = 1 << 16
+# What is copied to be looked at without its long strings.
+_LEAN = 1 << 20
 # From here on a look at each key costs less than leaving out white space.
 _TINY = 1 << 13
 
@@ -52,14 +55,34 @@ class Walked(Row):
     Attributes:
         text: The text.
         starts: Where their values begin.
+        strings: What stands in long strings of the text that are no keys, in order:
+            where it begins and ends.
     """
 
-    __slots__ = ("starts", "text")
+    __slots__ = ("starts", "strings", "text")
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, strings: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
         self.text = text
+        self.strings = strings
         self.starts: dict[str, int] = {}
+
+    def lean(self, key: str) -> tuple[bytes, int, int]:
+        """Return a text in which a value stands, and where it begins and ends.
+
+        Where its long strings are most of it, they are empty there: nothing in them
+        is a bracket, or a key.
+        """
+        start, stop = self.starts[key], self.starts[key] + len(self[key])
+        first = bisect_left(self.strings, (start,))
+        strings = self.strings[first : bisect_left(self.strings, (stop,))]
+        left = stop - start - sum(end - begin for begin, end in strings)
+        if not strings or left > _LEAN:
+            return self.text, start, stop
+        starts = [start, *[end for _, end in strings]]
+        stops = [*[begin for begin, _ in strings], stop]
+        text = b"".join(map(self.text.__getitem__, map(slice, starts, stops)))
+        return text, 0, left
 
 
 class _Key:

@@ -37,7 +37,7 @@ NEAR: Final = 1 << 14
 # Text with escapes is decoded in pieces that stay in the cache.
 _PIECE: Final = 1 << 16
 # Text without an escape needs no more than that.
-_CLEAN: Final = 1 << 19
+_CLEAN: Final = 1 << 20
 # A millisecond or two of it.
 _PAUSE: Final = 1 << 21
 # No key of the API has more than thirty characters, each of six bytes at most.
@@ -46,6 +46,9 @@ _MAX_KEY: Final = 1 << 13
 _LONGEST: Final = 12
 _HALF: Final = re.compile(rb"\\u[dD][c-fC-F]")
 _SPACE: Final = b" \t\r\n"
+# What follows a string that is no key, and how far one looks for it.
+_BEHIND: Final = (b",", b"]", b"}")
+_NEXT: Final = 64
 # A millisecond of values that end soon.
 _STEPS: Final = 300
 
@@ -66,13 +69,14 @@ class Walk:
         budget: How much structure it may have.
     """
 
-    __slots__ = ("_paused", "_steps", "_view", "budget", "text")
+    __slots__ = ("_paused", "_steps", "_strings", "_view", "budget", "text")
 
     def __init__(self, text: bytes, budget: Budget) -> None:
         self.text = text
         self._view = memoryview(text)
         self.budget = budget
         self._paused = self._steps = 0
+        self._strings: list[tuple[int, int]] = []
 
     def space(self, at: int) -> Generator[None, None, int]:
         """Step over white space."""
@@ -148,7 +152,7 @@ class Walk:
             MalformedRequest: For two equal keys, a key too long or too many of
                 them, and what is no JSON.
         """
-        row = Walked(self.text)
+        row = Walked(self.text, self._strings)
         at = yield from self._into(at)
         while row or self.text[at : at + 1] != b"}":
             plain = _PLAIN_KEY.match(self.text, at)
@@ -236,8 +240,8 @@ class Walk:
 
     def _string(self, at: int) -> Generator[None, None, int]:
         """Step over a long string, stretch by stretch."""
-        text, paused = self.text, at
-        at, quote = at + 1, -1
+        text, begin, paused = self.text, at + 1, at
+        at, quote = begin, -1
         while quote < 0:
             escape = text.find(b"\\", at, at + _CLEAN)
             stop = escape if escape >= 0 else min(at + _CLEAN, len(text))
@@ -252,6 +256,8 @@ class Walk:
             if quote >= 0 or at - paused >= _PAUSE:
                 paused = at
                 yield
+        if text[at + 1 : at + _NEXT].lstrip(_SPACE)[:1] in _BEHIND:
+            self._strings.append((begin, at))
         return at + 1
 
     def _escaped(self, at: int) -> tuple[int, int]:
