@@ -87,14 +87,15 @@ async def _fill(
         Whether it is not whole; `receive` knows why.
     """
     while deadline.size < declared:
-        # As much again as has come: a promise alone gets no room.
-        size = min(max(deadline.size, _ROOM), _MOST_ROOM, declared - deadline.size)
+        # By what has come, for a promise alone gets no room.
+        ahead = min(max(2 * deadline.size, _ROOM), _MOST_ROOM)
+        size = min(ahead, declared - deadline.size)
         carried.grow(size)
         room = memoryview(bytearray(size))
         filled = await fill(room, deadline.came)
-        carried.shrink(size - filled)
         parts.add(room[:filled])
         if filled < size:
+            carried.shrink(size - filled)
             return True
     return False
 

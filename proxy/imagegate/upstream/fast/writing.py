@@ -19,8 +19,9 @@ _HEADS: Final = 128
 """How many lists of names are remembered."""
 _SHORT: Final = 4 * 1024
 """Bytes of a head whose names are."""
-_AT_ONCE: Final = 256 * 1024
-"""A body of 10 MB is neither copied nor encrypted whole."""
+_AT_ONCE: Final = 1024 * 1024
+"""A body of 10 MB is neither copied nor encrypted whole, nor written to somebody who
+has refused it."""
 
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 _VALUE: Final = b"\t " + _VISIBLE + bytes(range(0x80, 0x100))
