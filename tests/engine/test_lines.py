@@ -87,6 +87,25 @@ def test_a_line_feed_behind_a_carriage_return_is_its_own(
     assert [lines.read(Text(piece), 0)[1] is not None for piece in pieces] == told
 
 
+@pytest.mark.parametrize("before", [b"", b"data: 0\r\r"])
+@pytest.mark.parametrize("rest", [b"1\n\n", b"\n\n", b"1\r\ndata:2\r\n\r", b" 1\r\r"])
+def test_an_event_can_be_begun_behind_the_name_of_its_data(
+    before: bytes, rest: bytes
+) -> None:
+    """Whoever has seen that name need not show it."""
+    shown, begun = Lines(), Lines()
+    for lines in (shown, begun):
+        lines.read(Text(before), 0)
+    whole = b"event: x\ndata: " + rest
+    begun.begin()
+    fresh = begun.fresh
+
+    end, message = shown.read(Text(whole), 0)
+
+    assert begun.read(Text(rest), 0) == (end - len(whole) + len(rest), message)
+    assert (fresh, begun.fresh, begun.inside) == (False, True, False)
+
+
 @pytest.mark.parametrize(
     ("piece", "inside"),
     [

@@ -26,11 +26,13 @@ _CR: Final = b"\r"
 _CRLF: Final = b"\r\n"
 SMALL: Final = 16 * 1024
 """Bytes of data that are read as they stand; no string is cut out of so few."""
-_FORM: Final = rb"(?:event:[^%b]{0,100}+%b)?data: ?([^%b]{0,%d}+)%b%b"
+_BEGIN: Final = rb"(?:event:[^%b]{0,100}+%b)?data: "
+_FORM: Final = _BEGIN + rb"?([^%b]{0,%d}+)%b%b"
 _PLAIN: Final = {
     newline: re.compile(_FORM % (newline, newline, newline, SMALL, newline, newline))
     for newline in (_LF, _CR, _CRLF)
 }
+_LONG: Final = {newline: re.compile(_BEGIN % (newline, newline)) for newline in _PLAIN}
 # A blank line, as it may stand in a text that has these line ends.
 _BLANK: Final = {
     _LF: (b"\n\n",),
@@ -64,6 +66,7 @@ class Plain:
         head: How a delta begins in this stream; empty before there was one.
         event: Reads one event; its first group is the data. Only in a text whose
             lines can end in no other way.
+        begin: The same for all before the data of one that is long.
     """
 
     def __init__(self, newline: bytes) -> None:
@@ -72,6 +75,7 @@ class Plain:
         self.head = b""
         self._heads: dict[bytes, bytes] = {}  # of each kind of delta
         self.event = _PLAIN[newline].match
+        self.begin = _LONG[newline].match
         self._blank = newline * 2
         self._first = newline[:1]
         self._also = newline[1:]  # nothing, or the LF of a CRLF

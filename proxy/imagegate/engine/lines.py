@@ -11,32 +11,29 @@ from typing import Final
 from imagegate.engine.reducer import Collector, Message
 
 _DATA: Final = b"data: "
+_BARE: Final = frozenset({b"data", b"data:"})
 _CR: Final = 0x0D
 _LF: Final = 0x0A
 
 
 class Text:
-    """Bytes at hand, and where their lines end; each end is searched for once.
+    """Bytes at hand, and where their lines end; each byte is looked at once or twice.
 
-    Without that a text whose lines end in CR would be searched to its end for
-    an LF at every line.
+    A text whose lines end in CR must not be searched to its end for an LF at every
+    line, so the next LF is remembered.
     """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self._lf = self._cr = -1
+        self._lf = -1
 
     def line_end(self, pos: int) -> int:
         """Return where the line at `pos` ends, or the length of the text."""
         if self._lf < pos:
-            self._lf = self._find(b"\n", pos)
-        if self._cr < pos:
-            self._cr = self._find(b"\r", pos)
-        return min(self._lf, self._cr)
-
-    def _find(self, end: bytes, pos: int) -> int:
-        at = self.data.find(end, pos)
-        return len(self.data) if at < 0 else at
+            lf = self.data.find(b"\n", pos)
+            self._lf = len(self.data) if lf < 0 else lf
+        cr = self.data.find(b"\r", pos, self._lf)
+        return self._lf if cr < 0 else cr
 
 
 class Lines:
@@ -50,11 +47,15 @@ class Lines:
     def __init__(self) -> None:
         self.fresh = True
         self.inside = False
-        self._ended = False  # the last line was blank
         self._after_cr = False  # an LF would still belong to the last line
         self._name = b""  # the line's first bytes, up to `data: `
         self._is_data: bool | None = None  # of the line, once `_name` tells
         self._data: Collector | None = None
+
+    def begin(self) -> None:
+        """Begin an event behind the name of its first line of data, which was seen."""
+        self.fresh = self._after_cr = False
+        self._is_data, self._data = True, Collector()
 
     def skip(self, length: int) -> None:
         """Count bytes that are more of the string that is `inside`."""
@@ -67,13 +68,19 @@ class Lines:
         Returns:
             Where it stopped, and the event's data if it had any.
         """
-        self._ended = False
-        pos = self._rest(text.data, pos)
-        while pos < len(text.data):
-            pos = self._piece(text, pos)
-            if self._ended:
-                return pos, self._dispatch()
-            pos = self._rest(text.data, pos)
+        data = text.data
+        pos = self._rest(data, pos)
+        while pos < len(data):
+            self.fresh = False
+            stop = text.line_end(pos)
+            if stop > pos:
+                self._take(data, pos, stop)
+            if stop == len(data):
+                return stop, None
+            self._after_cr = data[stop] == _CR
+            if self._end_line():
+                return stop + 1, self._dispatch()
+            pos = self._rest(data, stop + 1)
         return pos, None
 
     def _rest(self, data: bytes, pos: int) -> int:
@@ -88,18 +95,8 @@ class Lines:
         self._end_line()
         return self._dispatch()
 
-    def _piece(self, text: Text, pos: int) -> int:
-        """Read what `text` has of one line."""
-        self.fresh = False
-        stop = text.line_end(pos)
-        self._take(text.data, pos, stop)
-        if stop == len(text.data):
-            return stop
-        self._after_cr = text.data[stop] == _CR
-        self._end_line()
-        return stop + 1
-
     def _take(self, data: bytes, pos: int, stop: int) -> None:
+        """Read what there is of one line."""
         if self._is_data is None:
             pos = self._decide(data, pos, stop)
         if self._is_data and self._data is not None:
@@ -116,13 +113,14 @@ class Lines:
                 self._begin_data(self._name[5:].removeprefix(b" "))
         return pos + len(part)
 
-    def _end_line(self) -> None:
+    def _end_line(self) -> bool:
+        """End a line; tell whether it was blank, which ends the event."""
+        name, begun = self._name, self._is_data is not None
+        if not begun and name in _BARE:
+            self._begin_data(b"")
         self.inside = False
-        if self._is_data is None:
-            self._ended = not self._name
-            if self._name in {b"data", b"data:"}:
-                self._begin_data(b"")
         self._name, self._is_data = b"", None
+        return not (name or begun)
 
     def _begin_data(self, first: bytes) -> None:
         """Begin a line of data; further lines of one event join with LF."""
@@ -130,7 +128,8 @@ class Lines:
             self._data = Collector()
         else:
             first = b"\n" + first
-        self._data.feed(first, 0, len(first))
+        if first:
+            self._data.feed(first, 0, len(first))
 
     def _dispatch(self) -> Message | None:
         self.fresh = True

@@ -96,8 +96,9 @@ class Collector:
                 self._kept += data[pos:end]
                 return
             self._reducer = _Reducer()
-            self._reducer.feed(bytes(self._kept), 0, len(self._kept))
-            self._kept.clear()
+            if self._kept:
+                self._reducer.feed(bytes(self._kept), 0, len(self._kept))
+                self._kept.clear()
         self._reducer.feed(data, pos, end)
         self.inside = self._reducer.inside
 
@@ -204,13 +205,13 @@ class _Reducer:
 
     def _close(self) -> None:
         self._quoted = False
-        kept, start = self.kept, self._start
+        kept, start, end = self.kept, self._start, b'"'
         if self._length > LONG or kept.startswith(_NUL, start):
             head = kept[start : start + HEAD].decode("latin-1")
             del kept[start:]
-            self._keep(b"%s%d" % (_NUL, len(self.held)))
+            end = b'%s%d"' % (_NUL, len(self.held))
             self.held.append(Held(head=_unescaped(head), length=self._length))
-        self._keep(b'"')
+        self._keep(end)
 
     def _keep(self, piece: bytes) -> None:
         # What is set aside counts too: a text of many long strings would

@@ -127,6 +127,10 @@ class SseScanner:
                 rest = len(data) - pos
                 if not rest or (rest <= _CARRY and plain.waits(data, pos)):
                     break
+                begun = plain.begin(data, pos)
+                if begun is not None:
+                    pos = begun.end()
+                    lines.begin()
             text = text or Text(data)
             pos = self._slow(text, pos)
         self._inside = lines.inside
