@@ -266,6 +266,30 @@ def test_a_file_has_no_more_lines_than_the_api_takes(
         judged(b"\n".join([line({})] * 4))
 
 
+def test_a_file_has_no_more_to_be_told_of_than_there_is_memory_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tool of thirty bytes earns a kilobyte of reasons."""
+    lines = b"\n".join([line(image())] * 3)
+    told = len(said(judged(lines, CAP))) + 3  # the tools are told of too
+    monkeypatch.setattr(batch, "MAX_TOLD", told)
+    assert isinstance(judged(lines, CAP).decision, Rewrite)
+
+    monkeypatch.setattr(batch, "MAX_TOLD", told - 1)
+    with pytest.raises(MalformedRequest) as caught:
+        judged(lines, CAP)
+    assert (caught.value.code, caught.value.pointer) == ("bad_batch", "/file")
+
+
+def test_a_file_that_is_refused_often_enough_is_read_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch, "MAX_REFUSED", 3)
+
+    lines = b"\n".join([line(image())] * 9 + [b"no line"])
+    assert len(said(judged(lines, BLOCK))) == 4
+
+
 @pytest.mark.parametrize(
     ("purpose", "staged"),
     [("batch", True), ("vision", False), ("Batch", False), ("", False)],

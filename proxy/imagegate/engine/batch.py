@@ -32,6 +32,11 @@ from imagegate.engine.surface import FAMILIES, LINE_KEYS, Lost, Match, find_door
 PURPOSE: Final = "batch"
 MAX_LINES: Final = 50_000
 """Of a file; the API takes no more."""
+MAX_TOLD: Final = 10 * MAX_LINES
+"""Tools and reasons of a file: what is refused or changed takes a hundred times the
+bytes that ask for it. A line with one tool has eight."""
+MAX_REFUSED: Final = 1_000
+"""Refusals behind which no line is read: the file does not go on."""
 
 _ENDS: Final = (
     "\r",
@@ -140,6 +145,11 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
                 decision = decide(_asked(request, line))
                 found.add(_placed(line, decision))
                 begun += line.written(_edits(decision))
+                if found.told > MAX_TOLD:
+                    said = "there is too much to tell of its tools; send it in parts"
+                    raise _bad(said, "/file")
+                if found.refused > MAX_REFUSED:
+                    break
             if text is None or not number % _BREATH:
                 content += Pieces(begun).parts
                 begun = []

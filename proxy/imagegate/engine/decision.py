@@ -180,6 +180,17 @@ class Together:
             self._edits += decision.edits
             self._headers |= decision.headers
 
+    @property
+    def told(self) -> int:
+        """How much there is to be told of it."""
+        reasons = len(self._changes) + len(self._violations) + len(self._observed)
+        return len(self._tools) + reasons
+
+    @property
+    def refused(self) -> int:
+        """How much of it is refused."""
+        return len(self._violations)
+
     def decision(self) -> Decision:
         """Return the one."""
         tools, observed = tuple(self._tools), tuple(self._observed)
