@@ -122,6 +122,16 @@ def test_each_command_is_said_whole_in_the_list_and_explains_its_options() -> No
                 assert getattr(option, "help", None), (words, option.name)
 
 
+def test_what_programs_read_is_asked_for_in_one_way() -> None:
+    """Where nothing is said, it is for people."""
+    for words, command in commands():
+        for option in command.params:
+            shown = not getattr(option, "hidden", False)
+            assert not (shown and "--json" in option.opts), words
+            if "--format" in option.opts:
+                assert option.default == "text", words
+
+
 def test_the_reports_there_are_are_named() -> None:
     told = start("audit", "query", "--help").stdout.replace("\n", " ")
 

@@ -16,6 +16,8 @@ class Format(enum.StrEnum):
 
 
 AsFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
+AsJson = Annotated[bool, typer.Option("--json", hidden=True, help="As --format.")]
+"""What `--format json` was called in some commands: scripts may still say so."""
 Policy = Annotated[str, typer.Argument(metavar="POLICY")]
 JudgedBy = Annotated[
     str, typer.Option("--policy", "-p", metavar="POLICY", help="What it is judged by.")

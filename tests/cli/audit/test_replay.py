@@ -37,7 +37,7 @@ def replayed(imagegate: Run, trail: Path, tmp_path: Path) -> Callable[..., Any]:
     def replay(rules: str, *options: str, folder: Path = trail) -> Any:
         policy = tmp_path / "policy.yaml"
         policy.write_text(HEAD + rules)
-        asked = ("audit", "replay", "-p", policy, "--json", *options, folder)
+        asked = ("audit", "replay", "-p", policy, "--format", "json", *options, folder)
         ran = imagegate(*asked)
         assert ran.code == 0, ran.err
         return json.loads(ran.out)

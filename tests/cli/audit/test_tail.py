@@ -59,10 +59,30 @@ def test_filters(options: list[str], count: int, imagegate: Run, trail: Path) ->
 
 
 def test_records_are_printed_as_they_are(imagegate: Run, trail: Path) -> None:
-    ran = imagegate("audit", "tail", "--json", "-n", "1", trail)
+    ran = imagegate("audit", "tail", "--format", "json", "-n", "1", trail)
 
     last = (trail / "audit-2.jsonl").read_text().splitlines()[-1]
     assert json.loads(ran.out) == json.loads(last)
+
+
+def test_what_the_formats_were_called_is_still_understood(
+    imagegate: Run, trail: Path, tmp_path: Path
+) -> None:
+    """Scripts say it."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("version: 1\nname: p\nowner: o\nmode: enforce\n")
+    for command in (("verify",), ("tail",), ("replay", "-p", policy)):
+        older = imagegate("audit", *command, "--json", trail)
+        newer = imagegate("audit", *command, "--format", "json", trail)
+
+        assert older == newer
+    tables = [
+        imagegate("audit", "query", "ends", trail, "--format", form)
+        for form in ("table", "text")
+    ]
+    assert tables[0] == tables[1]
+    wrong = imagegate("audit", "query", "ends", trail, "--format", "xml")
+    assert (wrong.code, "'text', 'json', 'csv'" in wrong.err) == (2, True)
 
 
 def test_what_is_no_record_is_said(imagegate: Run, tmp_path: Path) -> None:
@@ -115,7 +135,8 @@ def test_a_copy_that_was_made_too_early_hides_nothing(
     (tmp_path / "audit-2.jsonl").write_bytes(early)
     (tmp_path / "audit-2.jsonl.zst").write_bytes(zstd.compress(whole))
 
-    lines = imagegate("audit", "tail", "-n", "100", "--json", tmp_path).out.splitlines()
+    ran = imagegate("audit", "tail", "-n", "100", "--format", "json", tmp_path)
+    lines = ran.out.splitlines()
 
     assert sorted(lines) == sorted(whole.decode().splitlines())
 
@@ -174,7 +195,7 @@ def test_of_packed_files_only_as_many_are_read_as_it_takes(
     ],
     ids=["bytes", "depth", "type", "shape", "zeros"],
 )
-@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+@pytest.mark.parametrize("options", [[], ["--format", "json"]], ids=str)
 def test_damage_hides_no_other_line(
     damage: bytes, options: list[str], imagegate: Run, tmp_path: Path
 ) -> None:

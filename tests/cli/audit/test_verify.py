@@ -89,7 +89,7 @@ def test_a_cut_off_end_is_seen_with_checkpoints_from_elsewhere(
 
 
 def test_the_report_is_json_too(imagegate: Run, kept: Path) -> None:
-    found = json.loads(imagegate("audit", "verify", kept, "--json").out)
+    found = json.loads(imagegate("audit", "verify", kept, "--format", "json").out)
 
     assert found["ok"] is True
     assert found["report"]["instances"] == 1

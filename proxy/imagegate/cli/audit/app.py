@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from imagegate.cli.exits import Exit
+from imagegate.cli.options import AsFormat, AsJson, Format
 
 app = typer.Typer(
     help="Check, watch and query the audit trail.",
@@ -38,12 +39,21 @@ _REPORTS = (
 )
 
 
-class Format(enum.StrEnum):
+class ReportFormat(enum.StrEnum):
     """How a report is printed."""
 
-    table = "table"
+    text = "text"
     json = "json"
     csv = "csv"
+
+
+def _report_format(said: str) -> ReportFormat:
+    """Read a format; `table` is what `text` was called."""
+    try:
+        return ReportFormat("text" if said == "table" else said)
+    except ValueError as error:
+        known = ", ".join(repr(each.value) for each in ReportFormat)
+        raise typer.BadParameter(f"{said!r} is not one of {known}.") from error
 
 
 @app.command()
@@ -60,7 +70,8 @@ def verify(
     partial: Annotated[
         bool, typer.Option("--partial", help="Some files were left out on purpose.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    form: AsFormat = Format.text,
+    as_json: AsJson = False,
 ) -> None:
     """Prove that no line was changed, removed, added or moved.
 
@@ -70,7 +81,10 @@ def verify(
 
     raise typer.Exit(
         command.run(
-            files, elsewhere=checkpoints or (), partial=partial, as_json=as_json
+            files,
+            elsewhere=checkpoints or (),
+            partial=partial,
+            as_json=as_json or form == "json",
         )
     )
 
@@ -104,9 +118,10 @@ def tail(  # noqa: PLR0913 - the options of a command
         str | None,
         typer.Option(metavar="WORD", help="Exchanges that ended so: client_left."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the records as they are.")
-    ] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="How to print; json: as they are kept.")
+    ] = Format.text,
+    as_json: AsJson = False,
 ) -> None:
     """Show the latest records, a line each."""
     from imagegate.cli.audit import tail as command  # noqa: PLC0415 - lazy by design
@@ -115,7 +130,13 @@ def tail(  # noqa: PLR0913 - the options of a command
         event=event, team=team, principal=principal, decision=decision, outcome=outcome
     )
     raise typer.Exit(
-        command.run(files, filters, last=number, follow=follow, as_json=as_json)
+        command.run(
+            files,
+            filters,
+            last=number,
+            follow=follow,
+            as_json=as_json or form == "json",
+        )
     )
 
 
@@ -129,7 +150,8 @@ def replay(  # noqa: PLR0913 - the options of a command
     since: Since = None,
     until: Until = None,
     team: Team = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    form: AsFormat = Format.text,
+    as_json: AsJson = False,
 ) -> None:
     """Decide again by another policy, and show what would be otherwise.
 
@@ -138,7 +160,9 @@ def replay(  # noqa: PLR0913 - the options of a command
     from imagegate.cli.audit import replay as command  # noqa: PLC0415 - lazy by design
 
     period = command.Period(since=since, until=until, team=team)
-    raise typer.Exit(command.run(policy, files, period, as_json=as_json))
+    raise typer.Exit(
+        command.run(policy, files, period, as_json=as_json or form == "json")
+    )
 
 
 @app.command()
@@ -158,9 +182,15 @@ def query(  # noqa: PLR0913 - the options of a command
             metavar="STATEMENT", help="With `sql`: what to ask the table `records`."
         ),
     ] = "",
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = (
-        Format.table
-    ),
+    form: Annotated[
+        ReportFormat,
+        typer.Option(
+            "--format",
+            parser=_report_format,
+            metavar="<text|json|csv>",
+            help="How to print.",
+        ),
+    ] = ReportFormat.text,
 ) -> None:
     """Answer from the records: images, refusals, rewrites, cost.
 
