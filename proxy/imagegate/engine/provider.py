@@ -27,6 +27,9 @@ class Unstated(enum.Enum):
     INHERITS = "inherits"  # something outside the tool decides
 
 
+_UNSTATED = {each.value: each for each in Unstated}
+
+
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file: a misspelt key is an error."""
 
@@ -68,9 +71,8 @@ class Field(Strict, frozen=True, kw_only=True):
     @property
     def default(self) -> str | int | Unstated | None:
         """What an omitted field means; None when it means nothing at all."""
-        if self.stated_default in {each.value for each in Unstated}:
-            return Unstated(self.stated_default)
-        return self.stated_default
+        stated = self.stated_default
+        return _UNSTATED.get(stated, stated) if isinstance(stated, str) else stated
 
     def in_range(self, value: int) -> bool:
         """Whether an integer is within the range, where one is stated."""
