@@ -59,6 +59,14 @@ class Provider(enum.StrEnum):
     azure = "azure"
 
 
+class Way(enum.StrEnum):
+    """How a policy can be otherwise than another."""
+
+    looser = "looser"
+    tighter = "tighter"
+    different = "different"
+
+
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
     if wanted:
         from importlib.metadata import version  # noqa: PLC0415 - lazy by design
@@ -362,6 +370,51 @@ def explain(  # noqa: PLR0913 - the options of a command
         seen=seen or (),
     )
     raise typer.Exit(command.run(policy, request, options, as_json=form == "json"))
+
+
+@app.command()
+def diff(  # noqa: PLR0913 - the options of a command
+    old: Annotated[str, typer.Argument(metavar="OLD")],
+    new: Annotated[str, typer.Argument(metavar="NEW")],
+    *,
+    provider: Annotated[
+        Provider | None,
+        typer.Option(
+            help="At whose interface; openai, and azure with deployments, if not said."
+        ),
+    ] = None,
+    acting: Annotated[
+        bool, typer.Option("--enforced", help="Take what is observed for enforced.")
+    ] = False,
+    date: Annotated[
+        datetime.datetime | None,
+        typer.Option(
+            metavar="DATE",
+            formats=["%Y-%m-%d"],
+            help="The day, as 2027-01-31; today if not said.",
+        ),
+    ] = None,
+    failing: Annotated[
+        list[Way] | None,
+        typer.Option("--fail-on", help="End with 1 where the newer one is that."),
+    ] = None,
+    form: AsFormat = Format.text,
+) -> None:
+    """Show what a change of policy means, for everybody and every kind of request.
+
+    Both decide on all that they can tell apart; what comes out otherwise is listed,
+    in JSON with the smallest request. Quotas and doors are compared as written.
+    """
+    from imagegate.cli import diff as command  # noqa: PLC0415 - lazy by design
+
+    day = date or datetime.datetime.now(tz=datetime.UTC)
+    options = command.Options(
+        provider=provider.value if provider else None,
+        date=day.date(),
+        acting=acting,
+        failing=[each.value for each in failing or ()],
+    )
+    raise typer.Exit(command.run(old, new, options, as_json=form == "json"))
 
 
 @app.command("test")
