@@ -80,6 +80,15 @@ def test_every_door_is_shown_with_its_stance(imagegate: Run) -> None:
     assert by_name["chat_completions"]["stance"] == "pass"
 
 
+def test_the_mode_of_the_policy_is_told(
+    imagegate: Run, policy_file: Callable[[str], Path]
+) -> None:
+    """Under `observe`, what is judged is refused nowhere."""
+    told = imagegate("doors", "-p", policy_file("tool: block\n")).out
+
+    assert "(enforce): a route that is not here is refused" in told
+
+
 def test_the_policy_says_what_is_done(
     imagegate: Run, policy_file: Callable[[str], Path]
 ) -> None:

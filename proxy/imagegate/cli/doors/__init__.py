@@ -63,7 +63,7 @@ def run(name: str, *, spec: Path | None, as_json: bool) -> Exit:
     print_table(
         ("DOOR", "ROUTE", "SPELLINGS", "", "LOOKED AT", "WHY"),
         map(_cells, _folded(rows)),
-        title=f"{policy.name}: a route that is not here is refused",
+        title=f"{policy.name} ({policy.mode}): a route that is not here is refused",
         remarks=True,
     )
     return Exit.FINE
