@@ -22,6 +22,7 @@ from typing import Final, Literal, TypeAlias
 NAME: Final = re.compile(
     r"(?P<time>[0-9]{8}T[0-9]{6}\.[0-9]{6}Z)-(?P<instance>[0-9a-f]{16})\.jsonl"
 )
+PLAIN: Final = ".jsonl"
 PACKED: Final = ".zst"
 """What is added to the name of a file that was compressed."""
 CROWDED: Final = frozenset({errno.EMFILE, errno.ENFILE})
@@ -58,12 +59,21 @@ def instance_of(path: Path) -> str | None:
 
 
 def files_in(directory: Path) -> list[Path]:
-    """Return the files of journals in a directory, plain and packed, by time.
+    """Return the files of journals in a directory, plain and packed, by time."""
+    return list(filter(instance_of, readable_in(directory)))
+
+
+def readable_in(directory: Path) -> list[Path]:
+    """Return what may hold records, whoever named it, by name and so by time.
 
     Of a file that is there twice the plain one comes last: anybody may have packed a
-    part of it.
+    part of it, and of a copy that nothing is removed from it was made first.
     """
-    named = filter(instance_of, directory.iterdir())
+    named = (
+        each
+        for each in directory.iterdir()
+        if each.name.endswith((PLAIN, PLAIN + PACKED))
+    )
     return sorted((each for each in named if each.is_file()), key=_place)
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
 import typer
 
+from imagegate.audit.logfile import PACKED, PLAIN, readable_in
 from imagegate.cli.exits import Exit
 from imagegate.cli.screen import complain
-
-PLAIN: Final = ".jsonl"
-PACKED: Final = ".jsonl.zst"
 
 
 def trail_files(named: Iterable[Path]) -> Sequence[Path]:
@@ -24,9 +21,9 @@ def trail_files(named: Iterable[Path]) -> Sequence[Path]:
     found: list[Path] = []
     for path in named:
         if path.is_dir():
-            found += inside(path)
+            found += readable_in(path)
             for each in path.glob(f"[!.]*{PLAIN}.*"):
-                if not each.name.endswith(PACKED):
+                if not each.name.endswith(PLAIN + PACKED):
                     complain(f"{each.name} is not read: unpack it")
         elif path.is_file():
             found.append(path)
@@ -34,17 +31,6 @@ def trail_files(named: Iterable[Path]) -> Sequence[Path]:
             complain(f"there is no file or folder {str(path)!r}")
             raise typer.Exit(Exit.USAGE)
     if not found:
-        complain(f"no files of an audit trail there (*{PLAIN}, *{PACKED})")
+        complain(f"no files of an audit trail there (*{PLAIN}, *{PLAIN}{PACKED})")
         raise typer.Exit(Exit.USAGE)
     return found
-
-
-def inside(folder: Path) -> list[Path]:
-    """Return a folder's trail files, the oldest first: their names sort by time.
-
-    A file may be there twice: packed and not yet removed, or, in a copy that nothing is
-    removed from, packed, and as it was when the copy was made first.
-    """
-    return sorted(
-        each for each in folder.iterdir() if each.name.endswith((PLAIN, PACKED))
-    )

@@ -13,9 +13,9 @@ import msgspec
 from rich.text import Text
 
 from imagegate.audit.chain import NO_LINE
-from imagegate.audit.logfile import PACKED
+from imagegate.audit.logfile import PACKED, readable_in
 from imagegate.audit.reading import LONGEST, UnreadableError, lines_in, open_log
-from imagegate.cli.audit.files import inside, trail_files
+from imagegate.cli.audit.files import trail_files
 from imagegate.cli.exits import Exit
 from imagegate.cli.screen import complain, print_text, write
 
@@ -82,7 +82,7 @@ def run(
     with contextlib.suppress(KeyboardInterrupt):
         while follow:
             time.sleep(_PAUSE)
-            for file in (each for folder in folders for each in inside(folder)):
+            for file in (each for folder in folders for each in readable_in(folder)):
                 growing.setdefault(_plain(file), Follower(file))
             for follower in growing.values():
                 for line in filter(filters.admit_line, follower.lines()):
