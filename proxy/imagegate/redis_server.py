@@ -13,17 +13,22 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 SCHEMES: Final = ("redis", "rediss", "unix")
+AT_ONCE: Final = 32
+"""So many may ask at once, each on a connection, which then stays open: a crowd would
+take the descriptors that clients and providers need. redis has a pool that lets others
+wait, one behind the other, for several rounds of a busy loop each."""
+_LONGEST: Final = 10.0
+"""Seconds for one step: whoever asks has less patience, and knows how busy we are."""
 
 
 def connected(
-    url: str, *, password: str | None = None, seconds: float
+    url: str, *, password: str | None = None
 ) -> tuple[Redis, tuple[type[Exception], ...]]:
     """Return a client, and what it raises; nothing is asked of the server yet.
 
     Args:
         url: `redis://host:6379/0`, `rediss://…` with TLS, or `unix:///path`.
         password: Of the user in the URL, or of the default one.
-        seconds: How long connecting, or one answer, may take.
     """
     # Imported here: it is an extra.
     from redis.asyncio import Redis  # noqa: PLC0415 - as above
@@ -34,8 +39,8 @@ def connected(
     client: Redis = Redis.from_url(
         url,
         password=password,
-        socket_timeout=seconds,
-        socket_connect_timeout=seconds,
+        socket_timeout=_LONGEST,
+        socket_connect_timeout=_LONGEST,
         # What is sent twice could be counted twice: whoever calls decides.
         retry=Retry(NoBackoff(), 0),
         # With 3 it takes word of maintenance, and then does not look whether a

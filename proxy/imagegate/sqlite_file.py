@@ -11,18 +11,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
 _Found = TypeVar("_Found")
-_PATIENCE: Final = 0.2
-"""Less than `quotas.seconds`, so that it is told that the file was busy."""
-_SHORTEST: Final = 0.001
-_LONGEST: Final = 0.02
-"""Between two tries: SQLite's own way to wait would hold up the whole loop, once for
-each of those who wait."""
+_PAUSES: Final = (0.001, 0.002, 0.004, 0.008, *[0.02] * 9)
+"""Between two tries, less than `quotas.seconds` in all, so that it is told that the
+file was busy. SQLite's own way to wait would hold up the whole loop, once for each of
+those who wait; and a loop that is busy must not take its own time for the file's."""
 _PRIMARY: Final = 0xFF
 """Which bits of an error's number tell its kind."""
 _PATIENCE_TO_BEGIN: Final = 10.0
@@ -86,13 +83,11 @@ async def when_free(do: Callable[[], _Found]) -> _Found:
     Raises:
         sqlite3.Error: What it raised; of a busy file, when that is so for too long.
     """
-    by, pause = time.monotonic() + _PATIENCE, _SHORTEST
-    while True:
+    for pause in _PAUSES:
         try:
             return do()
         except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() >= by:
+            if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY:
                 raise
         await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST)
+    return do()

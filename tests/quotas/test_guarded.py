@@ -19,6 +19,7 @@ from imagegate.quotas import (
     Trouble,
     guarded,
 )
+from imagegate.redis_server import AT_ONCE
 
 pytestmark = pytest.mark.anyio
 
@@ -246,3 +247,97 @@ async def test_a_payment_that_hangs_does_not_hold_up_the_end() -> None:
         await store.close()
 
     assert shaky.closed
+
+
+async def test_who_leaves_amid_a_question_holds_no_place() -> None:
+    """It may have been heard; nobody else would give the place back."""
+    shaky, told = Shaky(), Told()
+    store = Guarded(shaky, tell=told)
+    shaky.hanging = True
+    asking = asyncio.create_task(store.take((SLOT, COUNTED), ["d"], NOW))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert asking.cancelled()
+    await shaky.inner.take((SLOT,), ["d"], NOW)  # it had arrived
+    shaky.hanging = False
+
+    await store.settle(Step(slots=(COUNTED,), add=1), NOW)
+    await until_paid(store)
+
+    assert await store.take((SLOT,), [], NOW) == [Reading(0, 0)]
+    assert told == []
+
+
+async def test_what_nobody_was_asked_for_is_not_owed() -> None:
+    """In a long outage it would push out what is."""
+    shaky, told = Shaky(), Told()
+    store = Guarded(shaky, pause=BOUND, tell=told)
+    shaky.failing = True
+    for _ in range(20):
+        with pytest.raises(QuotasLost):
+            await store.take((SLOT,), ["d"], NOW)
+
+    assert store.owed == 1  # of the one that was asked
+    shaky.failing = False
+    await store.close()
+    assert told == ["unasked"] * 20
+
+
+class Lagging(Shaky):
+    """A store that answers within a few rounds of a loop that has much to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once = self.most = 0
+
+    async def _go(self) -> None:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.at_once -= 1
+
+
+async def test_a_busy_loop_is_not_taken_for_a_store_that_does_not_answer() -> None:
+    store, loop = Guarded(Lagging(), seconds=0.02), asyncio.get_running_loop()
+    busy = True
+
+    def work() -> None:
+        if busy:
+            until = time.monotonic() + 0.05
+            while time.monotonic() < until:
+                pass
+            loop.call_soon(work)
+
+    work()
+    try:
+        assert await store.take((SLOT,), ["d"], NOW) == [Reading(0, 0)]
+    finally:
+        busy = False
+
+
+async def test_a_crowd_asks_a_few_at_a_time_and_nobody_is_lost() -> None:
+    lagging, told = Lagging(), Told()
+    store = Guarded(lagging, tell=told)
+    crowd = [store.take((COUNTED,), [], NOW) for _ in range(200)]
+
+    found = await asyncio.gather(*crowd)
+
+    assert sorted(reading.used for [reading] in found) == [*range(200)]
+    assert lagging.most == AT_ONCE
+    assert told == []
+
+
+async def test_who_waits_for_his_turn_when_the_store_fails_is_not_kept_waiting() -> (
+    None
+):
+    shaky = Shaky()
+    shaky.hanging = True
+    store = Guarded(shaky, seconds=0.05, pause=BOUND)
+    crowd = [store.take((SLOT,), ["d"], NOW) for _ in range(200)]
+
+    found = await asyncio.gather(*crowd, return_exceptions=True)
+
+    assert all(isinstance(each, QuotasLost) for each in found)
+    assert shaky.asked == AT_ONCE

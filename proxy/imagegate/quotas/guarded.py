@@ -16,10 +16,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, Literal, TypeAlias
 
 from imagegate import log
+from imagegate.patience import Patience
 from imagegate.quotas.store import Quotas, QuotasLost, Reading, Slot, Step
+from imagegate.redis_server import AT_ONCE
 
 Trouble: TypeAlias = Literal["unasked", "owed", "paid", "lost"]
 _MOST_OWED: Final = 10_000
+
+
+class _NotAsked(QuotasLost):
+    """Nobody was asked, so that nothing can have been heard."""
 
 
 class Guarded:
@@ -47,7 +53,8 @@ class Guarded:
         self._closed_until = 0.0
         self._failing = False
         self._trying = False
-        self._owed: deque[tuple[Step, float]] = deque()
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._owed: deque[tuple[Step, float, bool]] = deque()  # and if it is told
         self._paying: asyncio.Task[None] | None = None
 
     @property
@@ -62,12 +69,13 @@ class Guarded:
         try:
             async with self._tried():
                 return await self._inner.take(slots, places, now)
-        except QuotasLost:
+        except QuotasLost as error:
             self._tell("unasked")
-            if places:
-                # It may have been heard, and only the answer lost.
-                held = tuple(slot for slot in slots if slot.holds)
-                self._owe(Step(slots=held, drop=tuple(places)), now, quietly=True)
+            if not isinstance(error, _NotAsked):
+                self._owe_back(slots, places, now)
+            raise
+        except asyncio.CancelledError:
+            self._owe_back(slots, places, now)
             raise
 
     async def settle(self, step: Step, now: float) -> None:
@@ -93,45 +101,55 @@ class Guarded:
 
     # -- what is owed -----------------------------------------------------------
 
-    def _owe(self, step: Step, now: float, *, quietly: bool = False) -> None:
+    def _owe_back(
+        self, slots: Sequence[Slot], places: Sequence[str], now: float
+    ) -> None:
+        """Owe places: they may have been taken, and only the answer lost."""
+        if places:
+            held = tuple(slot for slot in slots if slot.holds)
+            self._owe(Step(slots=held, drop=tuple(places)), now, told=False)
+
+    def _owe(self, step: Step, now: float, *, told: bool = True) -> None:
         if len(self._owed) >= _MOST_OWED:
             self._owed.popleft()
             self._tell("lost")
-        self._owed.append((step, now))
-        if not quietly:
+        self._owed.append((step, now, told))
+        if told:
             self._tell("owed")
 
     async def _pay(self) -> None:
         """Make the changes that are owed, oldest first, as long as it works."""
         while self._owed:
-            step, now = self._owed[0]
+            step, now, told = self._owed[0]
             try:
                 async with self._tried(paying=True):
                     await self._inner.settle(step, now)
             except QuotasLost:
                 return
             self._owed.popleft()
-            self._tell("paid")
+            if told:
+                self._tell("paid")
 
     # -- the breaker ------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def _tried(self, *, paying: bool = False) -> AsyncIterator[None]:
         """Let one call pass, or refuse it at once; keep its deadline."""
-        trial = self._failing and not paying
-        if trial and (self._trying or time.monotonic() < self._closed_until):
-            raise QuotasLost("not asked: it has just failed")
-        self._trying |= trial
-        try:
-            async with asyncio.timeout(self._seconds):
-                yield
-        except (QuotasLost, TimeoutError) as error:
-            self._failed(str(error) or "no answer in time")
-            raise QuotasLost(str(error)) from error
-        else:
-            self._worked(paying=paying)
-        finally:
-            self._trying &= not trial
+        async with self._turns:
+            trial = self._failing and not paying
+            if trial and (self._trying or time.monotonic() < self._closed_until):
+                raise _NotAsked("not asked: it has just failed")
+            self._trying |= trial
+            try:
+                async with Patience(self._seconds):
+                    yield
+            except (QuotasLost, TimeoutError) as error:
+                self._failed(str(error) or "no answer in time")
+                raise QuotasLost(str(error)) from error
+            else:
+                self._worked(paying=paying)
+            finally:
+                self._trying &= not trial
 
     def _worked(self, *, paying: bool) -> None:
         """Note that somebody answers, and have what is owed paid, by one alone."""

@@ -79,7 +79,6 @@ class RedisQuotas:
         *,
         password: str | None = None,
         prefix: str = "imagegate",
-        seconds: float = 1.0,
     ) -> None:
         """Describe the server; nothing is asked of it yet.
 
@@ -88,9 +87,8 @@ class RedisQuotas:
             password: Of the user in the URL, or of the default one.
             prefix: What the names of keys begin with; gateways that share counters
                 share it.
-            seconds: How long connecting, or one answer, may take.
         """
-        self._redis, self._errors = connected(url, password=password, seconds=seconds)
+        self._redis, self._errors = connected(url, password=password)
         self._take = self._redis.register_script(_TAKE)
         self._settle = self._redis.register_script(_SETTLE)
         # In a cluster, what one script touches has to be in one place.

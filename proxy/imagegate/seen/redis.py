@@ -6,20 +6,23 @@ can write to the server can make anything seen: it belongs to the gateways alone
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from imagegate.engine.policy import Principal
-from imagegate.redis_server import connected
+from imagegate.patience import Patience
+from imagegate.redis_server import AT_ONCE, connected
 from imagegate.seen.store import DAYS, Sight, SightLost, joined, owner_of
 
 _DAY: Final = 86_400
-_PATIENCE: Final = 0.25
+_PATIENCE: Final = 0.25  # for one question, all that it takes
 _TRIES: Final = 16
 """How often a sight is joined with what others keep there meanwhile."""
 _REPLACE: Final = """
@@ -45,28 +48,32 @@ class RedisSeen:
         days: float = DAYS,
     ) -> None:
         """Describe the server; nothing is asked of it yet."""
-        self._redis, self._errors = connected(url, password=password, seconds=_PATIENCE)
+        self._redis, self._errors = connected(url, password=password)
         self._replace = self._redis.register_script(_REPLACE)
         self._prefix = prefix
         self._keep = math.ceil(days * _DAY)
         self._quiet_until = 0.0
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def note(self, who: Principal, ids: Iterable[str], sight: Sight) -> None:
         """Keep what the state under these ids holds, beside what it held before."""
-        self._check()
         data, keys = msgspec.json.encode(sight), [self._key(who, name) for name in ids]
         try:
-            async with self._redis.pipeline(transaction=False) as line:
-                for key in keys:
-                    line.set(key, data, ex=self._keep, nx=True)
-                kept = await line.execute()
-            for key, new in zip(keys, kept, strict=True):
-                if not new:
-                    await self._join(key, sight)
+            async with self._asking():
+                await self._note(keys, data, sight)
         except self._errors as error:
             raise self._lost(error) from error
         except msgspec.MsgspecError as error:
             raise SightLost("what is kept there is no sight") from error
+
+    async def _note(self, keys: Sequence[str], data: bytes, sight: Sight) -> None:
+        async with self._redis.pipeline(transaction=False) as line:
+            for key in keys:
+                line.set(key, data, ex=self._keep, nx=True)
+            kept = await line.execute()
+        for key, new in zip(keys, kept, strict=True):
+            if not new:
+                await self._join(key, sight)
 
     async def _join(self, key: str, sight: Sight) -> None:
         """Join a sight with what is kept, whatever others do there meanwhile."""
@@ -86,12 +93,12 @@ class RedisSeen:
 
     async def find(self, who: Principal, ids: Iterable[str]) -> Mapping[str, Sight]:
         """Return what is known of these ids for this principal."""
-        self._check()
         names = list(ids)
         if not names:
             return {}
         try:
-            rows = await self._redis.mget([self._key(who, name) for name in names])
+            async with self._asking():
+                rows = await self._redis.mget([self._key(who, name) for name in names])
         except self._errors as error:
             raise self._lost(error) from error
         try:
@@ -112,9 +119,14 @@ class RedisSeen:
         whole = f"{len(owner)}:{owner}{name}".encode(errors="surrogatepass")
         return f"{self._prefix}:seen:{hashlib.sha256(whole).hexdigest()}"
 
-    def _check(self) -> None:
-        if time.monotonic() < self._quiet_until:
-            raise SightLost("the server did not answer a moment ago")
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """Ask one question when it is its turn, unless none was answered just now."""
+        async with self._turns:
+            if time.monotonic() < self._quiet_until:
+                raise SightLost("the server did not answer a moment ago")
+            async with Patience(_PATIENCE):
+                yield
 
     def _lost(self, error: Exception) -> SightLost:
         """Begin a pause; its text may quote what was sent, and is not told."""
