@@ -23,7 +23,6 @@ from imagegate.identity.options import IdentityOptions, front_of, issuer_of
 from imagegate.metrics import Counted, Metrics
 from imagegate.middleware import Identify, Limits, anonymous
 from imagegate.quotas import Guarded, MemoryQuotas, Quotas, QuotasLost
-from imagegate.quotas.options import QuotaOptions
 from imagegate.quotas.redis import RedisQuotas
 from imagegate.redis_server import read_password
 from imagegate.seen import MemorySeen, RedisSeen, Seen, SightLost
@@ -34,6 +33,7 @@ from imagegate.server.socket import SocketLimits
 from imagegate.settings import (
     AuditSettings,
     Pool,
+    QuotaSettings,
     Settings,
     StateSettings,
     UpstreamSettings,
@@ -154,30 +154,30 @@ def seen_of(settings: StateSettings) -> Seen:
         raise CannotServeError(f"state: {error}") from None
 
 
-def quotas_of(options: QuotaOptions, metrics: Metrics | None = None) -> Quotas:
+def quotas_of(settings: QuotaSettings, metrics: Metrics | None = None) -> Quotas:
     """Return what keeps the counters of quotas.
 
     Raises:
         CannotServeError: When the file is none of ours, or cannot be opened.
     """
     inner: Quotas = MemoryQuotas()
-    if options.redis is not None:
+    if settings.redis is not None:
         inner = RedisQuotas(
-            options.redis,
-            password=read_password(options.password) if options.password else None,
-            prefix=options.prefix,
+            settings.redis,
+            password=read_password(settings.password) if settings.password else None,
+            prefix=settings.prefix,
         )
-    elif options.file is not None:
+    elif settings.file is not None:
         from imagegate.quotas.sqlite import SqliteQuotas  # noqa: PLC0415 - 2 MB
 
         try:
-            inner = SqliteQuotas(options.file)
+            inner = SqliteQuotas(settings.file)
         except QuotasLost as error:
             raise CannotServeError(f"quotas: {error}") from None
     return Guarded(
         inner,
-        seconds=options.seconds,
-        pause=options.pause_seconds,
+        seconds=settings.seconds,
+        pause=settings.pause_seconds,
         tell=(lambda _: None) if metrics is None else metrics.counters,
     )
 

@@ -9,9 +9,9 @@ from typing import Literal
 import msgspec
 
 from imagegate.audit.options import Mode, Options
+from imagegate.engine.quota import Outage
 from imagegate.identity.options import IdentityOptions
 from imagegate.middleware import Limits
-from imagegate.quotas.options import QuotaOptions
 from imagegate.server.guard import HeadLimits
 from imagegate.server.listener import Listener
 from imagegate.settings.credential import CredentialSource, Pass
@@ -89,8 +89,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     files: Options = msgspec.field(default_factory=Options)
 
 
-class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of judged requests, for those that refer to them later.
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where something is kept that requests leave behind.
 
     Attributes:
         file: A SQLite file, which restarts and other gateways on this machine then
@@ -99,14 +99,37 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
             password is in it.
         password: A file with the password of that server.
         prefix: What the names of keys begin with there.
-        days: How long it is kept; providers keep a response for thirty.
     """
 
     file: Path | None = None
     redis: str | None = None
     password: Path | None = None
     prefix: str = "imagegate"
+
+
+class StateSettings(StoreSettings, frozen=True, kw_only=True):
+    """What is kept of judged requests, for those that refer to them later.
+
+    Attributes:
+        days: How long it is kept; providers keep a response for thirty.
+    """
+
     days: float = 30.0
+
+
+class QuotaSettings(StoreSettings, frozen=True, kw_only=True):
+    """Where the counters of quotas are kept; what they count, the policy says.
+
+    Attributes:
+        outage: What is done with requests while nobody can be asked how much is left:
+            they are refused as if it were nothing, or allowed, and counted later.
+        seconds: How long one question may take.
+        pause_seconds: For how long nobody asks after one was not answered.
+    """
+
+    outage: Outage = "refuse"
+    seconds: float = 0.25
+    pause_seconds: float = 1.0
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,5 +177,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditSettings = msgspec.field(default_factory=AuditSettings)
     metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
     state: StateSettings = msgspec.field(default_factory=StateSettings)
-    quotas: QuotaOptions = msgspec.field(default_factory=QuotaOptions)
+    quotas: QuotaSettings = msgspec.field(default_factory=QuotaSettings)
     identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)

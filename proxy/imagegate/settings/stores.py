@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from imagegate.quotas.options import QuotaOptions
 from imagegate.redis_server import check_url, is_installed, read_password
-from imagegate.settings.model import StateSettings
+from imagegate.settings.model import StoreSettings
 from imagegate.settings.problems import Found
 from imagegate.settings.secret import check_secret
 
 
-def check_store(section: str, store: StateSettings | QuotaOptions) -> Found:
+def check_store(section: str, store: StoreSettings) -> Found:
     """Find what cannot work; the section is the settings' name: `quotas`."""
     file, redis, password = store.file, store.redis, store.password
     if file is not None and redis is not None:
