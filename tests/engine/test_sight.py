@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from asking import CATALOGUE, DESIGN, TODAY, body, door, policy, request, tool
+from asking import AZURE, CATALOGUE, DESIGN, TODAY, body, door, policy, request, tool
 
 from imagegate.engine.decide import Decider
 from imagegate.engine.exchange import Exchange
@@ -32,10 +32,11 @@ def asked(value: Any, at: str = "POST /v1/responses") -> Request:
     return Request(match=match, date=TODAY, body=body(value, match))
 
 
-def record(rules: str, value: Any) -> DecisionRecord:
-    context = Context(decision_id="d", door=door(), date=TODAY)
+def record(rules: str, value: Any, at: str = "POST /v1/responses") -> DecisionRecord:
+    match = door(at)
+    context = Context(decision_id="d", door=match, date=TODAY)
     exchange = Exchange(Gate(policy(rules), CATALOGUE), context)
-    found = exchange.request(body(value)).record
+    found = exchange.request(body(value, match)).record
     assert isinstance(found, DecisionRecord)
     return found
 
@@ -141,26 +142,77 @@ def test_what_nobody_looked_at_leaves_what_nobody_knows() -> None:
         assert not passes(decider, asked(request()), [UNTOLD])
 
 
+ALLOWED = (
+    "state: { conversation: allow, previous_response: allow, item_reference: allow, "
+    "agents: allow, prompt: [pmpt_1] }\n"
+)
+
+
 @pytest.mark.parametrize(
-    ("members", "known"),
+    ("members", "expected"),
     [
-        ({"previous_response_id": "r"}, False),
-        ({"conversation": "c"}, False),
-        ({"input": [{"type": "item_reference", "id": "i"}]}, False),
-        ({"agent_reference": {"name": "writer"}}, True),
-        ({}, True),
+        ({"previous_response_id": "r"}, (UNTOLD,)),
+        ({"conversation": "c"}, (UNTOLD,)),
+        ({"input": [{"type": "item_reference", "id": "i"}]}, (UNTOLD,)),
+        ({"prompt": {"id": "pmpt_1"}}, ({"state.prompt": "pmpt_1"},)),
+        (
+            {"agent_reference": {"name": "writer"}},
+            ({"state.agents": "a string of 6 characters"},),
+        ),
+        ({}, ()),
     ],
 )
 def test_what_was_allowed_unseen_is_not_known_for_being_gone_on_from(
-    members: dict[str, Any], *, known: bool
+    members: dict[str, Any], expected: tuple[Settings, ...]
 ) -> None:
-    """What an agent has is part of its review; of turns nobody knows anything."""
-    kinds = ("conversation", "previous_response", "item_reference", "agents")
-    rules = f"state: {{ {': allow, '.join(kinds)}: allow }}\n"
+    """Of turns nobody knows anything; what a prompt has is part of its review."""
+    assert left_by(record(ALLOWED, request(**members))) == expected
 
-    left = left_by(record(rules, request(**members)))
 
-    assert left == (() if known else (UNTOLD,))
+@pytest.mark.parametrize(
+    ("rules", "member", "untold"),
+    [
+        ("fields: { unknown: pass }\n", "strange", True),
+        ("fields: { unknown: strip }\n", "strange", False),
+        ("fields: { deprecated: pass }\n", "description", True),
+        ("", "description", False),
+    ],
+)
+def test_a_tool_is_not_known_of_which_not_all_is_told(
+    rules: str, member: str, *, untold: bool
+) -> None:
+    """Members that no policy knows are counted, and nobody could judge them again."""
+    left = left_by(record(rules, request(tool(**{member: "x"})), AZURE))
+
+    assert (UNTOLD in (left or ())) is untold
+
+
+def test_what_is_behind_the_last_reference_that_is_told_is_not_known() -> None:
+    made = record(ALLOWED, request(prompt="pmpt_1", agent="writer"))
+    more = msgspec.structs.replace(made, references_count=MAX_ENTRIES + 1)
+
+    assert UNTOLD not in (left_by(made) or ())
+    assert UNTOLD in (left_by(more) or ())
+
+
+@pytest.mark.parametrize(
+    ("now", "fine"),
+    [
+        ("state: { prompt: [pmpt_1, pmpt_2] }\n", True),
+        ("state: { prompt: allow }\n", True),
+        ("state: { prompt: [pmpt_2] }\n", False),
+        ("state: { prompt: refuse }\n", False),
+        ("", False),
+        (CAP, False),
+    ],
+)
+def test_state_that_a_prompt_was_in_passes_where_the_prompt_does(
+    now: str, *, fine: bool
+) -> None:
+    left = left_by(record(ALLOWED, request(prompt={"id": "pmpt_1", "version": "2"})))
+    assert left == ({"state.prompt": "pmpt_1@2"},)
+
+    assert passes(Decider(policy(now), CATALOGUE), asked(request()), left) is fine
 
 
 def test_too_many_tools_are_not_told_of() -> None:

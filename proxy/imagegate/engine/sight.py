@@ -8,7 +8,7 @@ judged again, and must pass without a change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +20,7 @@ from imagegate.engine.paths import put
 from imagegate.engine.records import MAX_ENTRIES, DecisionRecord, Settings
 from imagegate.engine.request import Request
 from imagegate.engine.scene import PATHS
-from imagegate.engine.state import references, staged_file
+from imagegate.engine.state import is_allowed, references, staged_file
 from imagegate.engine.surface import DOORS, Match
 
 _CREATE: Final = next(door for door in DOORS if door.name == "responses.create")
@@ -32,6 +32,11 @@ UNTOLD: Final[Settings] = {"model": "", "size": ""}
 
 _TURNS: Final = frozenset({"conversation", "previous_response", "item_reference"})
 """What may have been judged here, and what may hold tools where it was not."""
+_REVIEWED: Final = frozenset({"agents", "prompt"})
+"""What may hold tools, and is allowed by its name for as long as a policy says so."""
+_STATE: Final = "state."
+_FIELDS: Final = ("fields.deprecated", "fields.unknown")
+"""The rules by which members go that are no settings."""
 
 
 def refers_to(decider: Decider, request: Request) -> tuple[str, ...]:
@@ -78,11 +83,29 @@ def left_by(
     if not (told and record.inspected):
         return None
     found: list[Settings] = [tool.enforced for tool in record.tools if tool.sent]
-    if any(each.kind in _TURNS and not each.seen for each in record.references):
-        found.append(UNTOLD)  # what was allowed unseen was not judged by being used
+    found += _brought(record)
     for tools in inherited:
         found += [tool for tool in tools if tool not in found]
     return tuple(found) if len(found) <= MAX_ENTRIES else None
+
+
+def _brought(record: DecisionRecord) -> Iterator[Settings]:
+    """Yield what stands for tools of which not all is told."""
+    untold = record.references_count > len(record.references)
+    # What was allowed unseen was not judged by being used.
+    unseen = any(x.kind in _TURNS and not x.seen for x in record.references)
+    if untold or unseen or _keeps_strangers(record):
+        yield UNTOLD
+    for each in record.references:
+        if each.kind in _REVIEWED:
+            yield {_STATE + each.kind: each.id or ""}
+
+
+def _keeps_strangers(record: DecisionRecord) -> bool:
+    """Tell whether tools were sent with members that are only counted."""
+    came = sum(x.unknown + len(x.deprecated) for x in record.tools if x.sent)
+    gone = [x for x in record.changes if x.after is None and x.rule.endswith(_FIELDS)]
+    return came > len(gone)
 
 
 def passes(decider: Decider, request: Request, tools: Sequence[Settings]) -> bool:
@@ -93,7 +116,12 @@ def passes(decider: Decider, request: Request, tools: Sequence[Settings]) -> boo
         request: Who asks, when, and through which family of doors.
         tools: Their settings as they were sent.
     """
-    made = {"tools": [_tool(settings) for settings in tools]}
+    rules = decider.book.page(request.principal, request.date).acting.rules
+    named = [item for x in tools for item in x.items() if item[0].startswith(_STATE)]
+    if not all(is_allowed(rules.stance(key)[0], str(name)) for key, name in named):
+        return False
+    known = [x for x in tools if not any(key.startswith(_STATE) for key in x)]
+    made = {"tools": [_tool(settings) for settings in known]}
     body = read_body_now(msgspec.json.encode(made), places=_CREATE.places)
     asked = Request(
         match=Match(door=_CREATE, family=request.match.family),

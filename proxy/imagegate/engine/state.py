@@ -20,9 +20,9 @@ def judge_state(scene: Scene, request: Request, body: Body) -> Iterator[Violatio
     """Yield what the policy refuses among the references of a request."""
     for pointer, stance, name in references(request, body):
         word, line = scene.book.rules.stance(stance)
-        if line is None or word == "allow" or (word == "seen" and name in request.seen):
+        if line is None or (word == "seen" and name in request.seen):
             continue
-        if isinstance(word, tuple) and _listed(name, word):
+        if is_allowed(word, name):
             continue
         kind = stance.partition(".")[2]
         said = {
@@ -41,6 +41,11 @@ def judge_state(scene: Scene, request: Request, body: Body) -> Iterator[Violatio
             if not field.isdigit()
             else ("send the item itself in the place of its id"),
         )
+
+
+def is_allowed(word: str | tuple[str, ...], name: str) -> bool:
+    """Tell whether what a policy says of references lets one pass by its name."""
+    return _listed(name, word) if isinstance(word, tuple) else word == "allow"
 
 
 def references(request: Request, body: Body) -> Iterator[tuple[str, str, str]]:
