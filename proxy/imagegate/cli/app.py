@@ -400,10 +400,11 @@ def diff(  # noqa: PLR0913 - the options of a command
     ] = None,
     form: AsFormat = Format.text,
 ) -> None:
-    """Show what a change of policy means, for everybody and every kind of request.
+    """Show what a change of policy means, and for whom.
 
-    Both decide on all that they can tell apart; what comes out otherwise is listed,
-    in JSON with the smallest request. Quotas and doors are compared as written.
+    Both decide on every kind of request, for everybody whom one of them tells from the
+    others; what comes out otherwise is listed, in JSON with the smallest request.
+    Quotas and doors are compared as they are written.
     """
     from imagegate.cli import diff as command  # noqa: PLC0415 - lazy by design
 
