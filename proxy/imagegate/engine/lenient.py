@@ -25,6 +25,7 @@ WORD: Final = 256  # characters of a string that is kept
 ID: Final = 1024  # of an identifier; LiteLLM makes some of over 500
 MEMBERS: Final = 64  # of an object or array that is copied
 DEPTH: Final = 6
+_MOST: Final = 1 << 63
 _LARGEST: Final = 1.7976931348623157e308
 _CLOSED: Final = bytes.maketrans(b"[{", b"]}")
 _HALF: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
@@ -102,9 +103,8 @@ def short(value: str, most: int = WORD) -> str:
 
 def number(value: object) -> int | None:
     """Return a count or an index, or None."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value < 1 << 63 else None
+    # No boolean, which is an `int` to Python.
+    return value if type(value) is int and 0 <= value < _MOST else None
 
 
 def flag(value: object) -> bool | None:

@@ -138,6 +138,7 @@ class _Reducer:
         self.kept = bytearray()
         self.held: list[Held] = []
         self.whole = True
+        self._room = REDUCED
         self._quoted = False
         self._start = 0  # of the open string's characters in `kept`
         self._length = 0  # of the open string so far
@@ -208,18 +209,21 @@ class _Reducer:
         kept, start, end = self.kept, self._start, b'"'
         if self._length > LONG or kept.startswith(_NUL, start):
             head = kept[start : start + HEAD].decode("latin-1")
+            self._room += len(kept) - start
             del kept[start:]
             end = b'%s%d"' % (_NUL, len(self.held))
             self.held.append(Held(head=_unescaped(head), length=self._length))
+            # What is set aside counts too: a text of many long strings would
+            # otherwise grow without bound beside `kept`.
+            self._room -= 2 * HEAD
         self._keep(end)
 
     def _keep(self, piece: bytes) -> None:
-        # What is set aside counts too: a text of many long strings would
-        # otherwise grow without bound beside `kept`.
-        if len(self.kept) + len(piece) + len(self.held) * 2 * HEAD > REDUCED:
+        self._room -= len(piece)
+        if self._room < 0:
             self.whole = False
-            return
-        self.kept += piece
+        else:
+            self.kept += piece
 
 
 def _unescaped(head: str) -> str:

@@ -39,18 +39,12 @@ class JsonScanner:
 
     def __init__(self) -> None:
         self._skipped = 0  # bytes of a long string that were not read
-        self._fed = 0
         self._collector = Collector()
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Observe the next bytes; nothing is known before the end."""
-        self._fed += len(chunk)
-        if (
-            self._collector.inside
-            and chunk
-            and b'"' not in chunk
-            and chunk[-1] != _BACKSLASH
-        ):
+        inside = self._collector.inside and chunk
+        if inside and b'"' not in chunk and chunk[-1] != _BACKSLASH:
             self._skipped += len(chunk)
             return []
         if self._skipped:
@@ -62,9 +56,8 @@ class JsonScanner:
         """Read the whole answer, once."""
         if self._skipped:
             self._return()
-        collector, self._collector = self._collector, Collector()
-        fed, self._fed = self._fed, 0
-        return [*read_answer(collector.close(), end=fed)] if fed else []
+        text, self._collector = self._collector.close(), Collector()
+        return [*read_answer(text, end=text.length)] if text.length else []
 
     def _return(self) -> None:
         """Make up for what was skipped."""

@@ -156,8 +156,7 @@ class Relay:
 
     async def _body(self, message: Message) -> None:
         """Observe a piece, record what it says, and relay it."""
-        piece: bytes | memoryview = message.get("body", b"")
-        data = piece if isinstance(piece, bytes) else bytes(piece)
+        data = bytes(message.get("body", b""))  # it is copied if it is a view
         size, over = self.bytes_out + len(data), not message.get("more_body", False)
         if self.first_byte_ms is None and data:
             self.first_byte_ms = self._journal.elapsed()
