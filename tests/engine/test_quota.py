@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,9 @@ from imagegate.engine.quota import (
     QUOTAS,
     Per,
     Quota,
+    amount_of,
     longer,
+    millionths,
     most_in,
     window,
 )
@@ -82,5 +85,31 @@ def test_no_window_touches_more_shorter_ones_than_is_said(
 
 def test_a_quota_is_spelled_as_policies_spell_it() -> None:
     assert QUOTAS["images.team.month"] == Quota("images", "team", "month")
-    assert len(QUOTAS) == 2 * 3 * 5
+    assert len(QUOTAS) == 3 * 3 * 5
     assert all(quota.name == name for name, quota in QUOTAS.items())
+
+
+@given(st.integers(0, 10**15))
+def test_money_is_spelled_as_it_is_counted(number: int) -> None:
+    assert millionths(Decimal(amount_of(number))) == number
+
+
+@pytest.mark.parametrize(
+    ("amount", "nearest", "up"),
+    [
+        ("0.211", 211_000, 211_000),
+        ("0.0000004", 0, 1),
+        ("0.0000005", 1, 1),
+        ("1.0000014", 1_000_001, 1_000_002),
+        ("999999999.999999", 999_999_999_999_999, 999_999_999_999_999),
+    ],
+)
+def test_less_than_a_millionth_is_rounded(amount: str, nearest: int, up: int) -> None:
+    assert millionths(Decimal(amount)) == nearest
+    assert millionths(Decimal(amount), up=True) == up
+
+
+def test_a_quota_spells_what_it_counts() -> None:
+    assert QUOTAS["cost.team.month"].spell(200_500_000) == "200.5"
+    assert QUOTAS["images.team.month"].spell(200) == "200"
+    assert [x.what for x in QUOTAS.values() if not x.holds] == ["requests"] * 15

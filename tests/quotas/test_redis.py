@@ -67,6 +67,20 @@ async def test_a_place_held_for_long_outlives_what_is_asked_meanwhile(
     await store.close()
 
 
+async def test_what_places_are_worth_ends_with_them(own: Redisd) -> None:
+    store = RedisQuotas(own.url, prefix="p")
+    month = Slot("cost.team.month:x", 0, END, holds=True, price=211_000)
+    await store.take((month,), ["d1", "d2"], NOW)
+    await store.settle(Step(slots=(month,), drop=("d1",), hold=("r",)), NOW)
+    held, worth = "{p}:cost.team.month:x:held", "{p}:cost.team.month:x:worth"
+
+    kept = [int(own.say("TTL", key)[1:]) for key in (held, worth)]
+    assert abs(kept[0] - kept[1]) <= 1
+    assert await store.take((month,), [], NOW + 3 * 3_600) == [Reading(0, 211_000)]
+    assert own.say("ZCARD", worth) == own.say("ZCARD", held)
+    await store.close()
+
+
 async def test_gateways_with_prefixes_of_their_own_count_apart(own: Redisd) -> None:
     one, other = RedisQuotas(own.url, prefix="a"), RedisQuotas(own.url, prefix="b")
 

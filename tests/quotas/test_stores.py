@@ -40,8 +40,10 @@ def at(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
 
 
-def slot(who: str = "ann", seconds: float = NOW, name: str = DAY.name) -> Slot:
-    return slot_of(Counter(QUOTAS[name], who), at(seconds))
+def slot(
+    who: str = "ann", seconds: float = NOW, name: str = DAY.name, price: int = 0
+) -> Slot:
+    return slot_of(Counter(QUOTAS[name], who), at(seconds), price)
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
@@ -74,40 +76,53 @@ class Model:
 
     def __init__(self) -> None:
         self.used: dict[tuple[str, int], int] = {}
-        self.held: dict[tuple[str, str], float] = {}
+        self.held: dict[tuple[str, str], tuple[float, int]] = {}
 
     def read(self, slot: Slot, now: float) -> Reading:
         held = [u for (name, _), u in self.held.items() if name == slot.name]
-        holding = sum(until > now for until in held) if slot.holds else 0
+        holding = sum(worth for until, worth in held if until > now)
         return Reading(self.used.get((slot.name, slot.window), 0), holding)
 
     def take(self, slots: Sequence[Slot], places: Sequence[str], now: float) -> Any:
         found = [self.read(slot, now) for slot in slots]
         for each in slots:
             for place in places if each.holds else ():
-                self.held[each.name, place] = now + HOLD_SECONDS
+                self.held[each.name, place] = now + HOLD_SECONDS, self.worth(each)
             if not each.holds:
                 self.add(each, 1)
         return found
 
     def settle(self, step: Step, now: float) -> None:
         for each in step.slots:
-            untils = [self.held.pop((each.name, x), 0) for x in step.drop]
-            before = next((n for n, until in enumerate(untils) if until > now), None)
-            if not step.if_held:
-                self.add(each, step.add)
-            elif before is not None:
-                self.add(each, max(0, step.add - before))
+            kept = [self.held.pop((each.name, x), (0.0, 0)) for x in step.drop]
+            found = [(n, x[1]) for n, x in enumerate(kept) if x[0] > now]
+            before, worth = (0, self.worth(each)) if not step.if_held else (-1, 0)
+            if step.if_held and found:
+                before, worth = found[0]
+            if before >= 0 and each.price is not None:
+                self.add(each, step.paid + step.unpaid * worth - before * worth)
+            elif before >= 0:
+                least = 0 if step.if_held else step.add
+                self.add(each, max(least, step.add - before))
             for place in step.hold:
                 until = max(now + BACKGROUND_SECONDS, each.ends)
-                self.held[each.name, place] = until
+                self.held[each.name, place] = until, self.worth(each)
+
+    def worth(self, slot: Slot) -> int:
+        return 1 if slot.price is None else slot.price
 
     def add(self, slot: Slot, number: int) -> None:
         key = slot.name, slot.window
         self.used[key] = max(0, self.used.get(key, 0) + number)
 
 
-NAMES = ["images.principal.day", "images.team.month", "requests.principal.minute"]
+NAMES = [
+    "images.principal.day",
+    "images.team.month",
+    "requests.principal.minute",
+    "cost.team.month",
+    "cost.everyone.day",
+]
 PLACES = st.lists(st.sampled_from("abcd"), max_size=3, unique=True).map(tuple)
 WHICH = st.lists(
     st.tuples(st.sampled_from(NAMES), st.sampled_from(["ann", "bo"])),
@@ -127,9 +142,14 @@ STEPS: st.SearchStrategy[dict[str, Any]] = st.builds(
     add=st.integers(-2, 3),
     hold=PLACES,
     if_held=st.booleans(),
+    paid=st.integers(0, 10**14),
+    unpaid=st.integers(-2, 3),
 )
+PRICES = st.sampled_from([0, 1, 36_000, 211_000, 10**12])
 EVENTS = st.lists(
-    st.tuples(GOES_BY, LATE, WHICH, st.one_of(PLACES, STEPS)), min_size=1, max_size=12
+    st.tuples(GOES_BY, LATE, WHICH, PRICES, st.one_of(PLACES, STEPS)),
+    min_size=1,
+    max_size=12,
 )
 
 
@@ -141,9 +161,9 @@ EVENTS = st.lists(
 def test_a_store_agrees_with_the_plainest_one(make: Make, events: Any) -> None:
     async def play(store: Quotas) -> None:
         model, now = Model(), NOW
-        for seconds, late, which, what in events:
+        for seconds, late, which, price, what in events:
             now += seconds
-            slots = tuple(slot(who, now - late, name) for name, who in which)
+            slots = tuple(slot(who, now - late, name, price) for name, who in which)
             if isinstance(what, tuple):
                 found = await store.take(slots, what, now)
                 assert [*found] == model.take(slots, what, now)
@@ -211,6 +231,55 @@ def test_what_is_told_twice_is_counted_once(make: Make) -> None:
         await store.settle(told, NOW)
         await store.settle(told, NOW)
         assert await store.take(slots, [], NOW) == [Reading(2, 0)]
+
+    using(make, play)
+
+
+def test_an_image_counts_for_its_price_until_it_is_known_what_it_cost(
+    make: Make,
+) -> None:
+    async def play(store: Quotas) -> None:
+        both = slot(), slot(name="cost.team.month", price=250_000)
+        assert await store.take(both, ["d1"], NOW) == [Reading(0, 0)] * 2
+        assert await store.take(both, [], NOW) == [Reading(0, 1), Reading(0, 250_000)]
+        await store.settle(Step(slots=both, drop=("d1",), add=1, unpaid=1), NOW)
+        assert await store.take(both, [], NOW) == [Reading(1, 0), Reading(250_000, 0)]
+        await store.settle(Step(slots=both, paid=33_360, unpaid=-1), NOW)
+        assert await store.take(both, [], NOW) == [Reading(1, 0), Reading(33_360, 0)]
+
+    using(make, play)
+
+
+def test_what_the_background_costs_takes_the_place_of_what_it_held(make: Make) -> None:
+    """Whoever reads it knows the cost, and not what it was held for."""
+
+    async def play(store: Quotas) -> None:
+        held = (slot(name="cost.team.month", price=250_000),)
+        reads = (slot(name="cost.team.month", price=7),)
+        drop = ("resp", "resp+1")
+        for place, paid, unpaid, used in (
+            ("resp", 33_360, 0, 33_360),
+            ("resp", 0, 2, 533_360),  # and what is not known costs what was held
+            ("resp+1", 33_360, 0, 316_720),  # of which one was counted already
+        ):
+            await store.settle(Step(slots=held, hold=(place,)), NOW)
+            said = Step(slots=reads, drop=drop, paid=paid, unpaid=unpaid, if_held=True)
+            await store.settle(said, NOW)
+            await store.settle(said, NOW)
+            assert await store.take(held, [], NOW) == [Reading(used, 0)]
+
+    using(make, play)
+
+
+def test_millionths_are_exact_up_to_a_billion(make: Make) -> None:
+    async def play(store: Quotas) -> None:
+        slots = (slot(name="cost.everyone.day", price=1),)
+        most = 999_999_999_999_999
+        await store.settle(Step(slots=slots, paid=most), NOW)
+        await store.take(slots, ["a", "b", "c"], NOW)
+        assert await store.take(slots, [], NOW) == [Reading(most, 3)]
+        await store.settle(Step(slots=slots, drop=("a",), unpaid=1), NOW)
+        assert await store.take(slots, [], NOW) == [Reading(most + 1, 2)]
 
     using(make, play)
 

@@ -3,17 +3,21 @@
 A window is fixed, and begins where the calendar says, in UTC: whoever has the records
 can count again what was counted. A quota caps what starts within one window, so that
 around its end twice as much can start in a short while.
+
+Money is counted in whole millionths of the currency of the price table: no sum of
+many small amounts drifts, and each store can add them.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Mapping
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-What: TypeAlias = Literal["images", "requests"]
+What: TypeAlias = Literal["images", "requests", "cost"]
 By: TypeAlias = Literal["principal", "team", "everyone"]
 Per: TypeAlias = Literal["minute", "hour", "day", "week", "month"]
 Outage: TypeAlias = Literal["refuse", "allow"]
@@ -23,7 +27,7 @@ class Quota(msgspec.Struct, frozen=True):
     """One thing that a policy can cap.
 
     Attributes:
-        what: Images that start, or requests that go on.
+        what: Images that start, requests that go on, or what images cost.
         by: Whose are counted together.
         per: Over which window.
     """
@@ -37,8 +41,17 @@ class Quota(msgspec.Struct, frozen=True):
         """Spell it as policies do: `images.principal.day`."""
         return f"{self.what}.{self.by}.{self.per}"
 
+    @property
+    def holds(self) -> bool:
+        """Whether requests hold places of it, and are not counted at once."""
+        return self.what != "requests"
 
-WHAT: Final[tuple[What, ...]] = ("images", "requests")
+    def spell(self, number: int) -> str:
+        """Spell what is counted: money as a plain decimal number."""
+        return amount_of(number) if self.what == "cost" else str(number)
+
+
+WHAT: Final[tuple[What, ...]] = ("images", "requests", "cost")
 BY: Final[tuple[By, ...]] = ("principal", "team", "everyone")
 PER: Final[tuple[Per, ...]] = ("minute", "hour", "day", "week", "month")
 """The shortest first."""
@@ -46,6 +59,21 @@ QUOTAS: Final[Mapping[str, Quota]] = {
     quota.name: quota
     for quota in (Quota(what, by, per) for what in WHAT for by in BY for per in PER)
 }
+
+
+MILLIONTHS: Final = 6
+"""Decimal places of an amount that are counted."""
+
+
+def millionths(amount: Decimal, *, up: bool = False) -> int:
+    """Count an amount; to the nearest, as reports round it, or up."""
+    rounding = ROUND_CEILING if up else ROUND_HALF_UP
+    return int(amount.scaleb(MILLIONTHS).to_integral_value(rounding))
+
+
+def amount_of(number: int) -> str:
+    """Spell what was counted as a plain decimal number."""
+    return f"{Decimal(number).scaleb(-MILLIONTHS).normalize():f}"
 
 
 class Counter(msgspec.Struct, frozen=True):
@@ -69,7 +97,8 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         used: What was counted in this window; None where nobody could be asked.
-        held: Places of requests that are under way, and have started no image yet.
+        held: Places of requests that are under way, and have started no image yet;
+            of money, what they are worth.
         since: When the window began, as records tell it.
         resets_in: Seconds until the next one begins.
     """
@@ -88,11 +117,16 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         inherits: Whether the earlier turns that it refers to hold an image tool; None
             where that is not known.
         outage: What is done where a count is not known.
+        price: What the images may cost that the request may start at once; None where
+            no price is known.
+        currency: Of what is counted in money.
     """
 
     counts: Mapping[Counter, Count] = msgspec.field(default_factory=dict)
     inherits: bool | None = None
     outage: Outage = "refuse"
+    price: int | None = 0
+    currency: str = ""
 
 
 NOWHERE: Final = Standing()

@@ -23,7 +23,8 @@ class MemoryQuotas:
 
     def __init__(self) -> None:
         self._used: dict[tuple[str, int], tuple[int, int]] = {}  # and when it ends
-        self._held: dict[str, dict[str, float]] = {}
+        # Until when, and what each is worth.
+        self._held: dict[str, dict[str, tuple[float, int]]] = {}
         self._swept = 0.0
 
     async def take(
@@ -35,7 +36,7 @@ class MemoryQuotas:
         for slot in slots:
             if slot.holds:
                 held = self._held.setdefault(slot.name, {})
-                held |= dict.fromkeys(places, now + HOLD_SECONDS)
+                held |= dict.fromkeys(places, (now + HOLD_SECONDS, slot.worth))
             else:
                 self._add(slot, 1)
         return found
@@ -44,10 +45,12 @@ class MemoryQuotas:
         """Make a change."""
         for slot in step.slots:
             held = self._held.setdefault(slot.name, {})
-            was = [held.pop(place, 0.0) > now for place in step.drop]
-            if number := counted(step, was):
+            dropped = [held.pop(place, (0.0, 0)) for place in step.drop]
+            was = [worth if until > now else None for until, worth in dropped]
+            if number := counted(step, slot, was):
                 self._add(slot, number)
-            held |= dict.fromkeys(step.hold, held_until(slot, now))
+            place = held_until(slot, now), slot.worth
+            held |= dict.fromkeys(step.hold, place)
 
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
@@ -56,7 +59,8 @@ class MemoryQuotas:
         return self._used.get((slot.name, slot.window), (0, 0))[0]
 
     def _holding(self, slot: Slot, now: float) -> int:
-        return sum(until > now for until in self._held.get(slot.name, {}).values())
+        held = self._held.get(slot.name, {}).values()
+        return sum(worth for until, worth in held if until > now)
 
     def _add(self, slot: Slot, number: int) -> None:
         used = max(0, self._count(slot) + number)
@@ -71,7 +75,7 @@ class MemoryQuotas:
             key: kept for key, kept in self._used.items() if kept[1] + SLACK > now
         }
         left = {
-            name: {place: until for place, until in held.items() if until > now}
+            name: {place: kept for place, kept in held.items() if kept[0] > now}
             for name, held in self._held.items()
         }
         self._held = {name: held for name, held in left.items() if held}

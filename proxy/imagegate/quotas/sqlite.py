@@ -34,6 +34,10 @@ CREATE TABLE IF NOT EXISTS held (
   name TEXT NOT NULL, place TEXT NOT NULL, until REAL NOT NULL,
   PRIMARY KEY (name, place)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS priced (
+  name TEXT NOT NULL, place TEXT NOT NULL, until REAL NOT NULL,
+  worth INTEGER NOT NULL, PRIMARY KEY (name, place)
+) WITHOUT ROWID;
 """
 _USED: Final = "SELECT number FROM used WHERE name = ? AND window = ?"
 _HELD: Final = "SELECT count(*) FROM held WHERE name = ? AND until > ?"
@@ -42,7 +46,14 @@ INSERT INTO used VALUES (?, ?, ?, max(0, ?)) ON CONFLICT (name, window)
 DO UPDATE SET number = max(0, number + ?)
 """
 _HOLD: Final = "INSERT OR REPLACE INTO held VALUES (?, ?, ?)"
-_DROP: Final = "DELETE FROM held WHERE name = ? AND place = ? RETURNING until"
+_DROP: Final = "DELETE FROM held WHERE name = ? AND place = ? RETURNING until, 1"
+_PRICED: Final = (
+    "SELECT coalesce(sum(worth), 0) FROM priced WHERE name = ? AND until > ?"
+)
+_HOLD_PRICED: Final = "INSERT OR REPLACE INTO priced VALUES (?, ?, ?, ?)"
+_DROP_PRICED: Final = (
+    "DELETE FROM priced WHERE name = ? AND place = ? RETURNING until, worth"
+)
 
 
 class SqliteQuotas:
@@ -82,7 +93,7 @@ class SqliteQuotas:
 
         def settle() -> None:
             for slot in step.slots:
-                if number := counted(step, self._drop(slot, step.drop, now)):
+                if number := counted(step, slot, self._drop(slot, step.drop, now)):
                     self._add(slot, number)
                 self._hold(slot, step.hold, held_until(slot, now))
 
@@ -112,19 +123,25 @@ class SqliteQuotas:
 
     def _reading(self, slot: Slot, now: float) -> Reading:
         used = self._base.execute(_USED, (slot.name, slot.window)).fetchone()
-        (held,) = self._base.execute(_HELD, (slot.name, now)).fetchone()
+        held_in = _HELD if slot.price is None else _PRICED
+        (held,) = self._base.execute(held_in, (slot.name, now)).fetchone()
         return Reading(used[0] if used else 0, held)
 
     def _hold(self, slot: Slot, places: Sequence[str], until: float) -> None:
-        rows = [(slot.name, place, until) for place in places]
-        self._base.executemany(_HOLD, rows)
+        if slot.price is None:
+            rows = [(slot.name, place, until) for place in places]
+            self._base.executemany(_HOLD, rows)
+        else:
+            priced = [(slot.name, place, until, slot.price) for place in places]
+            self._base.executemany(_HOLD_PRICED, priced)
 
-    def _drop(self, slot: Slot, places: Sequence[str], now: float) -> list[bool]:
-        """Give places back; tell which of them were held."""
+    def _drop(self, slot: Slot, places: Sequence[str], now: float) -> list[int | None]:
+        """Give places back; tell what those were worth that were held."""
+        drop = _DROP if slot.price is None else _DROP_PRICED
         rows = [
-            self._base.execute(_DROP, (slot.name, place)).fetchone() for place in places
+            self._base.execute(drop, (slot.name, place)).fetchone() for place in places
         ]
-        return [row is not None and row[0] > now for row in rows]
+        return [None if row is None or row[0] <= now else row[1] for row in rows]
 
     def _add(self, slot: Slot, number: int) -> None:
         values = (slot.name, slot.window, slot.ends, number, number)
@@ -137,3 +154,4 @@ class SqliteQuotas:
         self._swept = now
         self._base.execute("DELETE FROM used WHERE ends <= ?", (now - SLACK,))
         self._base.execute("DELETE FROM held WHERE until <= ?", (now,))
+        self._base.execute("DELETE FROM priced WHERE until <= ?", (now,))

@@ -30,12 +30,19 @@ class Slot(msgspec.Struct, frozen=True):
         window: When the window began, in seconds since 1970.
         ends: When it ends.
         holds: Whether requests hold places, and are not counted at once.
+        price: What a place is worth, where it is money that is counted.
     """
 
     name: str
     window: int
     ends: int
     holds: bool
+    price: int | None = None
+
+    @property
+    def worth(self) -> int:
+        """What a place takes of the whole."""
+        return 1 if self.price is None else self.price
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -55,20 +62,38 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         hold: Places that what goes on in the background holds from now on.
         if_held: Nothing is counted unless one of the dropped places was held: the
             first, or the one behind as many as were counted before.
+        paid: What is counted where it is money: the cost that is known.
+        unpaid: Images whose cost is not known: each counts for the worth of a place,
+            and of a negative number that is taken back.
     """
 
-    slots: tuple[Slot, ...]
+    slots: tuple[Slot, ...] = ()
     drop: tuple[str, ...] = ()
     add: int = 0
     hold: tuple[str, ...] = ()
     if_held: bool = False
+    paid: int = 0
+    unpaid: int = 0
 
 
-def counted(step: Step, held: Sequence[bool]) -> int:
-    """Say how much a change counts, by which of the dropped places were held."""
-    if not step.if_held:
-        return step.add
-    return max(0, step.add - held.index(True)) if True in held else 0
+def counted(step: Step, slot: Slot, held: Sequence[int | None]) -> int:
+    """Say how much a change counts in a slot.
+
+    Args:
+        step: The change.
+        slot: The slot.
+        held: What each of the dropped places was worth; None where none was held.
+    """
+    before, worth = 0, slot.worth
+    if step.if_held:
+        kept = ((n, worth) for n, worth in enumerate(held) if worth is not None)
+        found = next(kept, None)
+        if found is None:
+            return 0
+        before, worth = found
+    if slot.price is not None:
+        return step.paid + (step.unpaid - before) * worth
+    return max(0, step.add - before) if step.if_held else step.add
 
 
 def held_until(slot: Slot, now: float) -> float:
@@ -106,8 +131,14 @@ class Quotas(Protocol):
         """Let go of the store."""
 
 
-def slot_of(counter: Counter, at: datetime.datetime) -> Slot:
-    """Say where a counter is kept at a moment."""
+def slot_of(counter: Counter, at: datetime.datetime, price: int = 0) -> Slot:
+    """Say where a counter is kept at a moment.
+
+    Args:
+        counter: The counter.
+        at: The moment.
+        price: What a place is worth where money is counted.
+    """
     quota = counter.quota
     found = window(quota.per, at)
     who = msgspec.json.encode([counter.verified, counter.source, counter.who])
@@ -116,5 +147,6 @@ def slot_of(counter: Counter, at: datetime.datetime) -> Slot:
         name=f"{quota.name}:{digest}",
         window=int(found.begin.timestamp()),
         ends=int(found.end.timestamp()),
-        holds=quota.what == "images",
+        holds=quota.holds,
+        price=price if quota.what == "cost" else None,
     )
