@@ -97,6 +97,38 @@ def test_images_are_counted_where_no_tokens_are(
     assert cost({}, *made) == (expected and (expected, "per_image"))
 
 
+@pytest.mark.parametrize(
+    ("models", "made", "expected"),
+    [
+        (["x", "gpt-image-2"], ("low", "1024x1024"), "0.006"),
+        (["gpt-image-2"], ("auto", "1024x1024"), "0.211"),
+        (["gpt-image-2"], (None, None), "0.211"),
+        (["gpt-image-2"], ("low", "auto"), "0.006"),
+        (["gpt-image-2"], ("low", "2048x1024"), "0.012"),
+        (["gpt-image-2"], ("xhigh", "512x1024"), "0.1055"),
+        (["gpt-image-1-mini"], ("low", "1024x1024"), "0.211"),  # it has tokens alone
+        (["gpt-image-1.5"], ("low", "1024x1024"), None),
+        (None, (None, None), "0.211"),
+    ],
+)
+def test_what_an_image_costs_at_most(
+    models: list[str] | None, made: Made, expected: str | None
+) -> None:
+    found = table().dearest("openai", models, made)
+
+    assert found == (expected and Decimal(expected))
+
+
+def test_where_no_image_has_a_price_nothing_is_the_dearest() -> None:
+    tokens = TABLE.replace("images = {", "tokens2 = {").splitlines()
+    bare = table("\n".join(x for x in tokens if not x.startswith("tokens2")))
+
+    assert bare.dearest("openai") is None
+    assert bare.dearest("openai", ["gpt-image-2"]) is None
+    assert table().dearest("azure") is None
+    assert table().dearest(None) is None
+
+
 def test_a_kind_without_a_price_costs_nothing_only_if_there_was_none() -> None:
     """This table knows the output of the model alone."""
     output = {"input_text_tokens": 0, "input_image_tokens": 0, "output_tokens": 1000}

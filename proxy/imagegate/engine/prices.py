@@ -112,6 +112,30 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
             prices=self.date,
         )
 
+    def dearest(
+        self,
+        provider: str | None,
+        models: Sequence[str] | None = None,
+        made: Made = (None, None),
+    ) -> Decimal | None:
+        """Return the most that one image may cost by the table; None if that is open.
+
+        What a table prices by tokens alone is taken for the dearest image that it
+        knows of the provider: how many tokens an image takes, only its answer tells.
+
+        Args:
+            provider: Who is asked.
+            models: Which model draws, by its names; None where that is not known.
+            made: Its quality and its size, as they are asked for.
+        """
+        table = self.models.get(provider or "", {})
+        if models is None:
+            return max(map(_dearest, table.values()), default=None) or None
+        known = next((table[name] for name in models if name in table), None)
+        if known is None:
+            return None
+        return _dearest(known, made) if known.images else self.dearest(provider)
+
 
 def _by_tokens(prices: ModelPrices, usage: Mapping[str, int]) -> Decimal | None:
     """Multiply; what was read from a cache counts in full."""
@@ -140,6 +164,27 @@ def _by_image(prices: ModelPrices, made: Sequence[Made]) -> Decimal | None:
     ]
     known = [price for price in found if price is not None]
     return sum(known, Decimal(0)) if known and len(known) == len(found) else None
+
+
+def _dearest(prices: ModelPrices, made: Made = (None, None)) -> Decimal:
+    """Return what the dearest image costs that may be meant; 0 where none is priced.
+
+    A quality that is not in the table, or that is left open, may be any of those that
+    are. A size that is not there costs its pixels, at the dearest price of one.
+    """
+    quality, size = map(str, made)
+    named = prices.images.get(quality)
+    rows = prices.images.values() if named is None else (named,)
+    return max((_dearest_of(row, size) for row in rows), default=Decimal(0))
+
+
+def _dearest_of(row: Mapping[str, Decimal], size: str) -> Decimal:
+    wanted = parse_size(size)
+    if size in row or wanted is None:
+        return row.get(size, max(row.values(), default=Decimal(0)))
+    sizes = ((parse_size(name), price) for name, price in row.items())
+    pixels = (price / found.pixels for found, price in sizes if found is not None)
+    return wanted.pixels * max(pixels, default=Decimal(0))
 
 
 def read_prices(data: bytes, *, catalogue: Catalogue) -> Prices:
