@@ -105,3 +105,26 @@ def test_an_answer_is_whole_from_its_beginning_or_by_its_end(
 ) -> None:
     """Whoever asks for the rest of a stream is told what came before at its end."""
     assert answer(event).whole is whole
+
+
+@pytest.mark.parametrize(
+    ("events", "unpaid"),
+    [
+        ((), 0),
+        ((begun(),), 1),
+        ((begun(), partial("ig_1")), 1),
+        ((begun(), finished()), 1),  # nobody says at what price
+        ((begun(), finished(made=False)), 0),
+        ((finished(made=False),), 0),
+        ((begun("a", 0), begun("b", 1), finished("a", 0, made=False)), 1),
+        ((begun("a", 0), begun("b", 1), finished("a", 0), finished("b", 1)), 2),
+        ((partial(None), finished("a", 0)), 1),
+    ],
+)
+def test_what_started_is_unpaid_until_its_cost_is_known(
+    events: tuple[Event, ...], unpaid: int
+) -> None:
+    found = answer(*events)
+
+    assert found.cost is None
+    assert found.unpaid == unpaid

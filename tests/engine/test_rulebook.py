@@ -8,7 +8,7 @@ import pytest
 from asking import DESIGN, TODAY, policy
 
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal
-from imagegate.engine.rulebook import Book, Rulebook, Ruled, count_of
+from imagegate.engine.rulebook import Book, Rulebook, Ruled, count_of, count_spelled
 
 RULES = """
 models:
@@ -245,6 +245,15 @@ def test_a_team_that_tries_a_looser_cap_loosens_nothing() -> None:
     assert ids(ruled(found.acting, "quality")) == ["settings.quality.max"]
     assert found.watched is not None
     assert ids(ruled(found.watched, "quality")) == ["teams.design.settings.quality.max"]
+
+
+def test_a_number_is_spelled_as_its_file_does() -> None:
+    found = page("limits: { tools: 2 }\nquotas: { cost: { team: { day: 4.50 } } }")
+    limit = found.limit("tools")
+    assert limit is not None
+
+    assert count_spelled(limit) == "2"
+    assert [count_spelled(line) for line in found.quotas.values()] == ["4.5"]
 
 
 def test_ids_that_lines_name_are_at_hand() -> None:

@@ -54,7 +54,8 @@ def run(policy_name: str, request: str, options: Options, *, as_json: bool) -> E
         seen=frozenset(options.seen),
     )
     try:
-        answer = ask(Decider(policy, shipped.catalogue()), question)
+        decider, prices = Decider(policy, shipped.catalogue()), shipped.prices()
+        answer = ask(decider, question, prices=prices)
     except UnknownDoorError as error:
         complain(str(error))
         return Exit.USAGE

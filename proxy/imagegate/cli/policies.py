@@ -13,6 +13,7 @@ from imagegate.cli.exits import Exit
 from imagegate.cli.screen import complain, print_text
 from imagegate.engine.errors import Problem
 from imagegate.engine.policy import Policy
+from imagegate.engine.prices import Prices
 from imagegate.named_file import read_named
 from imagegate.policyfile import MAX_BYTES, Checked, check_policy
 
@@ -25,7 +26,7 @@ class Read(msgspec.Struct, frozen=True):
     checked: Checked
 
 
-def read_policy(name: str) -> Read | None:
+def read_policy(name: str, prices: Prices | None = None) -> Read | None:
     """Read a policy by path or name; None, with a complaint, where there is none."""
     try:
         path = shipped.find_policy(name)
@@ -44,6 +45,7 @@ def read_policy(name: str) -> Read | None:
         data,
         catalogue=shipped.catalogue(),
         today=datetime.datetime.now(tz=datetime.UTC).date(),
+        prices=prices or shipped.prices(),
     )
     return Read(str(path), data, checked)
 

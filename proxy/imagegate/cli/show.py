@@ -24,6 +24,8 @@ from imagegate.engine.policy import (
     digest,
     merge,
 )
+from imagegate.engine.quota import QUOTAS
+from imagegate.engine.rulebook import count_spelled
 from imagegate.engine.sizes import Size
 from imagegate.engine.surface import GROUPS
 
@@ -111,7 +113,7 @@ def _line_rows(
     for line in sorted(lines, key=_place):
         yield (
             line.id,
-            _SAID[line.kind].format(_spelled(line.value)),
+            _SAID[line.kind].format(_value(line)),
             _reaction(line.otherwise) if line.kind in ("max", "min", "allow") else "",
             line.mode if line.mode != policy.mode else "",
             line.reason,
@@ -122,6 +124,10 @@ def _place(line: Line) -> tuple[int, int, str]:
     section = _ORDER.index(line.path.partition(".")[0])
     stance = list(STANCES).index(line.path) if line.path in STANCES else -1
     return section, stance, line.path
+
+
+def _value(line: Line) -> str:
+    return count_spelled(line) if line.subject in QUOTAS else _spelled(line.value)
 
 
 def _spelled(value: Value) -> str:

@@ -46,7 +46,8 @@ def _folders(name: str) -> tuple[Path, ...]:
 
 def _tried(folder: Path) -> Suite:
     today = datetime.datetime.now(tz=datetime.UTC).date()
-    return run_suite(folder, catalogue=shipped.catalogue(), today=today)
+    catalogue, prices = shipped.catalogue(), shipped.prices()
+    return run_suite(folder, catalogue=catalogue, today=today, prices=prices)
 
 
 def _print(suite: Suite) -> None:

@@ -8,8 +8,8 @@ the images of the day are used up.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -19,7 +19,7 @@ from imagegate.engine.decision import Violation
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Line, Policy, Principal
-from imagegate.engine.quota import QUOTAS, Counter, Quota, What
+from imagegate.engine.quota import QUOTAS, Counter, Quota, Standing, What
 from imagegate.engine.records import MAX_ENTRIES, QuotaRecord, label
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import Book, Rulebook, count_of
@@ -28,6 +28,7 @@ from imagegate.engine.state import references
 
 MOST_IMAGES: Final = 10
 """Of one call; what asks for more is refused by the provider."""
+_FOREVER: Final = 1 << 30
 _SOON: Final = 5
 """Seconds after which to try again where requests under way are in the way."""
 _LONG: Final = frozenset({"day", "week", "month"})
@@ -49,10 +50,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         counters: By which it is judged.
         images: How many it may start at once; 0 where it can start none.
+        price: What one of them may cost, where a quota counts it; None where no price
+            is known.
     """
 
     counters: tuple[Counter, ...] = ()
     images: int = 0
+    price: int | None = 0
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,17 +64,23 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         line: What says so.
-        counter: Whose is used up.
+        needed: What the request may use; None where no price of it is known.
         used: What was counted; None where that is not known.
         resets_in: Seconds until that may be otherwise.
     """
 
     quota: Quota
     line: Line
-    counter: Counter
+    needed: int | None
     used: int | None
     held: int
     resets_in: int
+    currency: str = ""
+
+    def spell(self, number: int) -> str:
+        """Spell what is counted, with what it is."""
+        what = self.currency if self.quota.what == "cost" else self.quota.what
+        return f"{self.quota.spell(number)} {what}".rstrip()
 
 
 # -- before it is decided -----------------------------------------------------------
@@ -91,7 +101,7 @@ def claim_of(book: Book, request: Request, *, inherits: bool | None = None) -> C
         return Claim()
     images = 0
     try:
-        if any(each.what == "images" for each in quotas) and _may_make(
+        if any(each.holds for each in quotas) and _may_make(
             page.acting, request, body, inherits=inherits
         ):
             images = _asked_for(request, body)
@@ -100,19 +110,19 @@ def claim_of(book: Book, request: Request, *, inherits: bool | None = None) -> C
     counters = (
         counter
         for quota in quotas
-        if quota.what == "requests" or images
+        if images or not quota.holds
         for counter in counters_of(quota, request.principal)
     )
     return Claim(counters=tuple(counters), images=images)
 
 
 def counts_images(book: Book, request: Request) -> tuple[Counter, ...]:
-    """Return the counters of images that hold for whoever asks."""
+    """Return the counters of images, and of their cost, that hold for whoever asks."""
     page = book.page(request.principal, request.date)
     return tuple(
         counter
         for quota in (page.watched or page.acting).quotas
-        if quota.what == "images"
+        if quota.holds
         for counter in counters_of(quota, request.principal)
     )
 
@@ -140,7 +150,7 @@ def _may_make(
         return True
     if not request.is_answered or _chooses_none(body):
         return False
-    return _shows(body) or bool(inherits) or _may_inherit(request, body, inherits)
+    return _shows(body) or brings(request, body, inherits=inherits)
 
 
 def _shows(body: Body) -> bool:
@@ -156,10 +166,10 @@ def _chooses_none(body: Body) -> bool:
     return choice is not None and choice.text() == "none"
 
 
-def _may_inherit(request: Request, body: Body, inherits: bool | None) -> bool:  # noqa: FBT001 - a fact
+def brings(request: Request, body: Body, *, inherits: bool | None) -> bool:
     """Tell whether it refers to something that may hold the tool, for all we know."""
     known = request.seen if inherits is not None else frozenset()
-    return any(
+    return bool(inherits) or any(
         stance in _BRINGING and name not in known
         for _, stance, name in references(request, body)
     )
@@ -178,36 +188,49 @@ def _asked_for(request: Request, body: Body) -> int:
 # -- deciding -----------------------------------------------------------------------
 
 
-def spent_for(
-    notes: Notes, request: Request, what: What, needed: int = 1
+def spent_requests(notes: Notes, request: Request) -> tuple[Spent, ...]:
+    """Return the quotas without room for one more request."""
+    return _all_spent(notes, request, {"requests": 1})
+
+
+def _all_spent(
+    notes: Notes, request: Request, needed: Mapping[What, int | None]
 ) -> tuple[Spent, ...]:
     """Return the quotas without room, those first that last longest."""
-    found = _spent(notes.scene.book, request, what, needed)
+    found: list[Spent] = []
+    for quota, line in notes.scene.book.quotas.items():
+        number = needed.get(quota.what, 0)
+        if number is None:
+            found.append(_unpriced(quota, line))
+        elif quota.what in needed:
+            found += _spent(request, quota, line, number)
     return tuple(sorted(found, key=lambda each: -each.resets_in))
 
 
-def _spent(
-    book: Rulebook, request: Request, what: What, needed: int
-) -> Iterator[Spent]:
-    standing = request.standing
-    for quota, line in book.quotas.items():
-        if quota.what != what:
+def _unpriced(quota: Quota, line: Line) -> Spent:
+    """Hold up what nobody knows the price of, however much is left."""
+    return Spent(
+        quota=quota, line=line, needed=None, used=None, held=0, resets_in=_FOREVER
+    )
+
+
+def _spent(request: Request, quota: Quota, line: Line, needed: int) -> Iterator[Spent]:
+    standing, most = request.standing, count_of(line.value)
+    for counter in counters_of(quota, request.principal):
+        count = standing.counts.get(counter)
+        if count is None or (count.used is None and standing.outage == "allow"):
             continue
-        for counter in counters_of(quota, request.principal):
-            count = standing.counts.get(counter)
-            if count is None or (count.used is None and standing.outage == "allow"):
-                continue
-            most = count_of(line.value)
-            if count.used is None or count.used + count.held + needed > most:
-                free = count.used is not None and count.used + needed <= most
-                yield Spent(
-                    quota=quota,
-                    line=line,
-                    counter=counter,
-                    used=count.used,
-                    held=count.held,
-                    resets_in=min(_SOON, count.resets_in) if free else count.resets_in,
-                )
+        if count.used is None or count.used + count.held + needed > most:
+            free = count.used is not None and count.used + needed <= most
+            yield Spent(
+                quota=quota,
+                line=line,
+                needed=needed,
+                used=count.used,
+                held=count.held,
+                resets_in=min(_SOON, count.resets_in) if free else count.resets_in,
+                currency=standing.currency,
+            )
 
 
 def spent_images(notes: Notes, request: Request, body: Body) -> tuple[Spent, ...]:
@@ -216,7 +239,8 @@ def spent_images(notes: Notes, request: Request, body: Body) -> tuple[Spent, ...
     book = notes.scene.book
     if not book.quotas or not _may_make(book, request, body, inherits=inherits):
         return ()
-    return spent_for(notes, request, "images", _asked_for(request, body))
+    images, price = _asked_for(request, body), request.standing.price
+    return _all_spent(notes, request, {"images": images, "cost": price})
 
 
 def strips(spent: Iterable[Spent], request: Request, body: Body) -> bool:
@@ -230,9 +254,7 @@ def strips(spent: Iterable[Spent], request: Request, body: Body) -> bool:
     choice = body.get("tool_choice")
     kind = None if choice is None else choice.get("type")
     forced = kind is not None and kind.text() == "image_generation"
-    elsewhere = bool(request.standing.inherits) or _may_inherit(
-        request, body, request.standing.inherits
-    )
+    elsewhere = brings(request, body, inherits=request.standing.inherits)
     return wanted and shown and not forced and not elsewhere
 
 
@@ -242,13 +264,15 @@ def refuse_spent(notes: Notes, spent: Iterable[Spent], pointer: str = "") -> Non
 
 
 def _violation(spent: Spent, pointer: str) -> Violation:
+    if spent.needed is None:
+        return _priceless(spent, pointer)
     known = spent.used is not None
     code = "insufficient_quota" if spent.quota.per in _LONG else "rate_limit_exceeded"
     soon = spent.resets_in <= _SOON and spent.held > 0
     return Violation(
         pointer=pointer,
         field=spent.quota.what,
-        before=spent.used,
+        before=_told(spent),
         by=reason_of(spent.line),
         message=_said(spent),
         fix=_fix(spent) if known else "try again later",
@@ -258,20 +282,46 @@ def _violation(spent: Spent, pointer: str) -> Violation:
     )
 
 
+def _told(spent: Spent) -> str | int | None:
+    """Tell what was counted; money as people write it."""
+    money = spent.quota.what == "cost" and spent.used is not None
+    return spent.quota.spell(spent.used or 0) if money else spent.used
+
+
+def _priceless(spent: Spent, pointer: str) -> Violation:
+    """Refuse what no price is known of: nobody can say whether it is too much."""
+    return Violation(
+        pointer=pointer,
+        field=spent.quota.what,
+        before=None,
+        by=reason_of(spent.line),
+        message="it is not known what an image of this model costs here",
+        fix="name an image model that the price table has",
+        code="price_unknown",
+    )
+
+
 def _said(spent: Spent) -> str:
     quota, most = spent.quota, count_of(spent.line.value)
     whose = {"principal": "yours", "team": "your team's", "everyone": "everyone's"}
     if spent.used is None:
+        if quota.what == "cost":
+            return f"it is not known how much money of this {quota.per} is left"
         return f"it is not known how many {quota.what} of this {quota.per} are left"
-    held = f", {spent.held} held by requests under way" if spent.held else ""
-    said = f"{spent.used} of {most} {quota.what} of this {quota.per} are used"
-    return f"{said} ({whose[quota.by]}){held}"
+    held = f", {quota.spell(spent.held)} held by requests under way"
+    said = f"{quota.spell(spent.used)} of {spent.spell(most)} of this {quota.per}"
+    said = f"{said} are used ({whose[quota.by]}){held if spent.held else ''}"
+    if quota.what == "cost":
+        said = f"{said}, and this may cost {quota.spell(spent.needed or 0)}"
+    return said
 
 
 def _fix(spent: Spent) -> str:
     later = f"wait {max(1, spent.resets_in)} seconds"
     if spent.quota.what == "requests":
         return later
+    if spent.quota.what == "cost":
+        later = f"{later}, ask for a lower `quality` or a smaller `size`"
     return f"{later}, or set `tool_choice` to `none` for an answer without images"
 
 
@@ -292,6 +342,7 @@ def quota_records(book: Rulebook, request: Request) -> tuple[QuotaRecord, ...]:
             max=count_of(line.value),
             used=count.used,
             held=count.held,
+            **(_money(request.standing) if quota.what == "cost" else {}),
         )
         for quota, line in book.quotas.items()
         for counter in counters_of(quota, request.principal)
@@ -299,6 +350,10 @@ def quota_records(book: Rulebook, request: Request) -> tuple[QuotaRecord, ...]:
     )
     many = len(found) > MAX_ENTRIES
     return tuple(sorted(found, key=_left)[:MAX_ENTRIES]) if many else found
+
+
+def _money(standing: Standing) -> dict[str, Any]:
+    return {"asks": standing.price, "currency": standing.currency}
 
 
 def _left(told: QuotaRecord) -> int:

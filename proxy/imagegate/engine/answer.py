@@ -33,7 +33,7 @@ from imagegate.engine.events import (
 )
 from imagegate.engine.models import row_of
 from imagegate.engine.paths import get
-from imagegate.engine.prices import Made, Prices
+from imagegate.engine.prices import Cost, Made, Prices
 from imagegate.engine.records import (
     MAX_ENTRIES,
     AnswerRecord,
@@ -266,6 +266,20 @@ class Answer:
         return max(len(self._started) - nameless, int(nameless))
 
     @property
+    def cost(self) -> Cost | None:
+        """What was spent on images, where that is known, as records tell it."""
+        return self._estimate(self._image_model())
+
+    @property
+    def unpaid(self) -> int:
+        """How many of the started images that cost says nothing of.
+
+        One that failed costs nothing of its own: of what it did, usage tells.
+        """
+        unfinished = self.started - len(self._started.keys() & self._finished.keys())
+        return max(0, unfinished) + (len(self._made) if self.cost is None else 0)
+
+    @property
     def unread(self) -> bool:
         """Whether something in it could not be read."""
         return bool(self.undecodable or self._unobservable)
@@ -322,14 +336,17 @@ class Answer:
             names = {self.acting.model(name) for name in named}
         return self.acting.only(names)
 
-    def _cost(self, model: str | None) -> dict[str, Any]:
+    def _estimate(self, model: str | None) -> Cost | None:
         """Estimate what was spent on images, where that is known."""
         if self.prices is None or self.acting is None or model is None:
-            return {}
+            return None
         row = row_of(self.acting.scene, model)
         names = [model, row.name] if row is not None else [model]
         made = [*self._made.values()]
-        cost = self.prices.estimate(self.base.provider, names, self._usage, made)
+        return self.prices.estimate(self.base.provider, names, self._usage, made)
+
+    def _cost(self, model: str | None) -> dict[str, Any]:
+        cost = self._estimate(model)
         if cost is None:
             return {}
         return {

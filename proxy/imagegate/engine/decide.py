@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from imagegate.engine.allowance import refuse_spent, spent_for, spent_images
+from imagegate.engine.allowance import refuse_spent, spent_images, spent_requests
 from imagegate.engine.bench import Bench
 from imagegate.engine.body import Body
 from imagegate.engine.catalogue import Catalogue
@@ -240,7 +240,7 @@ def _judge_body(notes: Notes, bench: Bench, request: Request, body: Body) -> Non
             judge_tools(notes, bench, request, body)
             _judge_shared_headers(notes, request)
     # Last: what is refused for good is not asked again when there is room.
-    refuse_spent(notes, spent_for(notes, request, "requests"))
+    refuse_spent(notes, spent_requests(notes, request))
 
 
 def _judge_message(notes: Notes, request: Request) -> None:

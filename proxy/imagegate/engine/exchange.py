@@ -32,7 +32,7 @@ from imagegate.engine.events import Event, ResponseEvent
 from imagegate.engine.fingerprint import Fingerprints
 from imagegate.engine.gate import Context, Gate, tells_of_images
 from imagegate.engine.interface import choosing
-from imagegate.engine.quota import NOWHERE, Standing
+from imagegate.engine.quota import NOWHERE, Standing, millionths
 from imagegate.engine.records import (
     AnswerRecord,
     CompletionRecord,
@@ -279,6 +279,15 @@ class Exchange:
     def started(self) -> int:
         """How many images the answer has started, as far as it was observed."""
         return self._answer.started
+
+    @property
+    def spent(self) -> tuple[int, int]:
+        """What its images cost as far as is known, and of how many it is not.
+
+        The cost is that of its record, in millionths, rounded as reports round it.
+        """
+        cost = self._answer.cost
+        return 0 if cost is None else millionths(cost.amount), self._answer.unpaid
 
     @property
     def unseen(self) -> bool:

@@ -12,13 +12,14 @@ from typing import Any, Final
 import msgspec
 
 from imagegate.engine.account import account_of
-from imagegate.engine.allowance import quota_records, quotas_in
+from imagegate.engine.allowance import Claim, quota_records, quotas_in
 from imagegate.engine.batch import Judged, Staged
 from imagegate.engine.body import Body
 from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Decision, JudgedTool
 from imagegate.engine.echo import Yardstick
+from imagegate.engine.fare import Fares
 from imagegate.engine.fingerprint import Fingerprints, fingerprint
 from imagegate.engine.interface import version_told
 from imagegate.engine.policy import ANONYMOUS, Policy, Principal, digest
@@ -142,6 +143,7 @@ class Gate:
         self.decider = Decider(policy, catalogue, hash_key=hash_key)
         self.names = api_names(catalogue)
         self.prices = prices
+        self.fares = Fares(self.decider, prices)
         self.hashes = bool(hash_key)
         self._hash_key = hash_key
         self._precedents: Precedents[Decided] = Precedents()
@@ -198,6 +200,18 @@ class Gate:
 
         watched = page.watched
         return yardstick(page.acting), yardstick(watched) if watched else None
+
+    def claim(self, request: Request, *, inherits: bool | None = None) -> Claim:
+        """Say what a request would use up of the quotas that hold for it.
+
+        Args:
+            request: The request, with its headers.
+            inherits: Whether what it refers to holds an image tool, as far as is known.
+        """
+        # That the same was decided before is likely.
+        return self.fares.claim(
+            request, lambda asked: self.decide(asked).decision, inherits=inherits
+        )
 
     def rules_for(self, who: Principal, date: datetime.date) -> str:
         """Name the rules that hold for a principal on a day.

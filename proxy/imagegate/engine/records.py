@@ -131,9 +131,11 @@ class QuotaRecord(msgspec.Struct, frozen=True, kw_only=True):
         quota: As policies spell it: `images.principal.day`.
         team: Of a counter of teams; empty for those of no team.
         since: When the window began, in UTC.
-        max: The tightest line that holds.
+        max: The tightest line that holds; of money in millionths, as what follows.
         used: What was counted in the window; None where nobody could be asked.
         held: Places of requests that were under way.
+        asks: Of money, what the request may cost; None where no price is known.
+        currency: Of money.
     """
 
     quota: str
@@ -142,6 +144,8 @@ class QuotaRecord(msgspec.Struct, frozen=True, kw_only=True):
     max: int
     used: int | None
     held: int = 0
+    asks: int | None = None
+    currency: str | None = None
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):

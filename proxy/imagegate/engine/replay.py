@@ -154,6 +154,8 @@ def rebuild(record: DecisionRecord, date: datetime.date) -> Replay:
 def _standing(record: DecisionRecord) -> Standing:
     """Put the counters where they stood."""
     counts: dict[Counter, Count] = {}
+    price: int | None = 0
+    currency = ""
     verified = record.principal_verified
     for told in record.quotas:
         quota = QUOTAS[told.quota]
@@ -164,7 +166,11 @@ def _standing(record: DecisionRecord) -> Standing:
         elif quota.by == "everyone":
             counter = Counter(quota)
         counts[counter] = Count(used=told.used, held=told.held, since=told.since)
-    return Standing(counts=counts, inherits=record.inherits)
+        if quota.what == "cost":
+            price, currency = told.asks, told.currency or ""
+    return Standing(
+        counts=counts, inherits=record.inherits, price=price, currency=currency
+    )
 
 
 def _match(record: DecisionRecord) -> Match | None:

@@ -178,3 +178,9 @@ def _listed(rules: Rules) -> Iterator[str]:
 def count_of(value: Value) -> int:
     """Return a line's number."""
     return value if isinstance(value, int) else 0
+
+
+def count_spelled(line: Line) -> str:
+    """Spell a line's number as its file does: an amount of money is one."""
+    quota, number = QUOTAS.get(line.subject), count_of(line.value)
+    return str(number) if quota is None else quota.spell(number)

@@ -42,7 +42,7 @@ def _refuse_strange(notes: Notes, body: Body, known: frozenset[str]) -> None:
 def _refuse_uncounted(notes: Notes, staged: Decision) -> None:
     """Refuse to stage what a quota counts: a batch runs when nobody counts."""
     for quota, line in notes.scene.book.quotas.items():
-        if quota.what == "requests" or staged.tools:
+        if not quota.holds or staged.tools:
             said = f"a batch cannot be held to a quota of {quota.what}"
             fix = "send its requests one by one"
             notes.refuse("/file", quota.what, line, said, fix=fix)

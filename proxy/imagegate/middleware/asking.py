@@ -134,7 +134,8 @@ class Asking:
         connection = self._talk.connection
         rules = connection.gate.rules_for(context.principal, context.date)
         seen |= connection.judged(rules)
-        return await entry.tally.stand(sent.body, seen, inherits=inherits)
+        headers = connection.headers
+        return await entry.tally.stand(sent.body, headers, seen, inherits=inherits)
 
     async def _who(self) -> Principal:
         """Say who asks now: what the handshake showed may have ended since."""

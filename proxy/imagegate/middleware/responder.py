@@ -128,7 +128,8 @@ class Responder:
         seen = await recall.look(body)
         standing, self._tally = NOWHERE, tally_of(self._setup, context)
         if self._tally is not None:
-            standing = await self._tally.stand(body, seen, inherits=recall.inherits)
+            inherits = recall.inherits
+            standing = await self._tally.stand(body, head, seen, inherits=inherits)
         staged = None if read is None else read.staged
         lines: Judged | None = None
         if staged is not None:

@@ -3,6 +3,10 @@
 An image counts when it starts. Until then a request that may start one holds a place;
 the place becomes a count, or is given back when the answer ends. What is made in the
 background keeps its place until somebody reads how it ended.
+
+What an image costs is known when its answer has ended. It counts as well when it
+starts, for the most that it may cost, so that nothing that befalls a gateway makes it
+free; then the difference is counted.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ import datetime
 from collections.abc import Sequence
 from typing import Final
 
-from imagegate.engine.allowance import MOST_IMAGES, claim_of, counts_images
+import msgspec
+
+from imagegate.engine.allowance import MOST_IMAGES, counts_images
 from imagegate.engine.body import Body
 from imagegate.engine.decision import Rewrite
 from imagegate.engine.exchange import Exchange, Ruling
@@ -36,18 +42,21 @@ class Tally:
     def __init__(self, setup: Setup, context: Context) -> None:
         self._store, self._key = setup.quotas, setup.key
         self._outage = setup.outage
-        self._book = setup.gate.decider.book
+        self._gate = setup.gate
         self._context = context
         self._requests: tuple[Slot, ...] = ()  # where it is counted already
         self._images: tuple[Counter, ...] = ()
         self._places: list[str] = []
         self._counted = 0
+        self._price = 0  # of one image at most, where money is counted
+        self._begun: dict[tuple[Slot, ...], int] = {}  # images counted for that
 
     # -- before -----------------------------------------------------------------
 
     async def stand(
         self,
         body: Body | None,
+        headers: tuple[tuple[str, str], ...] = (),
         seen: frozenset[str] = frozenset(),
         *,
         inherits: bool | None = None,
@@ -56,30 +65,41 @@ class Tally:
 
         Args:
             body: As it was read.
+            headers: Those that may choose something.
             seen: The ids of state that were judged here before.
             inherits: Whether that state holds an image tool.
         """
         match = self._context.match
         if match is None:
             return NOWHERE
-        request = self._context.asks(match, body, seen=seen)
+        request = self._context.asks(match, body, headers, seen)
         again = tells_again(match.door)
         if self._tells or request.is_message or (body is not None and not again):
             # An image that nobody could expect counts like any other.
-            self._images = counts_images(self._book, request)
-        claim = claim_of(self._book, request, inherits=inherits)
+            self._images = counts_images(self._gate.decider.book, request)
+        claim = self._gate.claim(request, inherits=inherits)
+        if any(counter.quota.what == "cost" for counter in self._images):
+            known = claim.price if claim.images else None
+            fares = self._gate.fares
+            self._price = fares.any_of(match) if known is None else known
         if not claim.counters:
             return NOWHERE
         decision_id = self._context.decision_id
         places = [f"{decision_id}.{number}" for number in range(claim.images)]
         counts = await self._take(claim.counters, places)
-        return Standing(counts=counts, inherits=inherits, outage=self._outage)
+        return Standing(
+            counts=counts,
+            inherits=inherits,
+            outage=self._outage,
+            price=None if claim.price is None else claim.price * claim.images,
+            currency=self._gate.fares.currency,
+        )
 
     async def _take(
         self, counters: Sequence[Counter], places: list[str]
     ) -> dict[Counter, Count]:
         now = datetime.datetime.now(tz=datetime.UTC)
-        slots = tuple(slot_of(counter, now) for counter in counters)
+        slots = tuple(slot_of(counter, now, self._price) for counter in counters)
         readings: Sequence[Reading | None] = [None] * len(slots)
         try:
             readings = await self._store.take(slots, places, now.timestamp())
@@ -98,7 +118,7 @@ class Tally:
         decision = ruling.decision
         changes = decision.changes if isinstance(decision, Rewrite) else ()
         if any(change.field == "tool" and _BY in change.by.rule for change in changes):
-            await self._settle(drop=self._all())
+            await self._give_back()
 
     async def undo(self) -> None:
         """Take everything back: the request does not go on."""
@@ -107,7 +127,7 @@ class Tally:
             now = datetime.datetime.now(tz=datetime.UTC).timestamp()
             await self._store.settle(Step(slots=requests, add=-1), now)
         if self._places:
-            await self._settle(drop=self._all())
+            await self._give_back()
 
     async def began(self, started: int) -> None:
         """Count the images that the answer has started by now."""
@@ -116,7 +136,11 @@ class Tally:
             return
         self._counted = started
         taken, self._places = self._places[:fresh], self._places[fresh:]
-        await self._settle(drop=tuple(taken), add=fresh)
+        now = datetime.datetime.now(tz=datetime.UTC)
+        if money := self._money(now):
+            self._begun[money] = self._begun.get(money, 0) + fresh
+        drop = tuple(taken)
+        await self._settle(now, Step(drop=drop, add=fresh, unpaid=fresh))
 
     async def close(self, exchange: Exchange) -> None:
         """Settle what is left when the answer has ended."""
@@ -132,29 +156,54 @@ class Tally:
         hold: tuple[str, ...] = ()
         if name is not None and (self._places or self._counted):
             hold = (_waiting(self._key(name))[min(self._counted, MOST_IMAGES)],)
-        if self._places or hold:
-            await self._settle(drop=self._all(), hold=hold)
+        now = datetime.datetime.now(tz=datetime.UTC)
+        # Of what goes on in the background, the cost is told another time.
+        paid, unpaid = (0, 0) if hold else await self._priced(exchange, now)
+        if self._places or hold or paid or unpaid:
+            drop = self._all()
+            step = Step(drop=drop, hold=hold, paid=paid, unpaid=unpaid)
+            await self._settle(now, step)
+
+    async def _priced(
+        self, exchange: Exchange, now: datetime.datetime
+    ) -> tuple[int, int]:
+        """Return what the images cost that were counted, and how many less count.
+
+        It counts when it is on record: what was counted in a window that is over is
+        taken back there.
+        """
+        if not self._begun:
+            return 0, 0
+        paid, unpaid = exchange.spent
+        unpaid += self._counted - exchange.started
+        unpaid -= self._begun.pop(self._money(now), 0)
+        for slots, number in self._begun.items():
+            await self._store.settle(Step(slots=slots, unpaid=-number), now.timestamp())
+        return paid, unpaid
+
+    def _money(self, now: datetime.datetime) -> tuple[Slot, ...]:
+        slots = (slot_of(counter, now, self._price) for counter in self._images)
+        return tuple(slot for slot in slots if slot.price is not None)
 
     async def _told(self, exchange: Exchange) -> None:
         """Count what was made in the background, the first time that it is told."""
         name = exchange.response_id
         if name is not None and exchange.over:
-            drop = _waiting(self._key(name))
-            await self._settle(drop=drop, add=exchange.started, if_held=True)
+            drop, (paid, unpaid) = _waiting(self._key(name)), exchange.spent
+            now = datetime.datetime.now(tz=datetime.UTC)
+            add = exchange.started
+            step = Step(drop=drop, add=add, if_held=True, paid=paid, unpaid=unpaid)
+            await self._settle(now, step)
 
-    async def _settle(
-        self,
-        *,
-        drop: tuple[str, ...] = (),
-        add: int = 0,
-        hold: tuple[str, ...] = (),
-        if_held: bool = False,
-    ) -> None:
-        now = datetime.datetime.now(tz=datetime.UTC)
-        slots = tuple(slot_of(counter, now) for counter in self._images)
-        step = Step(slots=slots, drop=drop, add=add, hold=hold, if_held=if_held)
+    async def _settle(self, now: datetime.datetime, change: Step) -> None:
+        slots = tuple(slot_of(each, now, self._price) for each in self._images)
+        step = msgspec.structs.replace(change, slots=slots)
         if slots:
             await self._store.settle(step, now.timestamp())
+
+    async def _give_back(self) -> None:
+        now = datetime.datetime.now(tz=datetime.UTC)
+        await self._settle(now, Step(drop=self._all()))
 
     def _all(self) -> tuple[str, ...]:
         places, self._places = tuple(self._places), []

@@ -17,6 +17,7 @@ from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.decide import Decider
 from imagegate.engine.errors import Problem
 from imagegate.engine.policy import STANCES, Line, Policy
+from imagegate.engine.prices import Prices
 from imagegate.policycases.case import Case, Word, read_case
 from imagegate.policycases.compare import differences, found_in
 from imagegate.policycases.question import UnknownDoorError, ask
@@ -91,8 +92,14 @@ def find_suites(folder: Path) -> tuple[Path, ...]:
     return tuple(file.parent for file in sorted(folder.glob("*/policy.yaml")))
 
 
-def run_suite(folder: Path, *, catalogue: Catalogue, today: datetime.date) -> Suite:
-    """Try every case of a policy.
+def run_suite(
+    folder: Path,
+    *,
+    catalogue: Catalogue,
+    today: datetime.date,
+    prices: Prices | None = None,
+) -> Suite:
+    """Try every case of a policy, with prices where a quota of cost asks for them.
 
     Raises:
         OSError: When a file cannot be read.
@@ -104,7 +111,10 @@ def run_suite(folder: Path, *, catalogue: Catalogue, today: datetime.date) -> Su
         return Suite(file=str(file), name=folder.name, problems=checked.errors)
     decider = Decider(policy, catalogue)
     results = (
-        *(_tried(decider, path, word, today) for path, word in case_files(folder)),
+        *(
+            _tried(decider, path, word, today, prices)
+            for path, word in case_files(folder)
+        ),
         *map(_stray, _strays(folder)),
     )
     silent = tuple(_silent(policy, results))
@@ -142,16 +152,22 @@ def _stray(path: Path) -> Result:
     )
 
 
-def _tried(decider: Decider, path: Path, word: Word, today: datetime.date) -> Result:
+def _tried(
+    decider: Decider,
+    path: Path,
+    word: Word,
+    today: datetime.date,
+    prices: Prices | None,
+) -> Result:
     case = read_case(path, word, today=today)
     if isinstance(case, Problem):
         return Result(file=str(path), problem=case)
-    return _decided(decider, case)
+    return _decided(decider, case, prices)
 
 
-def _decided(decider: Decider, case: Case) -> Result:
+def _decided(decider: Decider, case: Case, prices: Prices | None) -> Result:
     try:
-        answer = ask(decider, case.question)
+        answer = ask(decider, case.question, prices=prices)
     except UnknownDoorError as error:
         problem = Problem(id="case-invalid", path="door", message=str(error))
         return Result(file=case.file, about=case.about, problem=problem)

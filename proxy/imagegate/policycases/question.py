@@ -17,7 +17,10 @@ from imagegate.engine.body import RESPONSES, Body, finished, read_body_now
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Block, Decision, Rewrite
 from imagegate.engine.errors import MalformedRequest
+from imagegate.engine.fare import Fares
 from imagegate.engine.policy import ANONYMOUS, Principal
+from imagegate.engine.prices import Prices
+from imagegate.engine.quota import Standing
 from imagegate.engine.request import Request
 from imagegate.engine.surface import DOORS, FAMILIES, Door, Lost, Match, find_door
 
@@ -69,8 +72,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     sent: bytes | None = None
 
 
-def ask(decider: Decider, question: Question) -> Answer:
-    """Decide on a request as the gateway would.
+def ask(
+    decider: Decider, question: Question, *, prices: Prices | None = None
+) -> Answer:
+    """Decide on a request as the gateway would, but that nothing is counted.
+
+    Args:
+        decider: The policy.
+        question: The request.
+        prices: What images cost: a quota of cost refuses what no price is known of.
 
     Raises:
         UnknownDoorError: When the question names no door.
@@ -92,6 +102,10 @@ def ask(decider: Decider, question: Question) -> Answer:
         )
         if stages:
             return _ask_of_lines(decider, request, question.data)
+        if prices is not None:
+            claim = Fares(decider, prices).claim(request, decider.decide)
+            standing = Standing(price=claim.price)
+            request = msgspec.structs.replace(request, standing=standing)
         outcome = decider.decide(request)
     except MalformedRequest as refusal:
         return Answer(outcome=refusal, door=door)

@@ -14,6 +14,7 @@ import msgspec
 from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.errors import PolicyError, Problem
 from imagegate.engine.policy import Policy
+from imagegate.engine.prices import Prices
 from imagegate.policyfile.assemble import assemble
 from imagegate.policyfile.context import Context
 from imagegate.policyfile.document import (
@@ -41,20 +42,27 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(item for item in self.problems if item.severity == "error")
 
 
-def check_policy(data: bytes, *, catalogue: Catalogue, today: datetime.date) -> Checked:
+def check_policy(
+    data: bytes,
+    *,
+    catalogue: Catalogue,
+    today: datetime.date,
+    prices: Prices | None = None,
+) -> Checked:
     """Read a policy file and find everything wrong with it.
 
     Args:
         data: The file's bytes; any bytes at all are answered.
         catalogue: What the providers accept.
         today: The date on which exceptions and retirements are judged.
+        prices: What images cost; without, nothing is said of models without a price.
     """
     root, found = read_document(data)
     report = Report(found)
     policy = None
     if root is not None:
         with contextlib.suppress(TooManyProblemsError):
-            policy = _read(root, report, catalogue, today)
+            policy = _read(root, report, catalogue, today, prices)
     problems = sorted(report.problems, key=_place)
     if report.errors >= MAX_PROBLEMS:
         problems.append(_too_many(problems[-1]))
@@ -73,11 +81,15 @@ def _too_many(last: Problem) -> Problem:
 
 
 def _read(
-    root: Node, report: Report, catalogue: Catalogue, today: datetime.date
+    root: Node,
+    report: Report,
+    catalogue: Catalogue,
+    today: datetime.date,
+    prices: Prices | None,
 ) -> Policy:
     draft = Reader(report, catalogue).read(root)
     policy = assemble(draft, catalogue)
-    check_meaning(Context(report, catalogue, draft, policy, today))
+    check_meaning(Context(report, catalogue, draft, policy, today, prices))
     return policy
 
 

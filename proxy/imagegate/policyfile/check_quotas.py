@@ -1,12 +1,13 @@
-"""Whether every quota can ever be what stops somebody, and what it closes."""
+"""Whether quotas can ever stop somebody, and what they close and know nothing of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from imagegate.engine.policy import Layers, Line, Rules, merge
+from imagegate.engine.prices import Prices
 from imagegate.engine.quota import BY, QUOTAS, Quota, longer, most_in
-from imagegate.engine.rulebook import count_of
+from imagegate.engine.rulebook import count_of, count_spelled
 from imagegate.policyfile.context import Context
 
 
@@ -14,6 +15,7 @@ def check_quotas(context: Context) -> None:
     """Warn of quotas behind which another one always comes first, and of batches."""
     _check_batches(context)
     teams = context.policy.teams
+    _check_prices(context)
     _check(context, merge(context.policy, Layers()))
     for team in teams:
         layers = Layers(teams=(team,), loosening=True)
@@ -27,14 +29,43 @@ def _check_batches(context: Context) -> None:
     if surface.get("batches") != "enforce" or surface.get("files") != "enforce":
         return
     rules = merge(context.policy, Layers())
-    found = [(quota.what, x) for n, quota in QUOTAS.items() for x in _at(rules, n)]
-    for counted, line in sorted(found, key=lambda each: each[0] == "images")[:1]:
-        what = "with an image tool " if counted == "images" else ""
+    found = [(quota.holds, x) for n, quota in QUOTAS.items() for x in _at(rules, n)]
+    for holds, line in sorted(found, key=lambda each: each[0])[:1]:
+        what = "with an image tool " if holds else ""
         message = (
             f"a batch runs when nobody counts, so that every file of one {what}is "
             "refused; set the quota in the teams that need it, or close `batches`"
         )
         context.add("quota-batches", line, message, severity="warning")
+
+
+def _check_prices(context: Context) -> None:
+    """Warn of models that nobody may use because no price of theirs is known."""
+    drafted = (each.line for each in context.drafted.values())
+    line = next((x for x in drafted if x.path.startswith("quotas.cost.")), None)
+    if line is None or context.prices is None:
+        return
+    left = sorted(_unpriced(context, context.prices))
+    if left:
+        message = (
+            "requests for these models are refused, as the price table has no price "
+            f"of theirs: {', '.join(left)}; list others under `models`, or add prices"
+        )
+        context.add("quota-unpriced", line, message, severity="warning")
+
+
+def _unpriced(context: Context, prices: Prices) -> Iterator[str]:
+    """Yield the models without a price; on Azure of those that have a deployment."""
+    deployed = set(context.policy.deployments.values())
+    for name in context.allowed():
+        rows = context.find(name)
+        for provider, row in rows:
+            asked = provider.name != "azure" or name in deployed
+            price = prices.dearest(provider.name, (name, row.name))
+            if asked and price is None:
+                yield name if provider.name == "openai" else f"{name} on Azure"
+        if not rows:
+            yield name
 
 
 def _check(context: Context, rules: Rules, own: set[str] | None = None) -> None:
@@ -45,8 +76,8 @@ def _check(context: Context, rules: Rules, own: set[str] | None = None) -> None:
             continue
         for other, first in _before(quota, found):
             message = (
-                f"`quotas.{quota.name}` of {count_of(line.value)} never stops anybody: "
-                f"{count_of(first.value)} of `quotas.{other.name}` come first; change "
+                f"`quotas.{quota.name}` of {count_spelled(line)} never stops anybody: "
+                f"{count_spelled(first)} of `quotas.{other.name}` come first; change "
                 "or remove one of them"
             )
             context.add("quota-idle", line, message, severity="warning")

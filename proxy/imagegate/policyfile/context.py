@@ -11,7 +11,10 @@ import msgspec
 from imagegate.engine.catalogue import Catalogue, legal_words
 from imagegate.engine.errors import Severity
 from imagegate.engine.policy import SETTINGS, Kind, Line, Policy, Setting, Value
+from imagegate.engine.prices import Prices
 from imagegate.engine.provider import Model, Provider
+from imagegate.engine.quota import QUOTAS
+from imagegate.engine.rulebook import count_spelled
 from imagegate.engine.settle import Scalar, possible
 from imagegate.engine.sizes import Size, why_illegal
 from imagegate.policyfile.rules import Drafted, words_of
@@ -44,19 +47,21 @@ class Block(msgspec.Struct, frozen=True):
 class Context:
     """One policy, the places it was written at, and what is known about models."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what is known
         self,
         report: Report,
         catalogue: Catalogue,
         draft: Draft,
         policy: Policy,
         today: datetime.date,
+        prices: Prices | None = None,
     ) -> None:
         self.report = report
         self.catalogue = catalogue
         self.draft = draft
         self.policy = policy
         self.today = today
+        self.prices = prices
         self.unread = [problem.path for problem in report.problems]
         self.drafted: dict[str, Drafted] = {
             item.line.id: item
@@ -113,22 +118,20 @@ class Context:
     def rows(self, model: str | None) -> tuple[Row, ...]:
         """Return the rows a rule can be about: of its model, or of all allowed."""
         if model not in self._rows:
-            lists = (
-                names(line)
-                for line in (*self.policy.lines, *self.teams, *self.exempt)
-                if line.path == "models"
-            )
-            wanted = {model} if model else set(itertools.chain.from_iterable(lists))
-            if "models" not in self.baseline and not model:
-                wanted = {
-                    name
-                    for provider in self.catalogue.providers.values()
-                    for name in provider.models
-                }
+            wanted = {model} if model else self.allowed()
             self._rows[model] = tuple(
                 row for name in sorted(wanted) for row in self.find(name)
             )
         return self._rows[model]
+
+    def allowed(self) -> set[str]:
+        """Return the models that any layer allows; all that are known if none says."""
+        if "models" not in self.baseline:
+            providers = self.catalogue.providers.values()
+            return {name for provider in providers for name in provider.models}
+        lines = (*self.policy.lines, *self.teams, *self.exempt)
+        lists = (names(line) for line in lines if line.path == "models")
+        return set(itertools.chain.from_iterable(lists))
 
     @property
     def gif(self) -> bool:
@@ -218,7 +221,11 @@ def numbers(value: Value) -> Iterator[int]:
 
 def spoken(lines: Iterable[Line]) -> str:
     """Spell limits as the file does."""
-    return " and ".join(f"`{line.kind}: {spelled(line.value)}`" for line in lines)
+    return " and ".join(f"`{line.kind}: {_said(line)}`" for line in lines)
+
+
+def _said(line: Line) -> str:
+    return count_spelled(line) if line.subject in QUOTAS else spelled(line.value)
 
 
 def spelled(value: Value) -> str:

@@ -1,7 +1,8 @@
 """Reading quotas: how many of what, whose, and in which window of time.
 
 `quotas: { images: { team: { month: { max: 5000, otherwise: strip } } } }` is the line
-`quotas.images.team.month.max`; what says no more than its number is a number.
+`quotas.images.team.month.max`; what says no more than its number is a number. Of
+money it is an amount, in the currency of the price table.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from imagegate.policyfile.words import join
 OTHERWISE: Mapping[What, tuple[str, ...]] = {
     "images": ("block", "strip"),
     "requests": ("block",),
+    "cost": ("block", "strip"),
 }
 
 

@@ -302,11 +302,14 @@ def read_cap(
 
 def read_count(layer: Layer, node: Node, path: str) -> int | None:
     """Read the most there may be of something that is allowed."""
-    number = layer.report.number(node, layer.id(path))
+    money = path.startswith("quotas.cost.")
+    read = layer.report.amount if money else layer.report.number
+    number = read(node, layer.id(path))
     if number != 0:
         return number
     none = "`surface`" if path.startswith("quotas.requests.") else "`tool: block`"
-    message = f"`{path}` is at least 1; to allow none, say {none}"
+    least = "more than 0" if money else "at least 1"
+    message = f"`{path}` is {least}; to allow none, say {none}"
     layer.report.add("out-of-range", layer.id(path), message, place_of(node))
     return None
 

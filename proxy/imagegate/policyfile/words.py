@@ -7,10 +7,12 @@ import datetime
 import difflib
 import re
 from collections.abc import Collection, Iterable
+from decimal import Decimal
 
 import msgspec
 
 from imagegate.engine.errors import Problem, Severity
+from imagegate.engine.quota import millionths
 from imagegate.engine.sizes import Size, parse_size
 from imagegate.policyfile.document import (
     MAX_PROBLEMS,
@@ -239,6 +241,14 @@ class Report:
         self.expected(node, path, "expected-number", wanted)
         return None
 
+    def amount(self, node: Node, path: str) -> int | None:
+        """Read an amount of money, in plain digits; return millionths."""
+        if isinstance(node, Scalar) and node.plain and _AMOUNT.fullmatch(node.text):
+            return millionths(Decimal(node.text))
+        wanted = "an amount in plain digits, such as 4.50, with up to six behind a dot"
+        self.expected(node, path, "expected-amount", wanted)
+        return None
+
     def size(self, node: Node, path: str) -> Size | None:
         """Read a size."""
         size = parse_size(node.text) if isinstance(node, Scalar) else None
@@ -275,6 +285,7 @@ _SPOKEN = {
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,8}")
+_AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?")
 
 
 def join(path: str, name: str) -> str:
