@@ -162,3 +162,31 @@ def test_a_folder_is_its_policy(imagegate: Command, policy_file: Writer) -> None
     file = policy_file("tool: block\n")
 
     assert f"{file}: fine" in imagegate("check", file.parent).out
+
+
+def test_a_quota_of_cost_is_held_against_the_prices_that_are_given(
+    imagegate: Command, policy_file: Writer, tmp_path: Path
+) -> None:
+    file = policy_file(
+        "models: { gpt-image-1.5: {}, default: gpt-image-1.5 }\n"
+        "quotas: { cost: { team: { month: 200.00 } } }\n"
+    )
+    table = tmp_path / "prices.toml"
+    table.write_text(
+        'date = "2026-11-21"\ncurrency = "EUR"\nsources = { own = "the contract" }\n'
+        '[providers.openai."gpt-image-1.5"]\nsource = "own"\nas_of = "2026-11-21"\n'
+        "images = { high = { 1024x1024 = 0.2 } }\n"
+    )
+
+    bare, priced = imagegate("check", file), imagegate("check", file, "--prices", table)
+
+    assert "warning [quota-unpriced] quotas.cost.team.month.max" in bare.out
+    assert "no price of theirs: gpt-image-1.5; list others" in bare.out
+    assert (priced.code, "warning" in priced.out) == (0, False)
+    for text in ('date = "today"', None):
+        if text is None:
+            table.unlink()
+        else:
+            table.write_text(text)
+        ran = imagegate("check", file, "--prices", table)
+        assert (ran.code, str(table) in ran.err) == (2, True)

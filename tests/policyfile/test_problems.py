@@ -32,7 +32,8 @@ class Found(NamedTuple):
 
 def check(text: str | bytes) -> Checked:
     data = text.encode() if isinstance(text, str) else text
-    return check_policy(data, catalogue=shipped.catalogue(), today=TODAY)
+    catalogue, prices = shipped.catalogue(), shipped.prices()
+    return check_policy(data, catalogue=catalogue, today=TODAY, prices=prices)
 
 
 def found(checked: Checked) -> list[Found]:

@@ -253,11 +253,16 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Let warnings fail as well.")
     ] = False,
+    prices: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A price table in place of ours."),
+    ] = None,
 ) -> None:
     """Find everything wrong with policy files, before a request does."""
     from imagegate.cli import check as command  # noqa: PLC0415 - lazy by design
 
-    raise typer.Exit(command.run(policies, as_json=form == "json", strict=strict))
+    as_json = form == "json"
+    raise typer.Exit(command.run(policies, prices, as_json=as_json, strict=strict))
 
 
 @app.command()

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.text import Text
 
+from imagegate import shipped
 from imagegate.cli.exits import Exit
 from imagegate.cli.policies import Read, print_problems, read_policy
-from imagegate.cli.screen import counted, print_json, print_text
+from imagegate.cli.screen import complain, counted, print_json, print_text
+from imagegate.engine.errors import PricesError
 from imagegate.engine.policy import digest
+from imagegate.engine.prices import Prices, read_prices
+from imagegate.named_file import read_named
+from imagegate.policyfile import MAX_BYTES
 
 
-def run(names: Sequence[str], *, as_json: bool, strict: bool) -> Exit:
+def run(
+    names: Sequence[str], table: Path | None = None, *, as_json: bool, strict: bool
+) -> Exit:
     """Check the policies, print what was found, and return the exit code."""
-    found = [read_policy(name) for name in names]
+    try:
+        prices = None if table is None else _prices(table)
+    except (OSError, PricesError) as error:
+        complain(f"{table}: {getattr(error, 'strerror', None) or error}")
+        return Exit.USAGE
+    found = [read_policy(name, prices) for name in names]
     read = [each for each in found if each is not None]
     if as_json:
         print_json([_described(each) for each in read])
@@ -27,6 +40,10 @@ def run(names: Sequence[str], *, as_json: bool, strict: bool) -> Exit:
         return Exit.INVALID
     warned = any(each.checked.problems for each in read)
     return Exit.FAILED if strict and warned else Exit.FINE
+
+
+def _prices(file: Path) -> Prices:
+    return read_prices(read_named(file, MAX_BYTES), catalogue=shipped.catalogue())
 
 
 def _print(read: Read) -> None:

@@ -58,14 +58,11 @@ def _unpriced(context: Context, prices: Prices) -> Iterator[str]:
     """Yield the models without a price; on Azure of those that have a deployment."""
     deployed = set(context.policy.deployments.values())
     for name in context.allowed():
-        rows = context.find(name)
-        for provider, row in rows:
+        for provider, row in context.find(name):
             asked = provider.name != "azure" or name in deployed
             price = prices.dearest(provider.name, (name, row.name))
             if asked and price is None:
                 yield name if provider.name == "openai" else f"{name} on Azure"
-        if not rows:
-            yield name
 
 
 def _check(context: Context, rules: Rules, own: set[str] | None = None) -> None:
