@@ -127,3 +127,17 @@ def test_a_policy_that_is_not_there_is_a_wrong_call(imagegate: Command) -> None:
 
     assert (ran.code, ran.out) == (2, "")
     assert ", ".join(shipped.policies()) in ran.err
+
+
+def test_amounts_are_shown_as_the_file_has_them(
+    imagegate: Command, policy_file: Writer
+) -> None:
+    rules = (
+        "quotas: { cost: { team: { month: 200.50 } }, images: { team: { day: 9 } } }"
+    )
+
+    ran = imagegate("show", policy_file(f"{rules}\n"))
+
+    said = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert any("quotas.cost.team.month.max" in x and "at most 200.5" in x for x in said)
+    assert any("quotas.images.team.day.max" in x and "at most 9" in x for x in said)

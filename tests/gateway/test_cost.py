@@ -238,9 +238,9 @@ def test_an_auditor_finds_what_was_counted(start: Start, tmp_path: Path) -> None
         pass
     assert gateway.end() == 0
 
-    asked = ["audit", "query", "cost", "--by", "month", "--format", "json", trail]
+    asked = ["audit", "query", "cost", "--by", "month", "--format", "json"]
     told = subprocess.run(
-        [sys.executable, "-m", "imagegate", *asked],
+        [sys.executable, "-m", "imagegate", *asked, trail],
         capture_output=True,
         text=True,
         check=True,

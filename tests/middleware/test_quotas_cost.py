@@ -31,7 +31,6 @@ from starlette.types import Receive, Scope, Send
 from imagegate import shipped
 from imagegate.engine.gate import Gate
 from imagegate.engine.records import CompletionRecord
-from imagegate.middleware import tally
 from imagegate.quotas import MemoryQuotas, QuotasLost, Reading, Slot
 
 pytestmark = pytest.mark.anyio
@@ -154,8 +153,8 @@ async def test_an_image_counts_for_its_price_until_its_cost_is_known(
         event(CALLING, item_id="ig_0", output_index=0),
         event(CALLING, item_id="ig_1", output_index=1),
     ]
-    whole = {"id": "resp_1", "status": "completed", "output": [image(0), image(1)]}
-    whole["tool_usage"] = {"image_gen": USED}
+    whole: dict[str, Any] = {"id": "resp_1", "status": "completed"}
+    whole |= {"output": [image(0), image(1)], "tool_usage": {"image_gen": USED}}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         del scope
@@ -326,7 +325,7 @@ async def test_what_ends_in_another_window_is_counted_there(
             del tz
             return cls.at
 
-    monkeypatch.setattr(tally.datetime, "datetime", Clock)
+    monkeypatch.setattr("imagegate.middleware.tally.datetime.datetime", Clock)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         del scope

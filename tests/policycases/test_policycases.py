@@ -386,6 +386,23 @@ def test_no_case_can_show_a_quota(tmp_path: Path) -> None:
     assert not [line for line in suite.silent if "quotas" in line]
 
 
+def test_a_case_shows_that_a_model_has_no_price(tmp_path: Path) -> None:
+    policy = (
+        "version: 1\nname: p\nowner: o\nmode: enforce\n"
+        "quotas: { cost: { principal: { day: 5 } } }\n"
+    )
+    asks = {"about": "a", "request": {**HIGH, "tools": [tool(model="gpt-image-1.5")]}}
+    expected = {"code": "price_unknown", "rule": "quotas.cost.principal.day.max"}
+    case = {**asks, "expect": {"violations": [expected]}}
+
+    bare = suite_of(tmp_path, {"block_it": case}, policy)
+    catalogue, prices = shipped.catalogue(), shipped.prices()
+    priced = run_suite(tmp_path, catalogue=catalogue, today=TODAY, prices=prices)
+
+    assert [each.passed for each in bare.results] == [False]
+    assert [each.passed for each in priced.results] == [True]
+
+
 def test_with_an_invalid_policy_no_case_is_tried(tmp_path: Path) -> None:
     suite = suite_of(tmp_path, {"forward_it": TEXT}, "version: 2\n")
 
