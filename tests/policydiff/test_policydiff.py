@@ -248,6 +248,12 @@ def test_doors_and_quotas_are_told_outright() -> None:
     }
 
 
+def test_amounts_are_told_as_their_files_have_them() -> None:
+    budget = "quotas: { cost: { team: { month: 200.50 } } }\n"
+    found = rows(compared(BASE + budget, BASE + budget.replace("200.50", "90")))
+    assert found == {("tighter", "quotas.cost.team.month", None, "200.5", "90")}
+
+
 def test_azure_is_asked_by_its_deployments() -> None:
     deployments = "deployments: { img-mini: gpt-image-1-mini, img-two: gpt-image-2 }\n"
     found = compared(

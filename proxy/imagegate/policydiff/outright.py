@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from imagegate.engine.policy import Line, Policy, Principal
 from imagegate.engine.quota import QUOTAS, Quota
-from imagegate.engine.rulebook import Book, count_of
+from imagegate.engine.rulebook import Book, count_of, count_spelled
 from imagegate.engine.surface import GROUPS
 from imagegate.policydiff.told import Difference, Told
 
@@ -52,7 +52,15 @@ def _quota(
             way="looser" if more else "tighter",
             place=f"quotas.{quota.name}",
             asked=None,
-            before=_UNLIMITED if was is None else was,
-            now=_UNLIMITED if now is None else now,
+            before=_told(quota, lines[0]),
+            now=_told(quota, lines[1]),
         )
         yield difference, tuple(line.id for line in lines if line)
+
+
+def _told(quota: Quota, line: Line | None) -> str | int:
+    """Tell what a quota allows: money as people write it."""
+    if line is None:
+        return _UNLIMITED
+    money = quota.what == "cost"
+    return count_spelled(line) if money else count_of(line.value)
