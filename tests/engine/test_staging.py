@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from asking import CATALOGUE, DESIGN, TODAY, Answer, ask, body, door, policy, tool
+from asking import (
+    CATALOGUE,
+    DESIGN,
+    HEADER,
+    TODAY,
+    Answer,
+    ask,
+    body,
+    door,
+    policy,
+    tool,
+)
 
 from imagegate.engine.decide import Decider
-from imagegate.engine.decision import Block, Decision, Forward, JudgedTool
+from imagegate.engine.decision import Block, Decision, Forward, JudgedTool, Rewrite
 from imagegate.engine.request import Request
 
 OPEN = "surface: { files: enforce, batches: enforce }\n"
@@ -171,3 +182,23 @@ def test_what_only_looks_goes_on(at: str) -> None:
 @pytest.mark.parametrize("at", ["POST /v1/files/import", "PUT /v1/batches/b"])
 def test_what_nobody_knows_there_stays_closed(at: str) -> None:
     assert ask(OPEN, {}, at=at).rules[0].startswith("surface.")
+
+
+@pytest.mark.parametrize(
+    "at", ["POST /openai/v1/files", "POST /openai/v1/batches", "GET /openai/v1/files"]
+)
+def test_no_header_names_an_image_deployment_for_lines(at: str) -> None:
+    """They were judged without one, and the provider may believe it all the same."""
+    match, seen = door(at), frozenset({SEEN})
+    value = ASKED if "batches" in at else {"purpose": "vision", "file": {"file": True}}
+    asked = Request(
+        match=match,
+        date=TODAY,
+        body=None if at.startswith("GET") else body(value, match),
+        headers=((HEADER, "img-dear"),),
+        seen=seen,
+    )
+    decision = Decider(policy(OPEN), CATALOGUE).decide(asked)
+
+    assert isinstance(decision, Rewrite)
+    assert decision.headers == {HEADER: None}

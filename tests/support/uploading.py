@@ -64,6 +64,9 @@ def staged(random: Random) -> Case:
         draft.path, draft.plain = f"{base}/files", draft.maybe(0.7)
         formed(draft, _fields(draft), odd=draft.maybe(0.3))
     kind = "upload" if draft.path.endswith("files") else "batch"
+    if draft.maybe(0.15):
+        name = random.choice(["img-mini-prod", f"x-{CANARY}"])
+        draft.headers.append((HEADER, name))
     wire = wrapped(draft)
     return Case(kind=kind, wire=wire, method=draft.method, story=draft.story)
 

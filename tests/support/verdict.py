@@ -129,8 +129,10 @@ def _bodies(policy: Mapping[str, Any], seen: Seen) -> Iterator[str]:
     elif posted and any(routes.fullmatch(path) for routes in judged):
         yield from _judged(policy, seen)
     elif posted and _opens(policy, "files") and FILES.fullmatch(path):
+        yield from (f"the header {each!r}" for each in seen.values(HEADER))
         yield from file_faults(policy, seen, _readings)
     elif posted and _opens(policy, "batches") and BATCHES.fullmatch(path):
+        yield from (f"the header {each!r}" for each in seen.values(HEADER))
         yield from _texts(seen.body)
         for name, value in _readings(seen.body).items():
             yield from (f"{name}: {fault}" for fault in batch_faults(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from imagegate.engine.body import Body
 from imagegate.engine.judge import Verdict
@@ -11,6 +12,9 @@ from imagegate.engine.notes import Notes
 from imagegate.engine.policy import Line
 from imagegate.engine.request import Request
 from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER as HEADER
+
+_WITH_TOOLS: Final = frozenset({"responses", "items", "images"})
+"""How bodies are read whose tools a header may speak of."""
 
 
 def header_of(notes: Notes, request: Request) -> str | None:
@@ -27,8 +31,9 @@ def header_of(notes: Notes, request: Request) -> str | None:
 def drop_header(notes: Notes, request: Request) -> None:
     """Leave the header out where it has no meaning that anybody could judge.
 
-    An agent is stored: what calls it later brings a header of its own. And what
-    comes by the paths of another provider may still be sent to Azure.
+    An agent is stored: what calls it later brings a header of its own. The lines of a
+    batch were judged without one, and what has no body has no tools. And what comes by
+    the paths of another provider may still be sent to Azure.
     """
     asked = next((value for key, value in request.headers if key == HEADER), None)
     if asked is not None and not _has_meaning(request):
@@ -37,7 +42,7 @@ def drop_header(notes: Notes, request: Request) -> None:
 
 def _has_meaning(request: Request) -> bool:
     match = request.match
-    return match.family.provider == "azure" and match.door.reading != "agent"
+    return match.family.provider == "azure" and match.door.reading in _WITH_TOOLS
 
 
 def judge_header(notes: Notes, asked: str | None, verdicts: Sequence[Verdict]) -> None:
