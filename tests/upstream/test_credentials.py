@@ -125,6 +125,25 @@ async def test_a_file_that_stays_is_not_read_again(
     assert reads == [file, file]
 
 
+async def test_where_no_thread_can_be_had_nothing_goes_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("one")
+    credential = InjectedFile("api-key", file)
+
+    async def none(*_: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "to_thread", none)
+        with pytest.raises(UpstreamError, match="credential_unavailable") as raised:
+            await credential.headers(())
+
+    assert raised.value.resendable
+    assert await credential.headers(()) == [(b"api-key", b"one")]
+
+
 @pytest.mark.parametrize("text", ["", "two words", "line\nend", "ключ", "k" * 20_000])
 async def test_a_file_without_a_key_lets_nothing_through(
     tmp_path: Path, text: str

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpcore2
+import msgspec
 import pytest
 from scripted import (
     OK,
@@ -104,6 +105,32 @@ async def test_no_address_that_answers_is_a_timeout(
     assert (raised.value.code, raised.value.resendable) == ("connect_timeout", True)
 
 
+async def test_an_address_is_reached_while_the_loop_answers_for_no_name(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop has two threads for that, and one provider's must not be another's."""
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    async with provider(keeping) as upstream:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+        origin = Origin("http", "127.0.0.1", upstream.port)
+        request = msgspec.structs.replace(REQUEST, origin=origin)
+        assert await whole(await connect().send(request)) == b"ok"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_an_address_that_refuses_is_told_so(
+    connect: Connect, address: str
+) -> None:
+    origin = Origin("http", address, refused())
+    with pytest.raises(UpstreamError, match="cannot_connect") as raised:
+        await connect().send(msgspec.structs.replace(REQUEST, origin=origin))
+
+    assert raised.value.cause == "Connection refused"
+
+
 async def test_who_leaves_while_one_address_is_tried_leaves_no_socket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -113,7 +140,7 @@ async def test_who_leaves_while_one_address_is_tried_leaves_no_socket(
         found.append(sock)
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", leave)
+    monkeypatch.setattr(reach, "_dial", leave)
 
     with pytest.raises(asyncio.CancelledError):
         await network.Network().connect_tcp("127.0.0.1", 1)

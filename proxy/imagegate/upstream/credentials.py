@@ -94,7 +94,7 @@ class InjectedFile:
             if found is None or found != self._seen:
                 key = await asyncio.to_thread(read_key, self._file)
                 self._headers, self._seen = _written(self._header, key), found
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # also where no thread can be had
             raise UpstreamError(
                 "credential_unavailable", status=503, resendable=True
             ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -85,7 +86,6 @@ async def read_first() -> None:
 
 async def _connected(host: str, port: int) -> socket.socket:
     """Return a connected socket; uvloop's loop has no happy eyeballs of its own."""
-    loop = asyncio.get_running_loop()
     addresses = await addresses_of(host, port)
     connected: list[socket.socket] = []
 
@@ -95,7 +95,7 @@ async def _connected(host: str, port: int) -> socket.socket:
         sock = socket.socket(family, kind, protocol)
         sock.setblocking(False)  # noqa: FBT003 - its name
         try:
-            await loop.sock_connect(sock, address)
+            await _dial(sock, address)
         except BaseException:
             sock.close()
             raise
@@ -119,6 +119,35 @@ async def _connected(host: str, port: int) -> socket.socket:
     if winner is None:
         raise next(error for error in errors if error is not None)
     return _keep_alive(winner)
+
+
+async def _dial(sock: socket.socket, address: tuple[Any, ...]) -> None:
+    """Connect to an address, of which nothing more has to be found out.
+
+    uvloop would ask for the address of the address, by the few threads that it has
+    for all names: behind one that hangs nobody would be reached any more, and where
+    there is no thread to be had the process would end.
+    """
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, asyncio.BaseEventLoop):
+        await loop.sock_connect(sock, address)
+        return
+    begun = sock.connect_ex(address)
+    if begun == errno.EINPROGRESS:
+        writable: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(sock, _settle, writable)
+        try:
+            await writable
+        finally:
+            loop.remove_writer(sock)
+        begun = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if begun:
+        raise OSError(begun, os.strerror(begun))
+
+
+def _settle(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def _keep_alive(sock: socket.socket) -> socket.socket:
