@@ -202,3 +202,14 @@ def test_no_header_names_an_image_deployment_for_lines(at: str) -> None:
 
     assert isinstance(decision, Rewrite)
     assert decision.headers == {HEADER: None}
+
+
+@pytest.mark.parametrize(
+    ("at", "passes"), [("GET /v1/files", True), (UPLOAD, False), (BATCH, False)]
+)
+def test_files_are_listed_by_what_they_are_for(at: str, *, passes: bool) -> None:
+    """In the query of an upload it would be a second purpose."""
+    asked = Request(match=door(at), date=TODAY, query="limit=3&purpose=batch")
+    decision = Decider(policy(OPEN), CATALOGUE).decide(asked)
+
+    assert (decision == Forward()) is passes

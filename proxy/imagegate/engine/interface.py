@@ -9,7 +9,7 @@ beside the gateway's own, and queries end up in the logs of everything on the wa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -39,6 +39,8 @@ _QUERY: Final = frozenset(
     }
 )
 """All that the judged doors take."""
+_OWN: Final[Mapping[str, frozenset[str]]] = {"files.list": frozenset({"purpose"})}
+"""What one of them alone takes."""
 _MANY: Final = frozenset({"include", "include[]"})
 _LISTS: Final = frozenset({"foundry-features", "openai-beta"})
 """Headers that list previews, as `name=version`."""
@@ -87,20 +89,21 @@ def previews_of(request: Request) -> Iterator[tuple[str, str]]:
 def judge_interface(notes: Notes, request: Request) -> None:
     """Judge what a request chooses besides what is in its body."""
     if request.query:
-        _judge_query(notes, request.query)
+        _judge_query(notes, request.query, request.match.door.name)
     for version in versions_of(request.query, request.headers):
         _hold(notes, VERSIONS, _VERSION, version)
     for field, preview in previews_of(request):
         _hold(notes, PREVIEWS, field, preview)
 
 
-def _judge_query(notes: Notes, query: str) -> None:
+def _judge_query(notes: Notes, query: str, door: str) -> None:
     names = [name for name, _ in _read(query)]
+    known = _QUERY | _OWN.get(door, frozenset())
     # Some servers part parameters at a semicolon too, and see others than we do.
-    if ";" in query or not _QUERY.issuperset(names):
+    if ";" in query or not known.issuperset(names):
         said = "the query has a parameter that this gateway does not know"
         notes.refuse_always("", "query", "query", said, status=400)
-    elif any(names.count(name) > 1 for name in _QUERY - _MANY):
+    elif any(names.count(name) > 1 for name in known - _MANY):
         said = "the query has a parameter twice"
         notes.refuse_always("", "query", "query", said, status=400)
 
