@@ -31,7 +31,8 @@ from imagegate.audit.events import (
     Written,
 )
 from imagegate.audit.logfile import files_in
-from imagegate.audit.verify import Report, read_checkpoints, verify
+from imagegate.audit.report import Report
+from imagegate.audit.verify import read_checkpoints, verify
 
 OPTIONS = msgspec.structs.replace(QUICK, rotate_bytes=4000)
 

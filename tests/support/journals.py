@@ -21,7 +21,8 @@ from imagegate.audit.ledger import Witness
 from imagegate.audit.logfile import files_in
 from imagegate.audit.options import Mode, Options
 from imagegate.audit.reading import lines_in, open_log
-from imagegate.audit.verify import Report, verify
+from imagegate.audit.report import Report
+from imagegate.audit.verify import verify
 
 
 @contextlib.asynccontextmanager

@@ -9,12 +9,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
 from imagegate.audit.events import CheckpointRecord
-from imagegate.audit.verify import (
-    Problem,
-    Report,
-    read_checkpoints,
-    verify,
-)
+from imagegate.audit.report import Problem, Report
+from imagegate.audit.verify import read_checkpoints, verify
 from imagegate.cli.audit.files import trail_files
 from imagegate.cli.exits import Exit
 from imagegate.cli.screen import complain, console, print_json, print_table, print_text
