@@ -760,3 +760,31 @@ def test_no_secret_is_in_the_trail_the_metrics_or_the_log(
     assert "imagegate_findings_total" in page
     for output in (written, page, gateway.log(), gateway._out.read_text()):
         assert "canary" not in output.lower()
+
+
+NO_THREADS = """
+import sys, threading
+
+def start(*_):
+    raise RuntimeError("can't start new thread")
+
+threading._start_new_thread = start
+from imagegate.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_where_no_thread_can_be_had_it_says_so_in_a_line(workers: str) -> None:
+    said = ("--policy", "standard", "--upstream", "http://127.0.0.1:9", "--port", "0")
+    ended = subprocess.run(
+        command(*said, "--workers", workers, program=("-c", NO_THREADS)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == 4
+    assert "may have no more threads" in ended.stderr
+    assert "Traceback" not in ended.stderr

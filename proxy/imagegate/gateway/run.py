@@ -55,7 +55,7 @@ def serve(plan: Plan, reread: Reread | None = None) -> None:
     """
     listen = plan.settings.listen
     ask_for(listen.connections)
-    with held_back(), bind(listen) as listening, hang_ups() as bell:
+    with with_threads(), held_back(), bind(listen) as listening, hang_ups() as bell:
         listening.set_inheritable(False)
         front = Front(plan, listening, bell, reread)
         if listen.workers == 1:
@@ -68,6 +68,24 @@ def serve(plan: Plan, reread: Reread | None = None) -> None:
             ):
                 asyncio.run(_serve_in_workers(front, settings, measured))
     log.info("imagegate.stopped")
+
+
+@contextlib.contextmanager
+def with_threads() -> Iterator[None]:
+    """Say what is wrong where no thread can be had, for which Python has no class.
+
+    Raises:
+        CannotServeError: When that is so.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != "can't start new thread":
+            raise
+        raise CannotServeError(
+            "this user, or this container, may have no more threads; raise the limit "
+            "(TasksMax=, ulimit -u, pids)"
+        ) from None
 
 
 class Front:
