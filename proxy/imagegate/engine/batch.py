@@ -35,8 +35,9 @@ MAX_LINES: Final = 50_000
 MAX_TOLD: Final = 10 * MAX_LINES
 """Tools and reasons of a file: what is refused or changed takes a hundred times the
 bytes that ask for it. A line with one tool has eight."""
-MAX_REFUSED: Final = 1_000
-"""Refusals behind which no line is read: the file does not go on."""
+MAX_REFUSED: Final = 32
+"""Refusals behind which no line is judged: the file does not go on, and no record tells
+of more. A line of a thousand tools takes as long as a thousand lines."""
 
 _ENDS: Final = (
     "\r",
