@@ -186,6 +186,39 @@ def test_a_number_without_a_place_is_to_be_left_out(value: object) -> None:
     assert one(STRICT, output_format="svg").word == "rewrite"
 
 
+@pytest.mark.parametrize("model", ["gpt-image-1-mini", "gpt-image-2"])
+def test_a_size_is_suggested_that_the_suggested_model_makes(model: str) -> None:
+    """Requests for older models come with sizes that no other one makes."""
+    rules = f"""
+    models: {{ {model}: {{}}, default: {model}, otherwise: block }}
+    settings:
+      size: {{ max: 1536x1024, default: 1024x1024, otherwise: block }}
+    """
+
+    first, second = one(rules, model="dall-e-3", size="1792x1024").violations
+
+    assert first.fix == f"set `model` to {model}"
+    size = second.fix.removeprefix("set `size` to ")
+    assert one(rules, model=model, size=size).word == "forward"
+
+
+def test_no_size_is_suggested_where_none_of_the_suggested_model_is_allowed() -> None:
+    """Its smallest one may be over the cap."""
+    rules = """
+    models:
+      gpt-image-1-mini: {}
+      gpt-image-2: {}
+      default: gpt-image-2
+      otherwise: block
+    settings:
+      size: { max: 1008x1008, default: 1008x1008, otherwise: block }
+    """
+
+    _, second = one(rules, model="dall-e-3", size="1792x1024").violations
+
+    assert second.fix == ""
+
+
 def test_a_word_that_the_model_has_no_field_for_is_to_be_left_out() -> None:
     """No other word would do."""
     [said] = ask("", request(tool(input_fidelity="x")), at=AZURE).violations

@@ -20,7 +20,7 @@ from imagegate.engine.decision import (
     Shown,
     Violation,
 )
-from imagegate.engine.models import Choice, choose_model, listed_models
+from imagegate.engine.models import Choice, choose_model, listed_models, row_of
 from imagegate.engine.objections import (
     Objection,
     applies,
@@ -259,7 +259,9 @@ class _Judging:
     def _nearby(self, ruled: Ruled, value: Scalar) -> str:
         """Say which allowed value is next, or that there is a place for none."""
         name, found = ruled.setting.name, self._fit(ruled, value)
-        if found is None:
+        if isinstance(found, Size) and self.choice.outcome == "refused":
+            found = self._refitted(ruled, found)
+        elif found is None:
             meant = self._meant(ruled)[1]
             found = meant if meant is not None and self._fits(ruled, meant) else None
         if found is not None:
@@ -410,6 +412,13 @@ class _Judging:
         if using is not None and isinstance(using.otherwise, Use):
             return using, using.otherwise.value
         return most_particular(ruled.lines), None
+
+    def _refitted(self, ruled: Ruled, value: Size) -> Size | None:
+        """Bring a size to one that the model makes which is suggested."""
+        name = next(iter(listed_models(self.scene)), "")
+        row = row_of(self.scene, self.scene.deployments.get(name, name))
+        found = refit(value, row.sizes if row else None, gif=self._gif)
+        return None if found is None or breaks(ruled.lines, found) else found
 
     # -- the result -------------------------------------------------------------
 
