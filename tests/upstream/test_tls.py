@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import ipaddress
+import socket
 import ssl
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +31,7 @@ from scripted import (
     whole,
 )
 
-from imagegate.upstream.client import UpstreamError
+from imagegate.upstream.client import Origin, UpstreamError, UpstreamRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -169,6 +172,57 @@ async def test_a_server_that_does_not_encrypt_gets_nothing(connect: Connect) -> 
 
     assert (raised.value.code, raised.value.resendable) == ("cannot_connect", True)
     assert b"canary" not in b"".join(upstream.received)
+
+
+async def test_a_server_that_wants_a_certificate_of_ours_says_so(
+    connect: Connect, authority: Authority, tmp_path: Path
+) -> None:
+    """With TLS 1.3 a client is connected before it hears of that."""
+    tls = authority.server(tmp_path)
+    tls.load_verify_locations(authority.file)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    told = threading.Event()
+
+    def refuse() -> None:
+        plain, _ = listening.accept()
+        with tls.wrap_socket(
+            plain, server_side=True, do_handshake_on_connect=False
+        ) as wire:
+            with contextlib.suppress(ssl.SSLError):
+                wire.do_handshake()
+            told.wait(30)  # what is closed on unread bytes takes its words along
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        request = UpstreamRequest(
+            method="GET",
+            origin=Origin("https", "127.0.0.1", listening.getsockname()[1]),
+            target=b"/",
+            headers=[(b"host", b"127.0.0.1")],
+        )
+        client = connect(authorities=authority.file)
+        try:
+            with pytest.raises(UpstreamError, match="no_answer") as raised:
+                await client.send(request)
+        finally:
+            told.set()
+            refusing.join()
+
+    assert raised.value.cause == "no encryption: tlsv13 alert certificate required"
+
+
+async def test_a_server_that_ends_the_connection_is_told_of(
+    connect: Connect, authority: Authority, tmp_path: Path
+) -> None:
+    async def leave(call: Call) -> None:
+        await call.reader.readuntil(b"\r\n\r\n")
+
+    async with provider(leave, tls=authority.server(tmp_path)) as upstream:
+        with pytest.raises(UpstreamError, match="no_answer") as raised:
+            await connect(authorities=authority.file).send(asking(upstream))
+
+    assert raised.value.cause == "it ends the connection"
 
 
 async def test_who_leaves_amid_a_handshake_leaves_nothing_behind(

@@ -171,6 +171,7 @@ _ERRORS: tuple[tuple[type[Exception], str, int, bool], ...] = (
 """What goes wrong, its code, what to answer, and whether nothing was sent."""
 
 _CONNECTING = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
+_CLOSED = (httpcore2.ReadError, httpcore2.WriteError)
 
 
 @contextlib.contextmanager
@@ -190,9 +191,10 @@ def _translated(*, malformed: str, closed: str) -> Iterator[None]:
     ) as error:
         for kind, code, status, resendable in _ERRORS:
             if isinstance(error, kind):
-                # Only what `wire` raises while connecting is in words of ours.
+                # What `wire` raises while connecting is in words of ours.
                 cause = str(error) if isinstance(error, _CONNECTING) else ""
                 raise UpstreamError(
                     code, status=status, resendable=resendable, cause=cause
                 ) from None
-        raise UpstreamError(closed, status=502) from None
+        cause = str(error) if isinstance(error, _CLOSED) else ""
+        raise UpstreamError(closed, status=502, cause=cause) from None

@@ -18,6 +18,7 @@ from imagegate.upstream.waiting import lacked, meanwhile
 
 _NEXT_ADDRESS = 0.25
 """Seconds until the next address of a host is tried too, as RFC 8305 advises."""
+ENDED = "it ends the connection"
 NO_ENCRYPTION = "no encryption: it is not agreed on in time"
 # Routers forget a connection that is silent while an image is made.
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
@@ -71,7 +72,7 @@ def why(error: OSError) -> str:
             return f"its name has no address: {error.strerror}"
         case TimeoutError():
             return lacked(error) or "no answer in time"
-    return os.strerror(error.errno) if error.errno else "it ends the connection"
+    return os.strerror(error.errno) if error.errno else ENDED
 
 
 async def read_first() -> None:

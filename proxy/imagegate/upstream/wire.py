@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import httpcore2
 
-from imagegate.upstream.reach import NO_ENCRYPTION, read_first, why
+from imagegate.upstream.reach import ENDED, NO_ENCRYPTION, read_first, why
 from imagegate.upstream.waiting import meanwhile
 
 _PIECE = 256 * 1024
@@ -46,6 +46,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self._received = bytearray()
         self._over = False
         self._broken = False
+        self._cause = ENDED
         self._full = False
         self._paused = False
         self._used = False
@@ -77,6 +78,8 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         """Note that nothing comes or goes any more."""
         self._over = True
         self._broken = exc is not None
+        if isinstance(exc, OSError):
+            self._cause = why(exc)
         self._wake()
 
     def pause_writing(self) -> None:
@@ -111,7 +114,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         while not (self._received or self._over):
             await self._change()
         if not self._received and (self._broken or self._head_left is not None):
-            raise httpcore2.ReadError("closed before the end")
+            raise httpcore2.ReadError(self._cause)
         data = bytes(self._received[:max_bytes])
         del self._received[:max_bytes]
         if self._head_left is not None:
@@ -139,7 +142,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             if not self._gone() and self._readable():
                 await read_first()
             if self._gone():
-                raise httpcore2.WriteError("closed before the whole request")
+                raise httpcore2.WriteError(self._cause)
             self._transport.write(view[start : start + _PIECE])
             await self._taken(timeout)
 

@@ -146,4 +146,4 @@ class FastClient:
 
 def _check(reading: Reading) -> None:
     if reading.failure is not None:
-        raise UpstreamError(reading.failure, status=502)
+        raise UpstreamError(reading.failure, status=502, cause=reading.cause)

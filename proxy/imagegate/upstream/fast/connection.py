@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeAlias, cast
 from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.fast.arrival import Arrival
 from imagegate.upstream.fast.reading import Reading
-from imagegate.upstream.reach import NO_ENCRYPTION, read_first
+from imagegate.upstream.reach import ENDED, NO_ENCRYPTION, read_first, why
 from imagegate.upstream.waiting import meanwhile
 
 READ: Final = 512 * 1024
@@ -134,11 +134,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """Take word that nothing more comes."""
-        self._end(broken=False)
+        self._end(broken=False, cause=ENDED)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take word that nothing comes or goes any more."""
-        self._end(broken=exc is not None)
+        cause = why(exc) if isinstance(exc, OSError) else ENDED
+        self._end(broken=exc is not None, cause=cause)
 
     def pause_writing(self) -> None:
         """Note that the provider does not keep up."""
@@ -238,9 +239,9 @@ class Connection(asyncio.BufferedProtocol):
             self._poll = _poll_of(self._transport)
         return bool(self._poll())
 
-    def _end(self, *, broken: bool) -> None:
+    def _end(self, *, broken: bool, cause: str) -> None:
         if self._reading is not None:
-            self._reading.end(broken=broken)
+            self._reading.end(broken=broken, cause=cause)
         self._unasked()
 
     def _unasked(self) -> None:

@@ -53,6 +53,7 @@ class Reading:
         begun: The head is there: status and headers are true.
         over: Nothing more comes of this answer.
         failure: Why not all of it came, if so.
+        cause: What befell the connection then, for the log.
         clean: It ended where it said that it would, nothing followed it, and the
             provider keeps the connection.
     """
@@ -65,6 +66,7 @@ class Reading:
         "_parser",
         "_spent",
         "begun",
+        "cause",
         "clean",
         "failure",
         "headers",
@@ -78,6 +80,7 @@ class Reading:
         self.status = self.held = 0
         self.begun = self.over = self.clean = False
         self.failure: Failure | None = None
+        self.cause = ""
         self.headers: Pairs
         self.pieces: list[bytes] = []
         self._head_only = head_only
@@ -98,8 +101,9 @@ class Reading:
         else:
             self._read_head(buffer, view, size)
 
-    def end(self, *, broken: bool) -> None:
-        """Take word that nothing more comes."""
+    def end(self, *, broken: bool, cause: str = "") -> None:
+        """Take word that nothing more comes, and why."""
+        self.cause = self.cause or cause
         if self.begun and self._left == _OPEN and not broken:
             self.over = True
         elif not self.over:
