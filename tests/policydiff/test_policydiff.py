@@ -16,7 +16,7 @@ from imagegate.engine.policy import ANONYMOUS, Policy
 from imagegate.policycases.question import Answer, Provider, ask, principal_of
 from imagegate.policydiff import Comparison, Finding, Way, compare, enforced
 from imagegate.policydiff.audiences import MOST, audiences
-from imagegate.policydiff.told import Difference, differences
+from imagegate.policydiff.told import Difference, differences, meant_by
 from imagegate.policyfile import check_policy
 
 TODAY = datetime.date(2026, 11, 22)
@@ -215,8 +215,9 @@ def test_each_finding_has_a_request_of_which_it_is_true() -> None:
             assert each.difference.place.startswith("surface.")
             continue
         question = each.witness.question(ANONYMOUS, TODAY)
-        answers = [ask(decider, question) for decider in deciders]
-        told = differences(each.witness.body, *answers)
+        was, now = (ask(decider, question) for decider in deciders)
+        meant = meant_by(CATALOGUE.provider("openai"))
+        told = differences(each.witness.asked, was, now, meant)
         assert each.difference in [difference for difference, _ in told]
 
 
@@ -342,7 +343,13 @@ def test_too_many_pairs_are_told_as_left_out() -> None:
         ("size", "2048x512", "1024x1024", "different"),
         ("output_format", "png", "webp", "different"),
         ("model", "gpt-image-1", "gpt-image-2", "different"),
-        ("quality", "low", "left out", "different"),
+        ("quality", "low", "left out", "looser"),
+        ("size", "1024x1024", "auto", "looser"),
+        ("size", "left out", "3840x2160", "tighter"),
+        ("moderation", "left out", "low", "looser"),
+        ("partial_images", 1, "left out", "tighter"),
+        ("background", "auto", "opaque", "different"),
+        ("svg.model", "left out", "one", "different"),
     ],
 )
 def test_which_of_two_values_lets_more_pass(
@@ -353,10 +360,78 @@ def test_which_of_two_values_lets_more_pass(
         body = {"tools": [tool if value == "left out" else {**tool, place: value}]}
         return Answer(outcome=_FORWARD, sent=msgspec.json.encode(body))
 
-    ((difference, _),) = differences({}, sent(before), sent(now))
+    meant = meant_by(CATALOGUE.provider("openai"))
+    ((difference, _),) = differences({}, sent(before), sent(now), meant)
     assert difference == Difference(
         way=way, place=place, asked=None, before=before, now=now
     )
 
 
 _FORWARD = Forward()
+
+
+BROUGHT = BASE.replace(
+    "  default: gpt-image-1-mini\n  otherwise: block\n",
+    "  otherwise: { use: gpt-image-1-mini }\n",
+).replace(
+    "settings:\n",
+    "settings:\n"
+    "  output_format: { allow: [png], otherwise: { use: png } }\n"
+    "  partial_images: { max: 1, default: 1 }\n",
+)
+"""What is too much is brought down, and nothing is refused for it."""
+
+LETS = [
+    (
+        "allow: [png], ",
+        "allow: [png, gif], ",
+        ("looser", "output_format", "gif", "png", "gif"),
+    ),
+    (
+        "default: 1 }",
+        "default: 0 }",
+        ("tighter", "partial_images", None, 1, 0),
+    ),
+    (
+        "  gpt-image-2: {",
+        "  gpt-image-1.5: {}\n  gpt-image-2: {",
+        ("looser", "model", "gpt-image-1.5", "gpt-image-1-mini", "gpt-image-1.5"),
+    ),
+    (
+        "fields: { unknown: strip }\n",
+        "fields: { unknown: pass }\n",
+        ("looser", "something-new", "a text", "left out", "a text"),
+    ),
+    (
+        "max_tool_calls: { max: 8, otherwise: lower }, ",
+        "",
+        ("looser", "max_tool_calls", None, 8, "left out"),
+    ),
+    (
+        "interface: { api_versions: [v1] }\n",
+        "interface: { previews: allow, api_versions: [v1, v2] }\n",
+        ("looser", "openai-beta", "something-new", "refused", "goes on"),
+    ),
+]
+
+
+@functools.cache
+def all_let() -> Comparison:
+    old = (
+        f"{BROUGHT}fields: {{ unknown: strip }}\ninterface: {{ api_versions: [v1] }}\n"
+    )
+    new = old
+    for was, now, _ in LETS:
+        assert was in new
+        new = new.replace(was, now)
+    return compared(old, new)
+
+
+@pytest.mark.parametrize("row", [row for _, _, row in LETS])
+def test_what_passes_as_it_was_asked_is_looser(row: tuple[Any, ...]) -> None:
+    assert row in rows(all_let())
+
+
+def test_the_version_that_is_asked_for_is_told() -> None:
+    row = ("looser", "api-version", "v2", "refused", "goes on")
+    assert row in rows(all_let())

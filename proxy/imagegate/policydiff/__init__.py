@@ -8,7 +8,7 @@ apart, and what they make of it is held beside each other. Nothing is sent.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -19,7 +19,7 @@ from imagegate.policycases.question import Answer, Provider, ask
 from imagegate.policydiff.audiences import Audience, audiences
 from imagegate.policydiff.kinds import Kind, kinds
 from imagegate.policydiff.outright import outright
-from imagegate.policydiff.told import Difference, Told, Way, differences
+from imagegate.policydiff.told import Difference, Told, Way, differences, meant_by
 
 __all__ = ["Comparison", "Finding", "Watch", "Way", "compare", "enforced"]
 
@@ -73,7 +73,7 @@ def compare(  # noqa: PLR0913 - two policies and the ground they stand on
     catalogue: Catalogue,
     *,
     date: datetime.date,
-    providers: Iterable[Provider],
+    providers: Collection[Provider],
     watch: Watch = iter,
 ) -> Comparison:
     """Hold two policies beside each other.
@@ -92,13 +92,14 @@ def compare(  # noqa: PLR0913 - two policies and the ground they stand on
         _answers(Decider(policy, catalogue), held, tried, date, watch)
         for policy, held in zip((old, new), _held(people.found), strict=True)
     ]
+    meant = {name: meant_by(catalogue.provider(name)) for name in providers}
     heap = _Heap(tried)
     for who in people.found:
         for told in outright(old, new, who.principal, date):
             heap.add(told, who)
         theirs = (by[held] for by, held in zip(answers, who.held, strict=True))
         for kind, was, now in zip(tried, *theirs, strict=True):
-            for told in differences(kind.body, was, now):
+            for told in differences(kind.asked, was, now, meant[kind.provider]):
                 heap.add(told, who, kind)
     return Comparison(
         findings=tuple(heap.findings()),

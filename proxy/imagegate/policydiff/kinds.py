@@ -11,6 +11,7 @@ import datetime
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -64,6 +65,12 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str = ""
     seen: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def asked(self) -> Asked:
+        """What is asked for: by the body, by headers, and by the query."""
+        query = parse_qsl(self.path.partition("?")[2])
+        return {**self.body, **dict(self.headers), **dict(query)}
 
     @property
     def model(self) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from imagegate.engine.catalogue import Provider
 from imagegate.engine.decision import Block, Change, Forward, Rewrite, Violation
 from imagegate.engine.errors import MalformedRequest
 from imagegate.engine.policy import SETTINGS
@@ -27,6 +30,8 @@ _DOOR = "surface."
 _TEXT = ("model", "input")
 """Members of a request that no policy changes; the model is that of the text."""
 _COUNTS = ("max_tool_calls", "tools", "n")
+_ENDLESS = {"max_tool_calls": sys.maxsize}
+"""What a limit that is left out comes to."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,17 +56,25 @@ Told: TypeAlias = tuple[Difference, tuple[str, ...]]
 """A difference, and the rules of both policies that speak of it."""
 
 
-def differences(asked: Mapping[str, Any], old: Answer, new: Answer) -> Iterator[Told]:
+def differences(
+    asked: Mapping[str, Any], old: Answer, new: Answer, meant: Leaves = _ENDLESS
+) -> Iterator[Told]:
     """Say in which places two answers to one request differ.
 
     Two refusals are the same, whatever they say.
+
+    Args:
+        asked: The body, and what is asked by headers and the query.
+        old: What the older policy makes of it.
+        new: What the newer one makes of it.
+        meant: What settings come to that are left out.
     """
     if new.sent is None:
         yield from () if old.sent is None else _refusals(asked, new, "tighter")
     elif old.sent is None:
         yield from _refusals(asked, old, "looser")
     else:
-        yield from _changes(asked, old, new)
+        yield from _changes(asked, old, new, meant)
 
 
 def _refusals(asked: Mapping[str, Any], answer: Answer, way: Way) -> Iterator[Told]:
@@ -86,7 +99,18 @@ def _refused(answer: Answer) -> Iterator[tuple[str, str]]:
             yield "the request", code
 
 
-def _changes(asked: Mapping[str, Any], old: Answer, new: Answer) -> Iterator[Told]:
+def meant_by(provider: Provider) -> Leaves:
+    """Say what settings come to at a provider that are left out, as far as known."""
+    fields = provider.fields.items()
+    known = {name: field.default for name, field in fields if name in SETTINGS}
+    return _ENDLESS | {
+        name: value for name, value in known.items() if isinstance(value, str | int)
+    }
+
+
+def _changes(
+    asked: Mapping[str, Any], old: Answer, new: Answer, meant: Leaves
+) -> Iterator[Told]:
     was, holds, said = _sent(old), _sent(new), _leaves(asked)
     rules = [_rules(answer) for answer in (old, new)]
     if (_TOOL in was) != (_TOOL in holds):
@@ -101,8 +125,8 @@ def _changes(asked: Mapping[str, Any], old: Answer, new: Answer) -> Iterator[Tol
     for place in dict.fromkeys((*was, *holds)):
         before, now = was.get(place, GONE), holds.get(place, GONE)
         if before != now:
-            way, speak = _way(place, before, now), [each.get(place) for each in rules]
-            spoke = tuple(rule for rule in speak if rule)
+            way = _way(place, said.get(place), before, now, meant)
+            spoke = tuple(each[place] for each in rules if place in each)
             yield _difference(way, place, said.get(place), before, now), spoke
 
 
@@ -163,27 +187,42 @@ def _lay(flat: dict[str, Any], above: str, members: Mapping[str, Any]) -> None:
             flat[path] = value if plain else json.dumps(value, separators=(",", ":"))
 
 
-def _way(place: str, before: object, now: object) -> Way:
+def _way(place: str, asked: object, before: object, now: object, meant: Leaves) -> Way:
     """Tell which of two values lets more pass."""
-    one, other = _height(place, before), _height(place, now)
+    was, holds = (meant.get(place) if x == GONE else x for x in (before, now))
+    one, other = _height(place, was), _height(place, holds)
     if one is not None and other is not None and one != other:
         return "looser" if other > one else "tighter"
-    was, holds = parse_size(str(before)), parse_size(str(now))
-    if place == "size" and was and holds and within(was, holds) != within(holds, was):
-        return "tighter" if within(holds, was) else "looser"
+    if place == "size" and (way := _larger(was, holds)):
+        return way
+    if asked is not None and asked in (before, now):  # one of them takes it as it is
+        return "looser" if asked == now else "tighter"
     return "different"
 
 
-def _height(place: str, value: object) -> int | None:
-    """Say how much a value lets pass; the strictest word of moderation is its last."""
+def _larger(before: object, now: object) -> Way | None:
+    """Tell which of two sizes the other is within, if one is."""
+    was, holds = parse_size(str(before)), parse_size(str(now))
+    if was is None or holds is None or within(was, holds) == within(holds, was):
+        return None
+    return "tighter" if within(holds, was) else "looser"
+
+
+def _height(place: str, value: object) -> float | None:
+    """Say how much a value lets pass; the strictest word of moderation is its last.
+
+    What leaves the choice to the provider is above all that can be chosen.
+    """
     setting = SETTINGS.get(place)
     if isinstance(value, int):
         return value if setting is not None or place in _COUNTS else None
-    if setting is None:
+    if setting is None or setting.kind == "word":
         return None
     if value == "auto" and setting.auto:
-        return len(setting.order)
+        return math.inf
+    if setting.kind == "size":
+        return 0 if parse_size(str(value)) else None
     if value not in setting.order:
         return None
-    here = setting.order.index(value)
+    here = setting.order.index(str(value))
     return -here if place == "moderation" else here
