@@ -66,6 +66,7 @@ def test_each_end_of_a_line_is_found_once() -> None:
 
     assert [text.line_end(pos) for pos in (0, 2, 4, 6)] == [1, 3, 5, 7]
     assert text.line_end(7) == 7
+    assert Text(b"ab\nc", cr=False).line_end(0) == 2
 
 
 @pytest.mark.parametrize(

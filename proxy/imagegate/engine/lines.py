@@ -21,10 +21,15 @@ class Text:
 
     A text whose lines end in CR must not be searched to its end for an LF at every
     line, so the next LF is remembered.
+
+    Args:
+        data: The bytes.
+        cr: Whether a line may end in CR, as far as is known.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, cr: bool = True) -> None:
         self.data = data
+        self._cr = cr
         self._lf = -1
 
     def line_end(self, pos: int) -> int:
@@ -32,7 +37,7 @@ class Text:
         if self._lf < pos:
             lf = self.data.find(b"\n", pos)
             self._lf = len(self.data) if lf < 0 else lf
-        cr = self.data.find(b"\r", pos, self._lf)
+        cr = self.data.find(b"\r", pos, self._lf) if self._cr else -1
         return self._lf if cr < 0 else cr
 
 

@@ -131,7 +131,7 @@ class SseScanner:
                 if begun is not None:
                     pos = begun.end()
                     lines.begin()
-            text = text or Text(data)
+            text = text or Text(data, cr=plain is None or plain.newline != b"\n")
             pos = self._slow(text, pos)
         self._inside = lines.inside
         self._ready = plain if lines.fresh and plain and plain.head else None
