@@ -312,8 +312,25 @@ exceptions:
 """
     old, new = read(BASE), read(BASE + exception)
     assert [x.name for x in audiences([old, new], TODAY).found][1:] == ["user amy"]
+    longer = read(BASE + exception.replace("2026-12-31", "2027-02-28"))
+    (_, held, more) = audiences([new, longer], TODAY).found
+    assert (held.name, held.held[0]) == ("user amy", held.held[1])
+    assert (more.name, more.date) == (
+        "user amy, from 2027-01-01",
+        datetime.date(2027, 1, 1),
+    )
     later = datetime.date(2027, 1, 1)
     assert len(audiences([old, new], later).found) == 1
+
+
+def test_who_is_let_in_beside_others_is_somebody() -> None:
+    was = "{ team: [design, print], role: chief }"
+    now = "{ team: [design, print, web, shop], role: chief }"
+    old = BASE + TEAM.replace("{ team: design }", was)
+    new = BASE + TEAM.replace("{ team: design }", now)
+    names = [x.name for x in audiences([read(old), read(new)], TODAY).found]
+    assert "team shop, role chief" in names
+    assert not any("print" in name or "web" in name for name in names)
 
 
 def test_too_many_pairs_are_told_as_left_out() -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.decide import Decider
-from imagegate.engine.policy import Line, Policy, Principal
+from imagegate.engine.policy import Line, Policy
 from imagegate.policycases.question import Answer, Provider, ask
 from imagegate.policydiff.audiences import Audience, audiences
 from imagegate.policydiff.kinds import Kind, kinds
@@ -82,20 +82,20 @@ def compare(  # noqa: PLR0913 - two policies and the ground they stand on
         old: The older one.
         new: The newer one.
         catalogue: What providers accept.
-        date: The day; exceptions end.
+        date: The day, and with the days after exceptions end, the first of all.
         providers: At whose interface.
         watch: Shown all that is asked, for a bar that tells how far it is.
     """
     people = audiences((old, new), date)
     tried = [kind for name in providers for kind in kinds((old, new), catalogue, name)]
     answers = [
-        _answers(Decider(policy, catalogue), held, tried, date, watch)
+        _answers(Decider(policy, catalogue), held, tried, watch)
         for policy, held in zip((old, new), _held(people.found), strict=True)
     ]
     meant = {name: meant_by(catalogue.provider(name)) for name in providers}
     heap = _Heap(tried)
     for who in people.found:
-        for told in outright(old, new, who.principal, date):
+        for told in outright(old, new, who.principal, who.date):
             heap.add(told, who)
         theirs = (by[held] for by, held in zip(answers, who.held, strict=True))
         for kind, was, now in zip(tried, *theirs, strict=True):
@@ -110,25 +110,27 @@ def compare(  # noqa: PLR0913 - two policies and the ground they stand on
     )
 
 
-def _held(people: Iterable[Audience]) -> list[dict[bytes, Principal]]:
+def _held(people: Iterable[Audience]) -> list[dict[bytes, Audience]]:
     """Return somebody for each set of lines that a policy has for anybody."""
-    found: list[dict[bytes, Principal]] = [{}, {}]
+    found: list[dict[bytes, Audience]] = [{}, {}]
     for who in people:
         for by, held in zip(found, who.held, strict=True):
-            by.setdefault(held, who.principal)
+            by.setdefault(held, who)
     return found
 
 
 def _answers(
     decider: Decider,
-    held: Mapping[bytes, Principal],
+    held: Mapping[bytes, Audience],
     tried: list[Kind],
-    date: datetime.date,
     watch: Watch,
 ) -> dict[bytes, list[Answer]]:
     """Have one policy decide on everything for everybody for whom it is not alike."""
     return {
-        lines: [ask(decider, kind.question(who, date)) for kind in watch(tried)]
+        lines: [
+            ask(decider, kind.question(who.principal, who.date))
+            for kind in watch(tried)
+        ]
         for lines, who in held.items()
     }
 
