@@ -258,7 +258,7 @@ def test_a_used_up_quota_says_what_is_used_and_when_there_is_more() -> None:
         by=found.by,
         message="10 of 10 images of this day are used (yours), 2 held by requests "
         "under way",
-        fix="wait 3600 seconds, or set `tool_choice` to `none` for an answer without "
+        fix="wait 60 minutes, or set `tool_choice` to `none` for an answer without "
         "images",
         code="insufficient_quota",
         status=429,

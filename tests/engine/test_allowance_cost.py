@@ -116,7 +116,7 @@ def test_a_refusal_speaks_of_money() -> None:
         "way, and this may cost 0.211"
     )
     assert found.fix == (
-        "wait 9000 seconds, ask for a lower `quality` or a smaller `size`, or set "
+        "wait 3 hours, ask for a lower `quality` or a smaller `size`, or set "
         "`tool_choice` to `none` for an answer without images"
     )
 

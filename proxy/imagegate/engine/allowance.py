@@ -8,6 +8,7 @@ the images of the day are used up.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -317,12 +318,20 @@ def _said(spent: Spent) -> str:
 
 
 def _fix(spent: Spent) -> str:
-    later = f"wait {max(1, spent.resets_in)} seconds"
+    later = f"wait {_as_long_as(max(1, spent.resets_in))}"
     if spent.quota.what == "requests":
         return later
     if spent.quota.what == "cost":
         later = f"{later}, ask for a lower `quality` or a smaller `size`"
     return f"{later}, or set `tool_choice` to `none` for an answer without images"
+
+
+def _as_long_as(seconds: int) -> str:
+    """Say how long that is, and rather more; `Retry-After` has it exactly."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{math.ceil(seconds / length)} {unit}"
+    return f"{seconds} seconds"
 
 
 # -- telling ------------------------------------------------------------------------
