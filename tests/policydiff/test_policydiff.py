@@ -13,6 +13,7 @@ from imagegate.engine.catalogue import Catalogue
 from imagegate.engine.decide import Decider
 from imagegate.engine.decision import Forward
 from imagegate.engine.policy import ANONYMOUS, Policy
+from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER as HEADER
 from imagegate.policycases.question import Answer, Provider, ask, principal_of
 from imagegate.policydiff import Comparison, Finding, Way, compare, enforced
 from imagegate.policydiff.audiences import MOST, audiences
@@ -452,3 +453,26 @@ def test_what_passes_as_it_was_asked_is_looser(row: tuple[Any, ...]) -> None:
 def test_the_version_that_is_asked_for_is_told() -> None:
     row = ("looser", "api-version", "v2", "refused", "goes on")
     assert row in rows(all_let())
+
+
+# -- what is named elsewhere than in the tool -----------------------------------------
+
+
+@functools.cache
+def all_named() -> Comparison:
+    old = f"{BASE}deployments: {{ mini: gpt-image-1-mini, two: gpt-image-2 }}\n"
+    new = old.replace("two: gpt-image-2", "two: gpt-image-2, three: gpt-image-2")
+    new = new.replace("agents: [", "prompt: [pmpt_7@2], agents: [")
+    return compared(old, new, providers=["azure"])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("looser", HEADER, "three", "refused", "goes on"),
+        ("looser", "deployment", "three", "refused", "goes on"),
+        ("looser", "prompt", '{"id":"pmpt_7","version":"2"}', "refused", "goes on"),
+    ],
+)
+def test_what_is_named_beside_the_tool_is_found(row: tuple[Any, ...]) -> None:
+    assert row in rows(all_named())

@@ -22,6 +22,7 @@ from imagegate.engine.paths import put
 from imagegate.engine.policy import SETTINGS, Line, Policy, Principal
 from imagegate.engine.scene import PATHS
 from imagegate.engine.sizes import Size
+from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER
 from imagegate.policycases.question import Provider, Question
 
 _TEXT_MODEL: Final = "gpt-5"
@@ -68,9 +69,12 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def asked(self) -> Asked:
-        """What is asked for: by the body, by headers, and by the query."""
-        query = parse_qsl(self.path.partition("?")[2])
-        return {**self.body, **dict(self.headers), **dict(query)}
+        """What is asked for: by the body, by headers, by the path and the query."""
+        path, _, query = self.path.partition("?")
+        _, _, named = path.partition("/deployments/")
+        deployment = {"deployment": named.partition("/")[0]} if named else {}
+        said = dict((*self.headers, *parse_qsl(query)))
+        return {**self.body, **said, **deployment}
 
     @property
     def model(self) -> str:
@@ -102,15 +106,17 @@ def kinds(
     ground = _Ground(policies, known)
     for tool in ground.tools():
         yield _with_tool(provider, tool)
-        if ground.images_api and len(tool) <= 1:
+        if len(tool) <= 1:
             yield _image_call(provider, tool)
+    for name in ground.models() if provider == "azure" else ():
+        yield from _deployed(name)
     for body in ground.requests():
         yield Kind(provider=provider, body={"model": _TEXT_MODEL, **body})
     for body in _state(policies):
         request = {"model": _TEXT_MODEL, "input": "a cat", **body}
         yield Kind(provider=provider, body=request)
         yield Kind(provider=provider, body=request, seen=_SEEN)
-    for number in ground.counts("images_api_n") if ground.images_api else ():
+    for number in ground.counts("images_api_n"):
         yield _image_call(provider, {"n": number})
     yield from _interface(policies, provider)
 
@@ -138,6 +144,16 @@ def _image_call(provider: Provider, settings: Asked) -> Kind:
     return Kind(provider=provider, door="images.generations", body=body)
 
 
+def _deployed(name: str) -> Iterator[Kind]:
+    """Yield requests that name a deployment elsewhere than in the body."""
+    headers, text = ((IMAGE_DEPLOYMENT_HEADER, name),), {"input": "a cat"}
+    for said in (text, {**text, "tools": [_tool({})]}):
+        body = {"model": _TEXT_MODEL, **said}
+        yield Kind(provider="azure", body=body, headers=headers)
+    path = f"POST /openai/deployments/{name}/images/generations"
+    yield Kind(provider="azure", body={"prompt": "a cat"}, door="", path=path)
+
+
 def _tool(settings: Asked) -> dict[str, Any]:
     made: dict[str, Any] = {"type": IMAGE_TOOL}
     for name, value in settings.items():
@@ -152,14 +168,10 @@ class _Ground:
         self._policies = policies
         self._provider = provider
         self._lines = list(_lines(policies))
-        self.images_api = any(
-            policy.surface.get("images_api", "enforce") == "enforce"
-            for policy in policies
-        )
 
     def tools(self) -> Iterator[Asked]:
         """Yield the settings of tools: alone, at each model, and by formats."""
-        models = self._models()
+        models = self.models()
         yield from ({"model": model} for model in (*models, STRANGER))
         yield {}
         for name, model in itertools.product(SETTINGS, (None, *models)):
@@ -192,7 +204,8 @@ class _Ground:
         limits = [line.value for line in self._lines if line.subject == name]
         return sorted({1, 2, *_around(n for n in limits if isinstance(n, int))})
 
-    def _models(self) -> tuple[str, ...]:
+    def models(self) -> tuple[str, ...]:
+        """Return every name that one of them has for an image model."""
         named = [
             str(model)
             for line in self._lines
@@ -262,7 +275,8 @@ def _state(policies: Iterable[Policy]) -> Iterator[Asked]:
     yield from ({"input": [item]} for item in _ITEMS)
     yield {"agent_reference": {"type": "agent_reference", "name": "agent_1"}}
     for named in _listed(policies, "state.prompt"):
-        yield {"prompt": {"id": named}}
+        name, _, version = named.partition("@")
+        yield {"prompt": {"id": name} | ({"version": version} if version else {})}
     for named in _listed(policies, "state.agents"):
         name, _, version = named.partition("@")
         reference = {"type": "agent_reference", "name": name}
