@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from asking import AZURE, HEADER, ask, carried, policy, request, tool
 
+from imagegate.engine.toolset import MOST
+
 CAP = "settings: { quality: { max: medium, default: low, otherwise: lower } }\n"
 LOW = tool(quality="low")
 HIGH = tool(quality="high")
@@ -139,6 +141,24 @@ def test_tools_are_counted_wherever_they_are() -> None:
 
     assert answer.rules == ["limits.tools.max"]
     assert answer.violations[0].message == "2 image tools in one request: 1 allowed"
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+@pytest.mark.parametrize("rules", ["", "limits: { tools: 1 }", "tool: strip"])
+def test_more_tools_than_can_be_judged_are_refused(mode: str, rules: str) -> None:
+    """Each takes as long as a small request, and the loop waits for all of them."""
+    head = f"version: 1\nname: p\nowner: o\nmode: {mode}\n"
+    tools = [{**LOW, "output_compression": number} for number in range(MOST + 1)]
+    written = policy(rules, head=head)
+
+    answer = ask(written, request(*tools))
+
+    assert answer.word == "block"
+    (found,) = (x for x in answer.violations if x.by.rule == "always.tools")
+    assert found.message == "101 image tools in one request: 100 can be judged"
+    assert len(answer.decision.tools) == MOST
+    if not rules:
+        assert ask(written, request(*tools[:MOST])).word != "block"
 
 
 def test_a_tool_that_is_kept_elsewhere_is_not_counted_again() -> None:

@@ -53,6 +53,7 @@ _NOT_REBUILT: Final = frozenset(
         _UNKNOWN_MESSAGE,
         "always.query",
         "always.tool_type",
+        "always.tools",
     }
 )
 """What was refused because of a spelling that the record does not repeat."""

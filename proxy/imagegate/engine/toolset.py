@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from imagegate.engine.allowance import Spent, refuse_spent, spent_images, strips
 from imagegate.engine.bench import Bench
@@ -15,6 +16,8 @@ from imagegate.engine.policy import Line
 from imagegate.engine.request import Request
 from imagegate.engine.rulebook import count_of
 
+MOST: Final = 100
+"""More image tools than these are refused unread: each takes time to judge."""
 _NAMED = f"the image tool is `{IMAGE_TOOL}`"
 
 
@@ -31,6 +34,7 @@ class _Judging:
         self.bench = bench
         self.request = request
         self.root = "/definition" if request.match.door.reading == "agent" else ""
+        self.count = 0  # of image tools
         self.word, self.line = notes.scene.book.rules.stance("tool")
 
     def run(self, body: Body) -> None:
@@ -81,7 +85,12 @@ class _Judging:
                     self.notes.refuse_always(pointer, "type", "tool_type", said)
                 elif tool.is_image:
                     found.append((carrier.kind, tool))
-        return found
+        self.count = len(found)
+        if self.count > MOST:
+            said = f"{self.count} image tools in one request: {MOST} can be judged"
+            at = found[MOST][1].pointer
+            self.notes.refuse_always(at, "tools", "tools", said, unreadable=True)
+        return found[:MOST]
 
     def _strip(self, body: Body, tools: Sequence[tuple[str, Tool]], line: Line) -> None:
         """Take the tools out, and namespaces that hold nothing else.
@@ -100,9 +109,9 @@ class _Judging:
 
     def _judge_settings(self, tools: list[tuple[str, Tool]], asked: str | None) -> None:
         limit = self.notes.scene.book.limit("tools")
-        if limit is not None and len(tools) > count_of(limit.value):
-            at = tools[count_of(limit.value)][1].pointer
-            said = f"{len(tools)} image tools in one request: {count_of(limit.value)}"
+        if limit is not None and self.count > count_of(limit.value):
+            at = tools[min(count_of(limit.value), MOST - 1)][1].pointer
+            said = f"{self.count} image tools in one request: {count_of(limit.value)}"
             fix = "send the tools in requests of their own"
             self.notes.refuse(at, "tools", limit, f"{said} allowed", fix=fix)
         verdicts = []
