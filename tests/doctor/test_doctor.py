@@ -636,3 +636,27 @@ def test_it_is_told_to_people_too(tmp_path: Path) -> None:
     first = done.stdout.splitlines()[0]
     assert first.startswith("broken settings: upstreams")
     assert done.returncode == 1
+
+
+def test_a_quota_of_cost_is_held_against_the_prices_of_the_settings(
+    tmp_path: Path,
+) -> None:
+    policy, table = tmp_path / "policy.yaml", tmp_path / "prices.toml"
+    policy.write_text(
+        "version: 1\nname: p\nowner: o\nmode: enforce\n"
+        "models: { gpt-image-1.5: {}, default: gpt-image-1.5 }\n"
+        "quotas: { cost: { team: { month: 200 } } }\n"
+    )
+    table.write_text(
+        'date = "2026-11-21"\ncurrency = "EUR"\nsources = { own = "the contract" }\n'
+        '[providers.openai."gpt-image-1.5"]\nsource = "own"\nas_of = "2026-11-21"\n'
+        "images = { high = { 1024x1024 = 0.2 } }\n"
+    )
+
+    def warned(**environ: str) -> bool:
+        _, found = doctor("-p", str(policy), **environ)
+        return "the price table has no price" in str(found)
+
+    assert warned()
+    assert not warned(IMAGEGATE_AUDIT_PRICES=str(table))
+    assert warned(IMAGEGATE_AUDIT_PRICES=str(tmp_path / "none.toml"))

@@ -7,15 +7,11 @@ from pathlib import Path
 
 from rich.text import Text
 
-from imagegate import shipped
 from imagegate.cli.exits import Exit
-from imagegate.cli.policies import Read, print_problems, read_policy
+from imagegate.cli.policies import Read, print_problems, read_policy, read_table
 from imagegate.cli.screen import complain, counted, print_json, print_text
 from imagegate.engine.errors import PricesError
 from imagegate.engine.policy import digest
-from imagegate.engine.prices import Prices, read_prices
-from imagegate.named_file import read_named
-from imagegate.policyfile import MAX_BYTES
 
 
 def run(
@@ -23,7 +19,7 @@ def run(
 ) -> Exit:
     """Check the policies, print what was found, and return the exit code."""
     try:
-        prices = None if table is None else _prices(table)
+        prices = None if table is None else read_table(table)
     except (OSError, PricesError) as error:
         complain(f"{table}: {getattr(error, 'strerror', None) or error}")
         return Exit.USAGE
@@ -40,10 +36,6 @@ def run(
         return Exit.INVALID
     warned = any(each.checked.problems for each in read)
     return Exit.FAILED if strict and warned else Exit.FINE
-
-
-def _prices(file: Path) -> Prices:
-    return read_prices(read_named(file, MAX_BYTES), catalogue=shipped.catalogue())
 
 
 def _print(read: Read) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
 from imagegate.cli.exits import Exit
-from imagegate.cli.policies import Read, read_policy
+from imagegate.cli.policies import Read, read_policy, read_table
 from imagegate.cli.screen import print_json, print_text
 from imagegate.doctor import WEIGHTS, Finding, Weight, examine
 from imagegate.doctor.finding import in_order
+from imagegate.engine.errors import PricesError
 from imagegate.settings import Reading, read_settings
 
 _STYLES: Mapping[Weight, str] = {
@@ -30,7 +32,12 @@ def run(
 ) -> Exit:
     """Examine, print what was found, and return the exit code."""
     reading = read_settings(options, os.environ, config=config)
-    read = read_policy(reading.settings.policy) if reading.settings.policy else None
+    table, prices = reading.settings.audit.prices, None
+    if table is not None:
+        with contextlib.suppress(OSError, PricesError):  # told among the settings
+            prices = read_table(table)
+    policy = reading.settings.policy
+    read = read_policy(policy, prices) if policy else None
     findings = in_order(asyncio.run(_examined(reading, read)))
     if as_json:
         print_json(findings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 
 import msgspec
 import typer
@@ -13,7 +14,7 @@ from imagegate.cli.exits import Exit
 from imagegate.cli.screen import complain, print_text
 from imagegate.engine.errors import Problem
 from imagegate.engine.policy import Policy
-from imagegate.engine.prices import Prices
+from imagegate.engine.prices import Prices, read_prices
 from imagegate.named_file import read_named
 from imagegate.policyfile import MAX_BYTES, Checked, check_policy
 
@@ -48,6 +49,16 @@ def read_policy(name: str, prices: Prices | None = None) -> Read | None:
         prices=prices or shipped.prices(),
     )
     return Read(str(path), data, checked)
+
+
+def read_table(file: Path) -> Prices:
+    """Read a price table.
+
+    Raises:
+        OSError: When there is no such file.
+        PricesError: When it is no price table.
+    """
+    return read_prices(read_named(file, MAX_BYTES), catalogue=shipped.catalogue())
 
 
 def usable_policy(name: str) -> Policy:
