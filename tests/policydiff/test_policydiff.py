@@ -17,6 +17,7 @@ from imagegate.engine.surface import IMAGE_DEPLOYMENT_HEADER as HEADER
 from imagegate.policycases.question import Answer, Provider, ask, principal_of
 from imagegate.policydiff import Comparison, Finding, Way, compare, enforced
 from imagegate.policydiff.audiences import MOST, audiences
+from imagegate.policydiff.outright import outright
 from imagegate.policydiff.told import Difference, differences, meant_by
 from imagegate.policyfile import check_policy
 
@@ -254,6 +255,28 @@ def test_amounts_are_told_as_their_files_have_them() -> None:
     budget = "quotas: { cost: { team: { month: 200.50 } } }\n"
     found = rows(compared(BASE + budget, BASE + budget.replace("200.50", "90")))
     assert found == {("tighter", "quotas.cost.team.month", None, "200.5", "90")}
+
+
+def test_a_door_that_is_only_observed_to_be_closed_is_no_closed_one() -> None:
+    closed = "surface: { images_api: refuse, files: refuse, audio: refuse }\n"
+    acting, watching = (
+        BASE.replace("mode: enforce", f"mode: {mode}") + closed
+        for mode in ("enforce", "observe")
+    )
+    doors = {x for x in rows(compared(acting, watching)) if x[1].startswith("surface")}
+    assert ("looser", "surface.images_api", None, "refuse", "enforce") in doors
+    assert "surface.audio" not in {place for _, place, *_ in doors}
+
+
+def test_what_a_spent_quota_does_is_told() -> None:
+    limit = (
+        "quotas: {{ images: {{ everyone: {{ day: {{ max: 5, otherwise: {} }} }} }} }}\n"
+    )
+    lines = [limit.format(word) for word in ("block", "strip")]
+    was, now = (read(BASE + each) for each in lines)
+    spoken = {told.place: told for told, _ in outright(was, now, ANONYMOUS, TODAY)}
+    said = spoken["quotas.images.everyone.day.otherwise"]
+    assert (said.way, said.before, said.now) == ("different", "block", "strip")
 
 
 def test_azure_is_asked_by_its_deployments() -> None:
