@@ -519,3 +519,9 @@ def test_an_order_holds_every_word_of_the_catalogue(setting: object) -> None:
     words = set(words_of(shipped.catalogue(), found.name))
 
     assert words - {"auto"} == set(found.order) - {"auto"}
+
+
+def test_a_default_alone_is_no_limit_that_leaves_nothing() -> None:
+    found = policy("settings: { svg.model: { default: m2 } }\n")
+
+    assert line(found, "settings.svg.model.default").value == "m2"

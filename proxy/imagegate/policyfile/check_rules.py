@@ -33,7 +33,7 @@ def _check_block(context: Context, block: Block, own: set[str]) -> None:
     for line in block.lines:
         check_range(context, line)
     _check_cap(context, block, own)
-    if not context.possible(block.subject, block.limits):
+    if block.limits and not context.possible(block.subject, block.limits):
         message = f"no value keeps to {spoken(block.limits)} at once; widen one of them"
         context.add("nothing-allowed", block.limits[0], message)
         return
