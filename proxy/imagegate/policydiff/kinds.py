@@ -29,7 +29,14 @@ _TEXT_MODEL: Final = "gpt-5"
 STRANGER: Final = "something-new"
 """A name or word that nobody knows."""
 _FORMAT: Final = "output_format"
-_SIZES: Final = ("1024x1024", "1536x1024", "1024x1536", "2048x1152", "3840x2160")
+_SIZES: Final = (
+    "512x512",
+    "1024x1024",
+    "1536x1024",
+    "1024x1536",
+    "2048x1152",
+    "3840x2160",
+)
 _EDGE: Final = 16
 """By so much a size is taken past a cap."""
 _STATE: Final[Mapping[str, Any]] = {
