@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from imagegate.engine import familiar as module
+from imagegate.engine import toolset
 from imagegate.engine.body import Body, read_body_now
 from imagegate.engine.decision import Rewrite
 from imagegate.engine.errors import MalformedRequest
@@ -302,6 +303,7 @@ def test_what_is_remembered_is_no_larger_than_it_says(
     gate, match = Gate(policy(POLICY.replace("tools: 2", "")), CATALOGUE), door()
     context = Context(decision_id="d", door=match, date=TODAY)
     monkeypatch.setattr(module, "MAX_BYTES", 1 << 18)
+    monkeypatch.setattr(toolset, "MOST", 1_000)
     MEMORY.forget()
     tracemalloc.start()
     for number in range(5):
