@@ -206,6 +206,21 @@ async def test_what_cannot_be_read_counts_for_one_image(
     assert (store.used, store.held) == (PRICE, 0)
 
 
+@pytest.mark.parametrize("missing", [1, 6, 60, 90])
+async def test_pictures_that_broke_off_count_for_all_that_were_asked_for(
+    store: Store, audit: Notebook, missing: int
+) -> None:
+    """Whoever leaves before the last byte has them, and the provider is paid."""
+    said = {**MINI, "prompt": "cats", "n": 4}
+    body = json.dumps({k: v for k, v in said.items() if k != "type"}).encode()
+    whole = json.dumps({"created": 1, "data": [{"b64_json": "aGk="}] * 4}).encode()
+    cut = Inner(whole[:-missing])
+
+    await ask(cut, store, audit, body=body, path="/v1/images/generations")
+
+    assert (store.used, store.held) == (4 * PRICE, 0)
+
+
 async def test_what_nobody_expected_counts_too(store: Store, audit: Notebook) -> None:
     """For what is on record, or else for the dearest that is known."""
     text = asking(MINI, tool_choice="none")
@@ -281,9 +296,8 @@ async def test_the_background_holds_its_price_until_it_is_read(
         assert (store.used, store.held) == (used, 0)
 
 
-@pytest.mark.parametrize("made", [3, 0])
-async def test_what_began_in_sight_is_paid_once(
-    store: Store, audit: Notebook, made: int
+async def leaves_a_background_stream(
+    store: Store, audit: Notebook, by: Gate = ONE
 ) -> None:
     waiting = {"id": "resp_1", "status": "queued", "background": True, "output": []}
 
@@ -296,35 +310,49 @@ async def test_what_began_in_sight_is_paid_once(
         await asyncio.Event().wait()
 
     body = asking(MINI, background=True, stream=True)
-    inner = governed(app, audit, by=ONE, quotas=store)
+    inner = governed(app, audit, by=by, quotas=store)
     async with Call(inner, request(), (body,)) as call:
         for _ in range(3):
             await call.next()
         call.leave()
         await call.done()
-    assert (store.used, store.held) == (PRICE, PRICE)
+    assert (store.used, store.held) == (0, 2 * PRICE)
+
+
+@pytest.mark.parametrize("made", [3, 0])
+@pytest.mark.parametrize("by", [ONE, BOTH], ids=["alone", "with-images"])
+async def test_what_began_in_sight_is_paid_once(
+    store: Store, audit: Notebook, by: Gate, made: int
+) -> None:
+    await leaves_a_background_stream(store, audit, by)
 
     whole = told("completed", *map(image, range(made)), background=True)
     again = {"body": b"", "path": "/v1/responses/resp_1", "method": "GET"}
-    await ask(whole, store, audit, **again)
+    for _ in range(2):
+        await ask(whole, store, audit, by=by, **again)
 
     assert (store.used, store.held) == (made * PRICE, 0)
+
+
+EVENING = datetime.datetime(2026, 11, 21, 23, 59, 50, tzinfo=datetime.UTC)
+
+
+class Clock(datetime.datetime):
+    """A clock that stands still."""
+
+    at = EVENING
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        del tz
+        return cls.at
 
 
 async def test_what_ends_in_another_window_is_counted_there(
     store: Store, audit: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where its record is, by which an auditor counts."""
-    evening = datetime.datetime(2026, 11, 21, 23, 59, 50, tzinfo=datetime.UTC)
-
-    class Clock(datetime.datetime):
-        at = evening
-
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            del tz
-            return cls.at
-
+    monkeypatch.setattr(Clock, "at", EVENING)
     monkeypatch.setattr("imagegate.middleware.tally.datetime.datetime", Clock)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -332,15 +360,36 @@ async def test_what_ends_in_another_window_is_counted_there(
         await read(receive)
         await start(send, SSE)
         await more(send, event(CALLING, item_id="ig_0", output_index=0))
-        Clock.at = evening + datetime.timedelta(seconds=20)
+        Clock.at = EVENING + datetime.timedelta(seconds=20)
         whole = {"id": "resp_1", "status": "completed", "output": [image()]}
         await more(send, event("response.completed", response=whole), last=True)
 
     await ask(app, store, audit)
 
     windows = {window: number for (_, window), (number, _) in store._used.items()}
-    today = int(evening.replace(hour=0, minute=0, second=0).timestamp())
+    today = int(EVENING.replace(hour=0, minute=0, second=0).timestamp())
     assert windows == {today: 0, today + 86_400: PRICE}
+
+
+async def test_what_began_yesterday_gives_nothing_back_today(
+    store: Store, audit: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs less than it was held for; that is no credit for what others spend."""
+    monkeypatch.setattr(Clock, "at", EVENING)
+    monkeypatch.setattr("imagegate.middleware.tally.datetime.datetime", Clock)
+    await leaves_a_background_stream(store, audit)
+    Clock.at = EVENING + datetime.timedelta(seconds=20)
+    await ask(told("completed", image(0)), store, audit)
+
+    usage = {"tool_usage": {"image_gen": USED}, "tools": [MINI]}
+    whole = told("completed", image(0), background=True, **usage)
+    again = {"body": b"", "path": "/v1/responses/resp_1", "method": "GET"}
+    await ask(whole, store, audit, **again)
+
+    windows = {window: number for (_, window), (number, _) in store._used.items()}
+    today = int(EVENING.replace(hour=0, minute=0, second=0).timestamp())
+    assert windows == {today: 0, today + 86_400: PRICE + PAID}
+    assert store.held == 0
 
 
 async def many(store: Store, sizes: Sequence[int], most: int) -> list[int | None]:

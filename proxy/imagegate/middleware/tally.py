@@ -148,21 +148,33 @@ class Tally:
             await self._told(exchange)
             return
         await self.began(exchange.started)
-        unknown = exchange.unseen or exchange.unnamed
-        if unknown and self._places and not self._counted:
-            # Nobody knows what was made; one image is the least that was asked for.
-            await self.began(1)
-        name = exchange.response_id if exchange.pending else None
-        hold: tuple[str, ...] = ()
-        if name is not None and (self._places or self._counted):
-            hold = (_waiting(self._key(name))[min(self._counted, MOST_IMAGES)],)
+        if (exchange.unseen or exchange.unnamed) and self._places:
+            # Nobody knows what was made: it is taken for what was asked for.
+            await self.began(self._counted + len(self._places))
         now = datetime.datetime.now(tz=datetime.UTC)
-        # Of what goes on in the background, the cost is told another time.
-        paid, unpaid = (0, 0) if hold else await self._priced(exchange, now)
-        if self._places or hold or paid or unpaid:
-            drop = self._all()
-            step = Step(drop=drop, hold=hold, paid=paid, unpaid=unpaid)
-            await self._settle(now, step)
+        name = exchange.response_id if exchange.pending else None
+        if name is not None and (self._places or self._counted):
+            await self._wait(_waiting(self._key(name)), now)
+            return
+        paid, unpaid = await self._priced(exchange, now)
+        if self._places or paid or unpaid:
+            await self._settle(now, Step(drop=self._all(), paid=paid, unpaid=unpaid))
+
+    async def _wait(self, places: tuple[str, ...], now: datetime.datetime) -> None:
+        """Hold a place for what goes on, until somebody reads how it ended.
+
+        What it costs counts when that is known. Until then money is held for what has
+        begun, too: a count might be corrected in another window than it was made in,
+        and make room there for what others spend.
+        """
+        begun, drop = min(self._counted, MOST_IMAGES), self._all()
+        if money := self._money(now):
+            back = -self._begun.pop(money, 0)
+            step = Step(drop=drop, hold=places[: begun + 1], unpaid=back)
+            await self._settle(now, step, only=money)
+            await self._take_back(now)
+        if counts := tuple(each for each in self._slots(now) if each.price is None):
+            await self._settle(now, Step(drop=drop, hold=(places[begun],)), only=counts)
 
     async def _priced(
         self, exchange: Exchange, now: datetime.datetime
@@ -177,13 +189,19 @@ class Tally:
         paid, unpaid = exchange.spent
         unpaid += self._counted - exchange.started
         unpaid -= self._begun.pop(self._money(now), 0)
-        for slots, number in self._begun.items():
-            await self._store.settle(Step(slots=slots, unpaid=-number), now.timestamp())
+        await self._take_back(now)
         return paid, unpaid
 
+    async def _take_back(self, now: datetime.datetime) -> None:
+        """Take back what was counted in windows that are over."""
+        for slots, number in self._begun.items():
+            await self._settle(now, Step(unpaid=-number), only=slots)
+
     def _money(self, now: datetime.datetime) -> tuple[Slot, ...]:
-        slots = (slot_of(counter, now, self._price) for counter in self._images)
-        return tuple(slot for slot in slots if slot.price is not None)
+        return tuple(slot for slot in self._slots(now) if slot.price is not None)
+
+    def _slots(self, now: datetime.datetime) -> tuple[Slot, ...]:
+        return tuple(slot_of(each, now, self._price) for each in self._images)
 
     async def _told(self, exchange: Exchange) -> None:
         """Count what was made in the background, the first time that it is told."""
@@ -195,8 +213,14 @@ class Tally:
             step = Step(drop=drop, add=add, if_held=True, paid=paid, unpaid=unpaid)
             await self._settle(now, step)
 
-    async def _settle(self, now: datetime.datetime, change: Step) -> None:
-        slots = tuple(slot_of(each, now, self._price) for each in self._images)
+    async def _settle(
+        self,
+        now: datetime.datetime,
+        change: Step,
+        *,
+        only: tuple[Slot, ...] | None = None,
+    ) -> None:
+        slots = self._slots(now) if only is None else only
         step = msgspec.structs.replace(change, slots=slots)
         if slots:
             await self._store.settle(step, now.timestamp())
