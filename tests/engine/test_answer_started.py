@@ -67,6 +67,8 @@ def answer(*events: Event) -> Answer:
         ((partial(), partial()), 1),
         ((partial(), finished(None, None)), 1),
         ((finished(None, None), finished(None, None)), 2),
+        ((partial(), finished(None, None), partial(), partial()), 2),
+        ((partial(), partial(), finished(None, None), finished(None, None)), 2),
         ((finished("", 0), finished("", 1)), 2),
         ((begun("", 0), begun("", 1), finished("", 1)), 2),
         ((partial("ig_1"), finished()), 1),

@@ -74,7 +74,6 @@ _STATES: Final[dict[str | None, Outcome]] = {
     "queued": "accepted",
     "in_progress": "accepted",
 }
-_NAMELESS: Final = ""
 _OVER: Final = frozenset({"completed", "failed", "incomplete"})
 _OPENING: Final = frozenset(
     {"response.created", "response.queued", "response.in_progress"}
@@ -130,6 +129,7 @@ class Answer:
         self._unobservable = 0
         self._begun = False
         self._started: dict[str | int, None] = {}  # a set of these would take more
+        self._nameless = 0  # at least so many, by pictures on the way without a name
         self._background = False
         self._model: str | None = None
         self._error: str | None = None
@@ -241,7 +241,7 @@ class Answer:
     def _images(self) -> dict[str, Any]:
         """Tell what was drawn, or that nothing was."""
         drawing = self._image_model()
-        if not (self._started or self._finished or self._usage):
+        if not (self.started or self._finished or self._usage):
             return {"image_model": drawing}
         made = sum(self._finished.values())
         return {
@@ -259,11 +259,10 @@ class Answer:
     def started(self) -> int:
         """How many images were started; each is counted once, however it is told.
 
-        A picture on the way may come without a name. It is the first of those that
-        will be told when they are finished.
+        A picture on the way may come without a name. It is the next of those that
+        are told when they are finished.
         """
-        nameless = _NAMELESS in self._started
-        return max(len(self._started) - nameless, int(nameless))
+        return max(len(self._started), self._nameless)
 
     @property
     def cost(self) -> Cost | None:
@@ -292,7 +291,10 @@ class Answer:
     def _start(self, item_id: str | None, output_index: int | None) -> None:
         self._begun = True
         name = item_id or output_index
-        self._started[_NAMELESS if name is None else name] = None
+        if name is None:
+            self._nameless = len(self._finished) + 1
+        else:
+            self._started[name] = None
 
     def _generated(self, event: ImageEvent) -> Iterator[GeneratingRecord]:
         if event.type == _GENERATING:
