@@ -19,6 +19,7 @@ from imagegate.cli.options import (
     AsFormat,
     Config,
     Credential,
+    Day,
     Enforced,
     Format,
     JudgedBy,
@@ -343,14 +344,7 @@ def explain(  # noqa: PLR0913 - the options of a command
         list[str] | None,
         typer.Option(metavar="'NAME: VALUE'", help="A header of the request."),
     ] = None,
-    date: Annotated[
-        datetime.datetime | None,
-        typer.Option(
-            metavar="DATE",
-            formats=["%Y-%m-%d"],
-            help="The day, as 2027-01-31; today if not said.",
-        ),
-    ] = None,
+    date: Day = None,
     seen: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="An id that was judged here before."),
@@ -391,14 +385,7 @@ def diff(  # noqa: PLR0913 - the options of a command
     acting: Annotated[
         bool, typer.Option("--enforced", help="Take what is observed for enforced.")
     ] = False,
-    date: Annotated[
-        datetime.datetime | None,
-        typer.Option(
-            metavar="DATE",
-            formats=["%Y-%m-%d"],
-            help="The day, as 2027-01-31; today if not said.",
-        ),
-    ] = None,
+    date: Day = None,
     failing: Annotated[
         list[Way] | None,
         typer.Option("--fail-on", help="End with 1 where the newer one is that."),

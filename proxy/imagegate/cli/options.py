@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
 from typing import Annotated
 
@@ -18,6 +19,14 @@ class Format(enum.StrEnum):
 AsFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
 AsJson = Annotated[bool, typer.Option("--json", hidden=True, help="As --format.")]
 """What `--format json` was called in some commands: scripts may still say so."""
+Day = Annotated[
+    datetime.datetime | None,
+    typer.Option(
+        metavar="DATE",
+        formats=["%Y-%m-%d"],
+        help="The day, as 2027-01-31; today if not said.",
+    ),
+]
 Policy = Annotated[str, typer.Argument(metavar="POLICY")]
 JudgedBy = Annotated[
     str, typer.Option("--policy", "-p", metavar="POLICY", help="What it is judged by.")
