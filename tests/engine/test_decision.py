@@ -124,3 +124,12 @@ def test_of_several_decisions_one_is_made() -> None:
         tools=(TOOL,),
         observed=(VIOLATION, VIOLATION),
     )
+
+
+def test_how_much_there_is_to_tell_is_known_on_the_way() -> None:
+    """A file of many lines is given up before all of them are told."""
+    rewrite = Rewrite(changes=(CHANGE,), tools=(TOOL,), observed=(VIOLATION,))
+    both = Together(rewrite, Block(violations=(VIOLATION, VIOLATION)))
+
+    assert (both.told, both.refused) == (5, 2)
+    assert (Together().told, Together().refused) == (0, 0)

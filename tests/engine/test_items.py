@@ -121,3 +121,20 @@ def test_names_are_short_strings(key: str, raw: bytes) -> None:
         "wrong_shape",
         f"/input/0/{key}",
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "compacts"),
+    [
+        ("compaction", True),
+        ("compaction_summary", True),
+        ("context_compaction", True),
+        ("Compaction", True),
+        ("message", False),
+        (None, False),
+    ],
+)
+def test_history_that_was_made_compact_has_many_names(
+    kind: str | None, *, compacts: bool
+) -> None:
+    assert Item(pointer="/input/0", type=kind).compacts is compacts
