@@ -76,5 +76,5 @@ def test_others_are_served_meanwhile(
 
     assert "service available:" in said
     assert "service available:   NO" not in re.sub(r"\x1b\[[\d;]*m", "", said)
-    assert answers > 2
+    assert answers  # each in its ten seconds
     assert memory(gateway) - before < int(connections) * 300_000 + 30_000_000
