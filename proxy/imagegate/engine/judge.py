@@ -13,29 +13,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from imagegate.engine.catalogue import Unstated
-from imagegate.engine.decision import (
-    Change,
-    JudgedTool,
-    Shown,
-    Violation,
-)
-from imagegate.engine.models import Choice, choose_model, listed_models, row_of
-from imagegate.engine.objections import (
-    Objection,
-    applies,
-    default_of,
-    is_doubtful,
-    legal_words,
-    objections,
-)
-from imagegate.engine.paths import Path, copy, get, put
-from imagegate.engine.policy import Line, Setting, Use, most_particular
+from imagegate.engine.decision import Change, JudgedTool, Violation
+from imagegate.engine.fitting import Fitting
+from imagegate.engine.models import Choice, choose_model, listed_models
+from imagegate.engine.objections import objections
+from imagegate.engine.paths import Path, get
+from imagegate.engine.policy import Line
 from imagegate.engine.rulebook import Ruled
-from imagegate.engine.scene import PATHS, Scene, fields_of, name_of
-from imagegate.engine.settle import Scalar, because, breaks, nearest, settle, spell
+from imagegate.engine.scene import PATHS, Scene, name_of
+from imagegate.engine.settle import Scalar, because, spell
 from imagegate.engine.sheet import Asked, Sheet
-from imagegate.engine.sizes import Size, Sizes, parse_size, refit
 from imagegate.engine.strict import letters_of
 from imagegate.engine.value import Edit
 
@@ -76,20 +63,6 @@ class _Judging:
         self.scene = scene
         self.sheet = Sheet(scene, tool)
         self.choice = choose_model(scene, self.sheet.asked_model)
-
-    def _cause(self, name: str, value: Scalar) -> Line | None:
-        """Find the line because of which a setting no longer fits, if one is.
-
-        A setting follows a model that was not asked for, or a format: what the
-        client itself put together wrongly is left to the provider to refuse.
-        """
-        faults = self._faults(name, value)
-        if not faults or not self.sheet.changes:
-            return None
-        own = any(fault.rule.startswith(("cell.", "size.")) for fault in faults)
-        if own:
-            return self.choice.by if self.choice.outcome == "written" else None
-        return self.sheet.written.get("output_format")
 
     def run(self) -> None:
         for path, value in _members(self.sheet.tool.values, self.scene):
@@ -160,265 +133,122 @@ class _Judging:
 
     def _judge_setting(self, ruled: Ruled) -> None:
         """Decide one setting."""
-        setting = ruled.setting
+        setting, fitting = ruled.setting, Fitting(self.sheet, self.choice, ruled)
         raw = get(self.sheet.final, PATHS[setting.name])
         if raw is None or (setting.auto and raw == "auto"):
-            self._judge_open(ruled, raw)
+            self._judge_open(fitting, raw)
             return
-        value = self._read(setting, raw)
+        value = fitting.read(raw)
         if value is None:
-            value = self._judge_unknown(PATHS[setting.name], raw, ruled)
+            value = self._judge_unknown(PATHS[setting.name], raw, fitting)
             if value is not None and ruled.lines:
-                self._settle(ruled, value)
+                self._settle(fitting, value)
             return
-        cause = self._cause(setting.name, value)
+        cause = self._cause(fitting, value)
         if cause is not None:
-            self._refit(ruled, value, cause)
+            self._refit(fitting, value, cause)
         elif ruled.lines:
-            self._settle(ruled, value)
+            self._settle(fitting, value)
 
-    def _judge_open(self, ruled: Ruled, raw: Literal["auto"] | None) -> None:
+    def _judge_open(self, fitting: Fitting, raw: Literal["auto"] | None) -> None:
         """Decide a setting that leaves the choice to the provider."""
-        held = ruled.ruled and not ruled.allow_auto and self._has_place(ruled)
-        if held and raw is None and self._in_doubt(ruled):
+        ruled = fitting.ruled
+        held = ruled.ruled and not ruled.allow_auto and fitting.has_place
+        if held and raw is None and fitting.in_doubt:
             self.sheet.unverified.append(ruled.setting.name)
-        elif held and (raw is not None or not self._may_be_left_out(ruled)):
-            self._fill(ruled)
+        elif held and (raw is not None or not fitting.may_be_left_out):
+            self._fill(fitting)
         elif raw is not None:
-            cause = self._cause(ruled.setting.name, raw)
+            cause = self._cause(fitting, raw)
             if cause is not None:
-                self._follow(ruled, None, cause)
-
-    def _in_doubt(self, ruled: Ruled) -> bool:
-        """Tell whether an open setting stays so, since its field may not be there.
-
-        A default that is known to break a rule is never left.
-        """
-        provider, row, name = self.scene.provider, self.choice.row, ruled.setting.name
-        if not is_doubtful(provider, row, name):
-            return False
-        known = default_of(provider, row, name)
-        left = None if isinstance(known, Unstated) else self._read(ruled.setting, known)
-        return left is None or not breaks(ruled.lines, left)
-
-    def _read(self, setting: Setting, raw: object) -> Scalar | None:
-        """Read a value that the catalogue can know; None for any other."""
-        fields = self.scene.fields(setting.name)
-        match raw:
-            case bool():
-                return None
-            case int() if setting.kind == "number":
-                return raw if any(field.in_range(raw) for field in fields) else None
-            case str() if setting.kind == "size":
-                return parse_size(raw)
-            case str() if setting.kind in ("word", "ordered"):
-                open_ended = not any(field.words for field in fields)
-                known = any(raw in field.words for field in fields)
-                return raw if known or open_ended else None
-            case _:
-                return None
+                self._follow(fitting, None, cause)
 
     def _judge_unknown(
-        self, path: Path, raw: object, ruled: Ruled | None = None
+        self, path: Path, raw: object, fitting: Fitting | None = None
     ) -> Scalar | None:
         """Judge a value that nobody knows; return it if it may be judged on."""
         word, line = self.scene.book.unknown_values
         if word == "block":
             said = f"this value of `{name_of(path)}` is not known"
             fix, allowed = "", listed_models(self.scene)
-            if ruled is not None:
-                fix, allowed = self._instead(ruled, raw), self._known(ruled)
+            if fitting is not None:
+                fix, allowed = fitting.instead_of_unknown(raw), fitting.known()
             self.sheet.refuse(path, raw, line, said, fix=fix, allowed=allowed)
             return None
         return raw if isinstance(raw, str) else ""
 
-    def _known(self, ruled: Ruled) -> tuple[str, ...]:
-        """List the known words that the lines let pass."""
-        name = ruled.setting.name
-        words = legal_words(self.scene.provider, self.choice.row, name)
-        return tuple(word for word in words if self._passes(ruled, word))
+    def _cause(self, fitting: Fitting, value: Scalar) -> Line | None:
+        """Find the line because of which a setting no longer fits, if one is.
 
-    def _passes(self, ruled: Ruled, word: str) -> bool:
-        if ruled.setting.auto and word == "auto":
-            return ruled.allow_auto or ruled.default is not None or not ruled.lines
-        return self._fits(ruled, word)
-
-    def _instead(self, ruled: Ruled, raw: object) -> str:
-        """Say what to do about a value that nobody knows, if no word will do."""
-        name = ruled.setting.name
-        if ruled.setting.kind != "number":
-            stuck = not self._known(ruled) and not self._has_place(ruled)
-            return f"leave out `{name}`" if stuck else ""
-        near = raw if type(raw) is int else self._meant(ruled)[1]
-        provider, images_api = self.scene.provider, self.scene.images_api
-        field = fields_of(provider, images_api=images_api)[name]
-        least, most = field.minimum or 0, field.maximum
-        near = max(near if isinstance(near, int) else least, least)
-        return self._nearby(ruled, near if most is None else min(near, most))
-
-    def _nearby(self, ruled: Ruled, value: Scalar) -> str:
-        """Say which allowed value is next, or that there is a place for none."""
-        name, found = ruled.setting.name, self._fit(ruled, value)
-        if isinstance(found, Size) and self.choice.outcome == "refused":
-            found = self._refitted(ruled, found)
-        elif found is None:
-            meant = self._meant(ruled)[1]
-            found = meant if meant is not None and self._fits(ruled, meant) else None
-        if found is not None:
-            return f"set `{name}` to {spell(found)}"
-        return "" if self._has_place(ruled) else f"leave out `{name}`"
-
-    def _legal(self, setting: Setting, value: Scalar) -> bool:
-        """Tell whether the model is not known to refuse a value."""
-        return not self._faults(setting.name, value)
-
-    def _faults(self, name: str, value: Scalar) -> tuple[Objection, ...]:
-        """List what is known to be wrong with a value of one setting."""
-        probe = copy(self.sheet.final)
-        put(probe, PATHS[name], spell(value))
-        return objections(
-            self.scene.provider,
-            self.choice.row,
-            probe,
-            images_api=self.scene.images_api,
-            about=name,
-        )
-
-    def _has_place(self, ruled: Ruled) -> bool:
-        """Tell whether what would be written has a place in this tool.
-
-        What is left out where the provider decides is never harmless: a default
-        without a place is then no reason to write nothing.
+        A setting follows a model that was not asked for, or a format: what the
+        client itself put together wrongly is left to the provider to refuse.
         """
-        default = None if ruled.setting.auto else ruled.default
-        return ruled.setting.name not in self.scene.absent and applies(
-            self.scene.provider,
-            self.choice.row,
-            ruled.setting.name,
-            self.sheet.final,
-            value=default.value if default else None,
-        )
+        faults = fitting.faults(value)
+        if not faults or not self.sheet.changes:
+            return None
+        own = any(fault.rule.startswith(("cell.", "size.")) for fault in faults)
+        if own:
+            return self.choice.by if self.choice.outcome == "written" else None
+        return self.sheet.written.get("output_format")
 
-    @property
-    def _sizes(self) -> Sizes | None:
-        return self.choice.row.sizes if self.choice.row else None
-
-    @property
-    def _gif(self) -> bool:
-        return self.sheet.final.get("output_format") == "gif"
-
-    def _settle(self, ruled: Ruled, value: Scalar) -> None:
+    def _settle(self, fitting: Fitting, value: Scalar) -> None:
         """Hold a value that was asked for against the lines that limit it."""
-        setting = ruled.setting
-        settled = settle(
-            setting,
-            value,
-            ruled.lines,
-            legal=lambda other: self._legal(setting, other),
-            sizes=self._sizes,
-            gif=self._gif,
-        )
+        name, settled = fitting.ruled.setting.name, fitting.settled(value)
         if settled.by is None:
             return
         if settled.refused:
-            self._refuse_value(ruled, value, settled.by)
+            self._refuse_value(fitting, value, settled.by)
             return
         after = settled.value
-        if after is None and not self._may_be_left_out(ruled):
-            self._fill(ruled)
+        if after is None and not fitting.may_be_left_out:
+            self._fill(fitting)
             return
         becomes = "is left out" if after is None else f"becomes {spell(after)}"
-        said = f"`{setting.name}` {becomes}: {because(settled.by)}"
-        self.sheet.write(PATHS[setting.name], after, settled.by, said)
+        said = f"`{name}` {becomes}: {because(settled.by)}"
+        self.sheet.write(PATHS[name], after, settled.by, said)
 
-    def _may_be_left_out(self, ruled: Ruled) -> bool:
-        """Tell whether a line strips a setting, and that satisfies all of them."""
-        if ruled.allow_auto:
-            return True
-        if ruled.default or not any(x.otherwise == "strip" for x in ruled.lines):
-            return False
-        known = default_of(self.scene.provider, self.choice.row, ruled.setting.name)
-        left = None if isinstance(known, Unstated) else self._read(ruled.setting, known)
-        return left is not None and not breaks(ruled.lines, left)
-
-    def _refit(self, ruled: Ruled, value: Scalar, cause: Line) -> None:
+    def _refit(self, fitting: Fitting, value: Scalar, cause: Line) -> None:
         """Bring a value that no longer fits to one that does, or drop it."""
-        setting = ruled.setting
-        found: Scalar | None = None
-        if isinstance(value, Size):
-            found = refit(value, self._sizes, gif=self._gif)
-        elif value in setting.order:
-            found = nearest(
-                setting, value, (), legal=lambda other: self._legal(setting, other)
-            )
-        if found is not None and breaks(ruled.lines, found):
-            found = self._fit(ruled, found)
-        if found is None and ruled.ruled and self._has_place(ruled):
-            self._fill(ruled)
+        found = fitting.refitted(value)
+        if found is None and fitting.ruled.ruled and fitting.has_place:
+            self._fill(fitting)
         else:
-            self._follow(ruled, found, cause)
+            self._follow(fitting, found, cause)
 
-    def _follow(self, ruled: Ruled, value: Scalar | None, cause: Line) -> None:
-        name = ruled.setting.name
+    def _follow(self, fitting: Fitting, value: Scalar | None, cause: Line) -> None:
+        name = fitting.ruled.setting.name
         becomes = "is left out" if value is None else f"becomes {spell(value)}"
         leads = "the format" if cause.subject == "output_format" else "the image model"
         said = f"`{name}` {becomes}, following {leads}"
         self.sheet.write(PATHS[name], value, cause, said)
 
-    def _fit(self, ruled: Ruled, value: Scalar) -> Scalar | None:
-        """Find the allowed and legal value next to another, if there is one."""
-        setting = ruled.setting
-        found = nearest(
-            setting,
-            value,
-            ruled.lines,
-            legal=lambda other: self._legal(setting, other),
-            sizes=self._sizes,
-            gif=self._gif,
-        )
-        if found is None or not self._fits(ruled, found):
-            return None
-        return found
-
-    def _fits(self, ruled: Ruled, value: Scalar) -> bool:
-        return not breaks(ruled.lines, value) and self._legal(ruled.setting, value)
-
-    def _fill(self, ruled: Ruled) -> None:
+    def _fill(self, fitting: Fitting) -> None:
         """Write what a request leaves open."""
-        setting = ruled.setting
-        line, value = self._meant(ruled)
-        if value is not None and not self._fits(ruled, value):
-            value = self._fit(ruled, value)
+        name = fitting.ruled.setting.name
+        line, value = fitting.filled()
         if value is None or line is None:
-            self._refuse_value(ruled, None, line)
+            self._refuse_value(fitting, None, line)
             return
-        said = f"`{setting.name}` was not chosen; it is {spell(value)}"
-        self.sheet.write(PATHS[setting.name], value, line, said)
+        said = f"`{name}` was not chosen; it is {spell(value)}"
+        self.sheet.write(PATHS[name], value, line, said)
 
-    def _meant(self, ruled: Ruled) -> tuple[Line | None, Scalar | None]:
-        """Find what an open setting means: the policy's word, or the provider's."""
-        if ruled.default is not None:
-            value = ruled.default.value
-            return ruled.default, value if isinstance(value, str | int | Size) else None
-        known = default_of(self.scene.provider, self.choice.row, ruled.setting.name)
-        meant = None
-        if not isinstance(known, Unstated) and not (
-            ruled.setting.auto and known == "auto"
-        ):
-            meant = self._read(ruled.setting, known)
-        if meant is not None and not breaks(ruled.lines, meant):
-            return most_particular(ruled.lines), meant
-        using = most_particular(x for x in ruled.lines if isinstance(x.otherwise, Use))
-        if using is not None and isinstance(using.otherwise, Use):
-            return using, using.otherwise.value
-        return most_particular(ruled.lines), None
-
-    def _refitted(self, ruled: Ruled, value: Size) -> Size | None:
-        """Bring a size to one that the model makes which is suggested."""
-        name = next(iter(listed_models(self.scene)), "")
-        row = row_of(self.scene, self.scene.deployments.get(name, name))
-        found = refit(value, row.sizes if row else None, gif=self._gif)
-        return None if found is None or breaks(ruled.lines, found) else found
+    def _refuse_value(
+        self, fitting: Fitting, value: Scalar | None, line: Line | None
+    ) -> None:
+        """Refuse a value, or that none was chosen."""
+        name, what = fitting.ruled.setting.name, "must be chosen"
+        if value is not None:
+            what = f"is {self.scene.shown(value)}, which is not allowed"
+        why = f": {because(line)}" if line else ""
+        if fitting.is_hopeless:
+            ids = " and ".join(f"`{each.id}`" for each in fitting.ruled.lines)
+            fix = f"ask the owner of the policy, for {ids} leave no value"
+            if value is None:
+                what, why = "has no value that is allowed", ""
+        else:
+            fix = fitting.instead_of(value)
+        said, allowed = f"`{name}` {what}{why}", fitting.allowed()
+        self.sheet.refuse(PATHS[name], value, line, said, fix=fix, allowed=allowed)
 
     # -- the result -------------------------------------------------------------
 
@@ -433,42 +263,6 @@ class _Judging:
         for objection in found:
             self.sheet.object(objection)
 
-    def _refuse_value(
-        self, ruled: Ruled, value: Scalar | None, line: Line | None
-    ) -> None:
-        setting = ruled.setting
-        what = "must be chosen"
-        if value is not None:
-            what = f"is {self.scene.shown(value)}, which is not allowed"
-        why = f": {because(line)}" if line else ""
-        start = value if value is not None else _start(setting)
-        fix = "" if start is None else self._nearby(ruled, start)
-        values = _listed(ruled)
-        if values and all(breaks(ruled.lines, each) for each in values):
-            ids = " and ".join(f"`{each.id}`" for each in ruled.lines)
-            fix = f"ask the owner of the policy, for {ids} leave no value"
-            if value is None:
-                what, why = "has no value that is allowed", ""
-        self.sheet.refuse(
-            PATHS[setting.name],
-            value,
-            line,
-            f"`{setting.name}` {what}{why}",
-            fix=fix,
-            allowed=self._allowed(ruled),
-        )
-
-    def _allowed(self, ruled: Ruled) -> tuple[Shown, ...]:
-        """List the values that would pass, where they can be listed."""
-        fitting = (value for value in _listed(ruled) if self._fits(ruled, value))
-        return tuple(map(self.scene.shown, fitting))
-
-
-def _listed(ruled: Ruled) -> tuple[Scalar, ...]:
-    """List the values among which the allowed ones are, where they can be listed."""
-    lists = [line.value for line in ruled.lines if isinstance(line.value, tuple)]
-    return lists[0] if lists else tuple(ruled.setting.order)
-
 
 def _members(
     values: Mapping[str, Any], scene: Scene, above: Path = ()
@@ -481,10 +275,3 @@ def _members(
         steps = path in words.known and path not in words.deprecated
         if steps and isinstance(value, Mapping):
             yield from _members(value, scene, path)
-
-
-def _start(setting: Setting) -> Scalar | None:
-    """Name a value to look for an allowed one from, where none was chosen."""
-    if setting.kind == "number":
-        return 0
-    return setting.order[-1] if setting.order else None
