@@ -6,7 +6,12 @@ back, until they meet. Whoever creates a file's name in a common folder has it. 
 the second did is told here, a whole file at a time, in the place of a file of ours:
 there is one report, one closing line and one exit code, as pytest gives them.
 
-What is on the command line goes to both.
+Two processes on a machine that others use as well may starve a test that waits for
+something. So where only a few fail, these are run again, by themselves: who passes
+then is told at the end, and is no failure. What fails for a reason fails again: of
+a property, the example that broke it is kept and comes first.
+
+What is on the command line goes to all.
 """
 
 from __future__ import annotations
@@ -26,6 +31,8 @@ from typing import Any
 import pytest
 
 OVER, DIED = "over", "died"
+FEW = 3
+"""So many tests may have failed for want of time; more of them have a reason."""
 
 
 def claimed(
@@ -95,6 +102,7 @@ class First:
 
     def __init__(self, folder: Path, arguments: list[str]) -> None:
         reading, writing = os.pipe()
+        self.failed: dict[str, None] = {}
         self._folder = folder
         self._ended = ""
         self._second = subprocess.Popen(
@@ -112,6 +120,10 @@ class First:
             for line in lines:
                 self._heard.put(json.loads(line))
         self._heard.put(DIED)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed[report.nodeid] = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -154,17 +166,49 @@ class First:
         self._ear.join()
 
 
+class Again:
+    """Leaves of all tests those that failed."""
+
+    def __init__(self, names: Path) -> None:
+        self._names = frozenset(names.read_text().splitlines())
+
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        left_out = [item for item in items if item.nodeid not in self._names]
+        items[:] = [item for item in items if item.nodeid in self._names]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def passes_again(folder: Path, failed: Iterable[str], arguments: list[str]) -> bool:
+    """Run some tests by themselves, and say so if all of them pass."""
+    names, said = folder / "failed", "\n".join(failed)
+    names.write_text(said)
+    sys.stdout.write(f"\nOnce more, by themselves:\n{said}\n\n")
+    sys.stdout.flush()
+    again = [sys.executable, __file__, "--again", str(names), *arguments]
+    if subprocess.run(again, check=False).returncode:
+        return False
+    sys.stdout.write(f"\nFailed beside others, and passed by themselves:\n{said}\n")
+    return True
+
+
 def main(arguments: list[str]) -> int:
-    if arguments[:1] == ["--second"]:
-        _, folder, pipe, *rest = arguments
-        second = Second(Path(folder), int(pipe))
-        return pytest.main(["-p", "no:cacheprovider", *rest], plugins=[second])
+    match arguments:
+        case ["--second", folder, pipe, *rest]:
+            second = Second(Path(folder), int(pipe))
+            return pytest.main(["-p", "no:cacheprovider", *rest], plugins=[second])
+        case ["--again", names, *rest]:
+            return pytest.main(rest, plugins=[Again(Path(names))])
     with tempfile.TemporaryDirectory() as folder:
         first = First(Path(folder), arguments)
         try:
-            return pytest.main(arguments, plugins=[first])
+            code = pytest.main(arguments, plugins=[first])
         finally:
             first.end()
+        if code != pytest.ExitCode.TESTS_FAILED or not 0 < len(first.failed) <= FEW:
+            return code
+        return 0 if passes_again(Path(folder), first.failed, arguments) else code
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two processes run every test once, and fail as one would."""
+"""Two processes run every test once, and fail as one would; a few may try again."""
 
 from __future__ import annotations
 
@@ -50,10 +50,15 @@ def log(tmp_path: Path) -> Path:
     return log
 
 
+def make(log: Path, number: int, then: str) -> None:
+    """Have the second test of a file do something else."""
+    text = FILE.format(log=str(log), number=number, then=then)
+    log.with_name(f"test_{number:02}.py").write_text(text)
+
+
 def make_last(log: Path, then: str) -> None:
-    """Have the last file, which the second process begins with, do something else."""
-    text = FILE.format(log=str(log), number=COUNT - 1, then=then)
-    log.with_name(f"test_{COUNT - 1:02}.py").write_text(text)
+    """Have the file do something else that the second process begins with."""
+    make(log, COUNT - 1, then)
 
 
 def test_each_file_is_run_once_by_one_of_two(log: Path) -> None:
@@ -73,7 +78,49 @@ def test_what_fails_in_the_second_is_told_and_fails_all(log: Path) -> None:
 
     assert done.returncode == 1
     assert "AssertionError: so it is" in done.stdout
-    assert f"1 failed, {2 * COUNT - 1} passed in" in done.stdout.splitlines()[-1]
+    assert f"1 failed, {2 * COUNT - 1} passed in" in done.stdout
+
+
+STARVED = "assert pathlib.Path({0!r}).exists() or pathlib.Path({0!r}).touch()"
+
+
+@pytest.mark.parametrize("starved", [1, 3])
+def test_a_few_that_fail_beside_others_may_pass_by_themselves(
+    log: Path, starved: int
+) -> None:
+    """And are told of; nothing else is run again."""
+    for number in range(starved):
+        then = STARVED.format(str(log.with_name(f"flag{number}")))
+        make(log, number, then)
+
+    done = ran(log.parent)
+
+    assert done.returncode == 0
+    assert f"{starved} failed, {2 * COUNT - starved} passed in" in done.stdout
+    assert f"{starved} passed, {2 * COUNT - starved} deselected" in done.stdout
+    told = done.stdout.partition("Failed beside others")[2]
+    assert told.count("::test_it_runs_on") == starved
+    assert len(log.read_text().splitlines()) == COUNT
+
+
+def test_a_few_of_which_one_fails_again_fail_all(log: Path) -> None:
+    make(log, 0, STARVED.format(str(log.with_name("flag"))))
+    make(log, 1, "assert 1 == 2, 'so it is'")
+
+    done = ran(log.parent)
+
+    assert done.returncode == 1
+    assert "1 failed, 1 passed, " in done.stdout.splitlines()[-1]
+
+
+def test_many_that_fail_are_not_tried_again(log: Path) -> None:
+    for number in range(4):
+        make(log, number, STARVED.format(str(log.with_name(f"flag{number}"))))
+
+    done = ran(log.parent)
+
+    assert done.returncode == 1
+    assert "Once more" not in done.stdout
 
 
 def test_a_second_that_dies_fails_all(log: Path) -> None:
