@@ -918,3 +918,12 @@ def test_nothing_is_sent_behind_a_large_end_of_an_answer(port: int) -> None:
         data.partition(b"\r\n\r\n")[2]
         == b"%x\r\n%b\r\n" % (len(whole), whole) + b"0\r\n\r\n"
     )
+
+
+def test_who_waits_for_an_image_is_not_forgotten_on_the_way(
+    app: App, port: int
+) -> None:
+    with Wire(port=port) as wire:
+        wire.say(GET + b"\r\n").answer()
+        sock = app.untaken.__self__._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

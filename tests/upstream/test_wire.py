@@ -175,7 +175,7 @@ async def test_the_connection_is_kept_alive_while_an_image_is_made() -> None:
         after = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
         await made.aclose()
 
-    assert (bool(alive), after) == (True, 60)
+    assert (bool(alive), after) == (True, 30)
 
 
 async def test_closing_does_not_wait_for_what_is_not_taken() -> None:

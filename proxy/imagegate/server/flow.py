@@ -6,14 +6,12 @@ them, for minutes, and on each one task waits at most now and then.
 
 from __future__ import annotations
 
-import array
 import asyncio
-import contextlib
-import fcntl
-import termios
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
+
+from imagegate.tcp import untaken
 
 
 class Flag:
@@ -93,12 +91,7 @@ class Flow(FlowControl):
     def untaken(self) -> int:
         """Return how many bytes the client has still to take, the kernel's too.
 
-        That has megabytes of room, and asks for more only when much of it is free: a
-        slow client may take minutes until the transport notices.
+        That asks for more only when much of its room is free: a slow client may take
+        minutes until the transport notices.
         """
-        connection = self._transport.get_extra_info("socket")
-        waiting = array.array("i", [0])
-        if connection is not None:
-            with contextlib.suppress(OSError, ValueError):
-                fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, waiting)
-        return self._transport.get_write_buffer_size() + waiting[0]
+        return untaken(self._transport)

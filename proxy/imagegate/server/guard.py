@@ -30,6 +30,7 @@ from imagegate.server.polite import Came, Polite
 from imagegate.server.seats import Seats
 from imagegate.server.socket import is_handshake, is_too_long
 from imagegate.server.upload import Upload
+from imagegate.tcp import keep_alive
 
 _UNAVAILABLE = 503
 WRITE_BUFFER = 128 * 1024
@@ -480,6 +481,7 @@ def _send_at_once(transport: asyncio.Transport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(connection)
 
 
 def _not_upgrading(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -11,6 +11,7 @@ from asyncio.staggered import staggered_race
 from functools import partial
 from typing import Any
 
+from imagegate.tcp import keep_alive
 from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.names import addresses_of
 from imagegate.upstream.tunnel import Proxy
@@ -20,8 +21,6 @@ _NEXT_ADDRESS = 0.25
 """Seconds until the next address of a host is tried too, as RFC 8305 advises."""
 ENDED = "it ends the connection"
 NO_ENCRYPTION = "no encryption: it is not agreed on in time"
-# Routers forget a connection that is silent while an image is made.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
 
 
 async def socket_to(host: str, port: int, proxy: Proxy | None = None) -> socket.socket:
@@ -100,6 +99,7 @@ async def _connected(host: str, port: int) -> socket.socket:
         except BaseException:
             sock.close()
             raise
+        keep_alive(sock)
         connected.append(sock)
         return sock
 
@@ -108,7 +108,7 @@ async def _connected(host: str, port: int) -> socket.socket:
         for family, kind, protocol, _, address in addresses
     ]
     if len(attempts) == 1:
-        return _keep_alive(await attempts[0]())
+        return await attempts[0]()
     winner: socket.socket | None = None
     try:
         winner, _, errors = await staggered_race(attempts, _NEXT_ADDRESS)
@@ -119,7 +119,7 @@ async def _connected(host: str, port: int) -> socket.socket:
                 sock.close()
     if winner is None:
         raise next(error for error in errors if error is not None)
-    return _keep_alive(winner)
+    return winner
 
 
 async def _dial(sock: socket.socket, address: tuple[Any, ...]) -> None:
@@ -149,11 +149,3 @@ async def _dial(sock: socket.socket, address: tuple[Any, ...]) -> None:
 def _settle(waiting: asyncio.Future[None]) -> None:
     if not waiting.done():
         waiting.set_result(None)
-
-
-def _keep_alive(sock: socket.socket) -> socket.socket:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    here = [(name, value) for name, value in _KEEP_ALIVE if hasattr(socket, name)]
-    for name, value in here:
-        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return sock
