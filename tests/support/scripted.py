@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,6 +133,34 @@ async def provider(
         for task in list(running):
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+@dataclass
+class Deaf(Provider):
+    """One whose machine is there and takes next to nothing, as behind a dead link."""
+
+    listening: socket.socket = field(kw_only=True)
+
+    async def hear(self) -> int:
+        """Read whatever comes after all, to the end; return how much it was."""
+        loop, got = asyncio.get_running_loop(), 0
+        self.listening.setblocking(False)  # noqa: FBT003 - its name
+        async with asyncio.timeout(PATIENCE):
+            taken, _ = await loop.sock_accept(self.listening)
+            with taken, contextlib.suppress(ConnectionError):
+                while piece := await loop.sock_recv(taken, 65536):
+                    got += len(piece)
+        return got
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[Deaf]:
+    """Let clients connect, and read nothing of what they say."""
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield Deaf(port=listening.getsockname()[1], listening=listening)
 
 
 def saying(*answers: bytes) -> Script:

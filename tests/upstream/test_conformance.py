@@ -15,6 +15,7 @@ from scripted import (
     Call,
     Connect,
     asking,
+    deaf,
     keeping,
     pouring,
     provider,
@@ -27,6 +28,8 @@ from scripted import (
 from imagegate.upstream.client import Client, Origin, UpstreamError, UpstreamRequest
 
 pytestmark = pytest.mark.anyio
+UNTAKEN = b"x" * 300_000
+"""More than is taken by a provider that reads nothing, less than our kernel holds."""
 
 
 async def failing(client: Client, request: UpstreamRequest) -> UpstreamError:
@@ -377,6 +380,41 @@ async def test_a_body_that_is_not_taken_ends_at_its_deadline(connect: Connect) -
         error = await failing(client, asking(upstream, b"x" * 10_000_000))
 
     assert (error.code, error.status, error.resendable) == ("write_timeout", 504, False)
+
+
+async def test_neither_does_one_wait_for_the_answer_to_what_was_not_taken(
+    connect: Connect,
+) -> None:
+    """The kernel has taken it from us, and nobody from the kernel."""
+    with deaf() as upstream:
+        error = await failing(connect(write_seconds=0.3), asking(upstream, UNTAKEN))
+
+    assert (error.code, error.status, error.resendable) == ("write_timeout", 504, False)
+
+
+async def test_who_has_taken_all_of_it_has_his_time_to_answer(connect: Connect) -> None:
+    async def script(call: Call) -> None:
+        await call.request()
+        await asyncio.sleep(0.5)
+        await call.say(OK)
+
+    async with provider(script) as upstream:
+        client = connect(write_seconds=0.1)
+        assert await whole(await client.send(asking(upstream, UNTAKEN))) == b"ok"
+
+
+async def test_what_was_not_taken_when_an_exchange_ends_nobody_gets(
+    connect: Connect,
+) -> None:
+    """A provider that is reached again would make an image that nobody wants."""
+    with deaf() as upstream:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await connect().send(asking(upstream, UNTAKEN))
+        await asyncio.sleep(0.05)  # a loop closes in its next rounds
+        got = await upstream.hear()
+
+    assert 0 < got < len(UNTAKEN)
 
 
 async def test_a_body_that_is_taken_slowly_does_not(connect: Connect) -> None:

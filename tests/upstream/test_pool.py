@@ -38,7 +38,9 @@ def pool_of(*, limit: int = 1, idle: float = 60.0) -> Pool:
         await asyncio.sleep(0)
         return cast("Connection", Made(pool))
 
-    return Pool(open_one, limit=limit, wait_seconds=5.0, idle_seconds=idle)
+    return Pool(
+        open_one, limit=limit, wait_seconds=5.0, write_seconds=60.0, idle_seconds=idle
+    )
 
 
 async def waiting(pool: Pool) -> asyncio.Task[Connection]:

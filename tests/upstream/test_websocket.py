@@ -457,6 +457,32 @@ async def test_a_provider_that_takes_no_byte_more_is_given_up() -> None:
     assert client.ended == "timeout"
 
 
+async def test_what_was_not_taken_when_it_is_given_up_nobody_gets() -> None:
+    """What is asked of a provider behind a break would be made for nobody."""
+    done, heard = asyncio.Event(), asyncio.Event()
+    got: list[int] = []
+
+    async def deaf(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await done.wait()
+        connection.transport.resume_reading()
+        with contextlib.suppress(ConnectionClosed):
+            got.append(len(await connection.recv()))
+        heard.set()
+
+    options = Sockets(ping_seconds=0.1, pong_seconds=0.1, close_seconds=0.1)
+    async with provider(deaf, ping_interval=None) as server:
+        client = Client(forwarder(base(server), options))
+        client.say(text="A" * 1_000_000)
+        await client.run()
+        await asyncio.sleep(0.05)  # a loop closes in its next rounds
+        done.set()
+        async with asyncio.timeout(BOUND):
+            await heard.wait()
+
+    assert not got
+
+
 async def test_a_provider_that_takes_a_long_message_slowly_keeps_it() -> None:
     """It has no ping to answer as long as that is stuck behind the message."""
     whole = asyncio.Event()

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from imagegate.tcp import drop
 from imagegate.upstream.client import Headers, UpstreamError
 from imagegate.upstream.headers import to_client, to_upstream
 from imagegate.upstream.outcome import Failures, instead, note
@@ -224,7 +225,7 @@ class _Passing:
         except TimeoutError:
             pass
         finally:
-            self._connection.transport.abort()
+            drop(self._connection.transport)
 
 
 def _drop(opening: asyncio.Future[ClientConnection]) -> None:

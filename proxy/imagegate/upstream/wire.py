@@ -9,15 +9,18 @@ closing wait: a cancellation in between would cost the pool a slot.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import selectors
 import ssl
 import time
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import httpcore2
 
+from imagegate.tcp import drop, untaken
 from imagegate.upstream.reach import ENDED, NO_ENCRYPTION, read_first, why
+from imagegate.upstream.standstill import LOOKS, Standstill
 from imagegate.upstream.waiting import meanwhile
 
 _PIECE = 256 * 1024
@@ -26,6 +29,7 @@ _READ_AHEAD = 128 * 1024
 """How much is read that nobody has asked for yet."""
 _HEAD = 128 * 1024
 """How much may come before a head is complete, interim answers included."""
+_NOT_TAKEN: Final = "the request is not taken"
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
@@ -50,6 +54,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self._full = False
         self._paused = False
         self._used = False
+        self._write_seconds = math.inf
         self._head_left: int | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -111,6 +116,8 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         del timeout
         if self._head_left is not None and self._head_left <= 0:
             raise httpcore2.RemoteProtocolError("a head without end")
+        if self._head_left is not None:
+            await self._heard(self._write_seconds)
         while not (self._received or self._over):
             await self._change()
         if not self._received and (self._broken or self._head_left is not None):
@@ -123,6 +130,16 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             self._paused = False
             self._transport.resume_reading()
         return data
+
+    async def _heard(self, seconds: float) -> None:
+        """Wait until a request is taken, if nothing comes before."""
+        standstill = Standstill()
+        while untaken(self._transport) and not (self._received or self._over):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds / LOOKS):
+                    await self._change()
+            if standstill.look(untaken(self._transport)):
+                raise httpcore2.WriteTimeout(_NOT_TAKEN)
 
     def head_ended(self) -> None:
         """From here on, the end of the connection can be the end of the answer."""
@@ -137,6 +154,7 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         """
         if self._head_left is None:
             self._begin()
+        self._write_seconds = timeout or math.inf
         view = memoryview(buffer)
         for start in range(0, len(view), _PIECE):
             if not self._gone() and self._readable():
@@ -179,12 +197,12 @@ class Wire(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             if self._received:
                 # It has answered before it has read all: httpcore2 now reads that.
                 raise httpcore2.WriteError("answered early") from None
-            raise httpcore2.WriteTimeout("the request is not taken") from None
+            raise httpcore2.WriteTimeout(_NOT_TAKEN) from None
 
     async def aclose(self) -> None:
         """Close at once: nothing that is still to be written is wanted any more."""
         self._over = True
-        self._transport.abort()
+        drop(self._transport)
 
     async def start_tls(
         self,

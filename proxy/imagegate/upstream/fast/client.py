@@ -139,6 +139,7 @@ class FastClient:
             open_one,
             limit=self._connections,
             wait_seconds=self._pool_seconds,
+            write_seconds=self._write_seconds,
             idle_seconds=self._idle_seconds,
         )
         return self._pools[origin]
@@ -146,4 +147,5 @@ class FastClient:
 
 def _check(reading: Reading) -> None:
     if reading.failure is not None:
-        raise UpstreamError(reading.failure, status=502, cause=reading.cause)
+        status = 504 if reading.failure == "write_timeout" else 502
+        raise UpstreamError(reading.failure, status=status, cause=reading.cause)

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeAlias, cast
 
+from imagegate.tcp import drop, untaken
 from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.fast.arrival import Arrival
 from imagegate.upstream.fast.reading import Reading
 from imagegate.upstream.reach import ENDED, NO_ENCRYPTION, read_first, why
+from imagegate.upstream.standstill import Standstill
 from imagegate.upstream.waiting import meanwhile
 
 READ: Final = 512 * 1024
@@ -76,6 +78,7 @@ class Connection(asyncio.BufferedProtocol):
         "_paused",
         "_poll",
         "_reading",
+        "_standstill",
         "_transport",
         "_waiter",
         "_written",
@@ -92,6 +95,7 @@ class Connection(asyncio.BufferedProtocol):
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._reading: Reading | None = None
+        self._standstill = Standstill()
         self._arrival = Arrival(self.loop)
         self._waiter: Waiter | None = None
         self._encrypting = False
@@ -227,9 +231,21 @@ class Connection(asyncio.BufferedProtocol):
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.end(broken=True)
-        self._transport.abort()
+        drop(self._transport)
         self._keeper.lost(self)
         self._wake()
+
+    def look(self) -> None:
+        """End an exchange whose request is written, and none of it taken for long.
+
+        What is still being written has a deadline of its own.
+        """
+        reading = self._reading
+        waits = reading is not None and self._written and not reading.begun
+        left = untaken(self._transport) if waits else 0
+        if self._standstill.look(left) and reading is not None:
+            reading.fail("write_timeout")
+            self.abort()
 
     # -- how it goes on ---------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from imagegate.upstream.client import UpstreamError
 from imagegate.upstream.fast.connection import Connection
+from imagegate.upstream.fast.lookout import Lookout
 
 Open: TypeAlias = "Callable[[Pool], Awaitable[Connection]]"
 _Turn: TypeAlias = "asyncio.Future[Connection | None]"
@@ -27,17 +28,25 @@ class Pool:
         open_one: Makes a connection.
         limit: How many there may be.
         wait_seconds: How long one waits for one.
+        write_seconds: How long a provider may take no byte of what was written.
         idle_seconds: How long one is kept that nobody uses.
     """
 
     def __init__(
-        self, open_one: Open, *, limit: int, wait_seconds: float, idle_seconds: float
+        self,
+        open_one: Open,
+        *,
+        limit: int,
+        wait_seconds: float,
+        write_seconds: float,
+        idle_seconds: float,
     ) -> None:
         self._open_one = open_one
         self._limit = limit
         self._wait_seconds = wait_seconds
         self._idle_seconds = idle_seconds
         self._all: set[Connection] = set()
+        self._lookout = Lookout(self._all, write_seconds)
         self._resting: OrderedDict[Connection, float] = OrderedDict()  # since when
         self._slots = 0  # taken: by connections, and by those who are to open one
         self._waiting: OrderedDict[_Turn, None] = OrderedDict()
@@ -77,6 +86,7 @@ class Pool:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        self._lookout.close()
         for connection in list(self._all):
             connection.abort()
         while self._waiting:
@@ -166,6 +176,7 @@ class Pool:
             raise
         if connection is not None and not self._closed and not connection.gone:
             self._all.add(connection)
+            self._lookout.begin()
             return connection
         if connection is not None:
             connection.abort()

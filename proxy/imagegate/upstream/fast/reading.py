@@ -35,7 +35,7 @@ _OPEN: Final = -1
 _CHUNKED: Final = -2
 """As what is left of a body: what the chunks say."""
 _ERRORS = (HttpParserError, HttpParserUpgrade)
-Failure = Literal["no_answer", "answer_malformed", "answer_broken"]
+Failure = Literal["no_answer", "answer_malformed", "answer_broken", "write_timeout"]
 Pairs = list[tuple[bytes, bytes]]
 
 
