@@ -20,7 +20,7 @@ from imagegate.server.guard import HeadLimits
 from imagegate.server.run import Listener, server_for
 from imagegate.server.socket import STOPPING, SocketLimits, is_handshake
 
-BOUND = 5.0
+BOUND = 15.0
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 LIMITS = SocketLimits(message=100_000, ping_seconds=0.3, pong_seconds=0.3)
 

@@ -25,7 +25,7 @@ from imagegate.middleware import PolicyMiddleware
 from imagegate.policyfile import check_policy
 
 _T = TypeVar("_T")
-BOUND = 5.0
+BOUND = 15.0
 CATALOGUE = shipped.catalogue()
 POLICY = """
 version: 1
