@@ -788,3 +788,41 @@ def test_where_no_thread_can_be_had_it_says_so_in_a_line(workers: str) -> None:
     assert ended.returncode == 4
     assert "may have no more threads" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+NO_PLACE = """
+import tempfile
+tempfile._candidate_tempdir_list = lambda: ["/nowhere"]
+from imagegate.cli import main
+main()
+"""
+NO_ROOM = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+from imagegate.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [(NO_PLACE, "name another folder as TMPDIR"), (NO_ROOM, "File too large")],
+)
+def test_workers_without_a_place_for_what_they_share_say_so(
+    program: str, why: str
+) -> None:
+    said = ("--policy", "standard", "--upstream", "http://127.0.0.1:9", "--port", "0")
+    ended = subprocess.run(
+        command(
+            *said, "--workers", "2", "--metrics-port", "0", program=("-c", program)
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    # Not that of wrong settings, after which nobody would try again.
+    assert ended.returncode == 4
+    assert why in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,9 +11,11 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from imagegate import log
+from imagegate.gateway.assemble import CannotServeError
+from imagegate.gateway.folder import shared_folder
 from imagegate.gateway.plan import LIVE
 from imagegate.metrics import Losses, Metrics, Reloads, serve
-from imagegate.metrics.port import DIRECTORY, forget, shared
+from imagegate.metrics.port import DIRECTORY, forget, shared, take_room
 from imagegate.server.lives import Life
 from imagegate.settings import MetricsSettings
 
@@ -58,13 +59,13 @@ def measured_in_workers(settings: MetricsSettings) -> Iterator[Measured]:
 
     Raises:
         CannotMeasureError: When the port cannot be had.
+        CannotServeError: When there is no place for what they count.
     """
     if settings.port is None:
         yield Measured()
         return
-    with tempfile.TemporaryDirectory(prefix="imagegate-metrics-") as name:
-        directory = Path(name)
-        os.environ[DIRECTORY] = name
+    with shared_folder("metrics") as directory:
+        os.environ[DIRECTORY] = str(directory)
         registry = shared(directory)
         losses = Losses(registry)
 
@@ -81,8 +82,19 @@ def measured_in_workers(settings: MetricsSettings) -> Iterator[Measured]:
 
 
 def metrics_of_worker(settings: MetricsSettings) -> Metrics | None:
-    """Count in a worker; the parent serves it."""
-    return None if settings.port is None else Metrics(CollectorRegistry())
+    """Count in a worker; the parent serves it.
+
+    Raises:
+        CannotServeError: When there is no room for what it counts.
+    """
+    if settings.port is None:
+        return None
+    directory = Path(os.environ[DIRECTORY])
+    try:
+        take_room(directory, os.getpid())
+    except OSError as error:
+        raise CannotServeError(f"metrics: {directory}: {error.strerror}") from None
+    return Metrics(CollectorRegistry())
 
 
 @contextlib.contextmanager

@@ -9,9 +9,7 @@ import queue
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
@@ -25,6 +23,7 @@ from imagegate.gateway.assemble import (
     seen_of,
     server_of,
 )
+from imagegate.gateway.folder import shared_folder
 from imagegate.gateway.measure import Measured, measured_here, measured_in_workers
 from imagegate.gateway.plan import Live, Plan, encode
 from imagegate.gateway.reports import Reports
@@ -167,16 +166,17 @@ def remembering_together(settings: Settings) -> Iterator[Settings]:
     """Let workers share what they judged and counted, as long as they run at least.
 
     Raises:
-        CannotServeError: When a file that they are to share cannot be opened.
+        CannotServeError: When a file that they are to share cannot be opened, or there
+            is no place for one.
     """
-    with tempfile.TemporaryDirectory(prefix="imagegate-state-") as directory:
+    with shared_folder("state") as directory:
         state = settings.state
         if state.redis is None:
-            file = state.file or Path(directory, "seen.db")
+            file = state.file or directory / "seen.db"
             state = msgspec.structs.replace(state, file=file)
         quotas = settings.quotas
         if quotas.redis is None:
-            file = quotas.file or Path(directory, "quotas.db")
+            file = quotas.file or directory / "quotas.db"
             quotas = msgspec.structs.replace(quotas, file=file)
         asyncio.run(seen_of(state).close())
         asyncio.run(quotas_of(quotas).close())

@@ -7,6 +7,7 @@ it; whoever serves the port adds them up. The directory has to be named in
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,12 +18,31 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable that makes metrics shared by processes."""
 
+_KINDS: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemin")
+"""What the files of a worker begin with: one for each way to add up."""
+_ROOM: Final = 1 << 18
+"""Bytes of each: several times what they take."""
+
 
 def shared(directory: Path) -> CollectorRegistry:
     """Return a registry that adds up what the workers wrote to a directory."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
     return registry
+
+
+def take_room(directory: Path, pid: int) -> None:
+    """Take what the files of a worker need of the disk, before its first metric.
+
+    The library would make them of holes, and the kernel kills whoever fills a hole of
+    a mapped file while the disk is full (SIGBUS).
+
+    Raises:
+        OSError: When there is not so much.
+    """
+    for kind in _KINDS:
+        with (directory / f"{kind}_{pid}.db").open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, _ROOM)
 
 
 def forget(pid: int, directory: Path, *, served: bool) -> None:
