@@ -31,6 +31,7 @@ from imagegate.doctor.listening import examine_listener, lasting
 from imagegate.doctor.machine import examine_machine
 from imagegate.doctor.matching import examine_matching
 from imagegate.doctor.policy import examine_policy
+from imagegate.doctor.stores import examine_stores
 from imagegate.doctor.trail import examine_trail
 from imagegate.identity.options import IdentityOptions, KeyOptions, TokenOptions
 from imagegate.policyfile import check_policy
@@ -297,6 +298,39 @@ def test_more_exchanges_than_descriptors() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert found.weight == "danger"
     assert f"{most:,} descriptors" in found.found
+
+
+def test_fewer_descriptors_than_it_starts_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (64, 64))
+
+    found = heaviest(examine_machine(settings(), {}))
+
+    assert found.weight == "broken"
+    assert "64 descriptors" in found.found
+
+
+def test_stores_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = told("state", "file", tmp_path / "seen.db")
+    assert not [*examine_stores(told("listen", "workers", 2, held))]
+    assert not [*tmp_path.iterdir()]  # it would be root's, as a rule
+
+    away = told("state", "file", tmp_path / "none" / "seen.db")
+    assert not [*examine_stores(away)], "the settings say so"
+
+    (tmp_path / "seen.db").touch()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/nowhere"])
+    monkeypatch.setattr("tempfile.tempdir", None)
+    bad = told("quotas", "file", Path("/proc/quotas.db"), held)  # not even root's
+
+    found = [*examine_stores(told("listen", "workers", 2, bad))]
+
+    assert [each.weight for each in found] == ["broken"] * 3
+    told_of = [each.found.partition(":")[0] for each in found]
+    assert told_of[:2] == ["`state.file`", "`quotas.file`"]
+    assert "TMPDIR" in found[2].better
 
 
 def test_more_workers_than_processors_and_memory() -> None:

@@ -16,6 +16,7 @@ from imagegate.doctor.machine import examine_machine
 from imagegate.doctor.matching import examine_matching
 from imagegate.doctor.policy import examine_policy
 from imagegate.doctor.provider import Permits, examine_provider
+from imagegate.doctor.stores import examine_stores
 from imagegate.doctor.trail import examine_trail
 from imagegate.engine.body import read_body_now
 from imagegate.engine.decide import Decider
@@ -54,6 +55,7 @@ async def examine(
         examine_files(settings),
         examine_listener(settings, now),
         examine_trail(settings.audit),
+        examine_stores(settings),
     )
     for finding in here:
         yield finding

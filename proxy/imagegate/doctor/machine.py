@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from imagegate.doctor.finding import Finding
-from imagegate.server.descriptors import needed
+from imagegate.server.descriptors import fewest, needed
 from imagegate.server.listener import BACKLOG
 from imagegate.settings import Settings
 
@@ -46,8 +46,9 @@ def _descriptors(settings: Settings) -> Iterator[Finding]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     exchanges = settings.pool.connections * len(settings.upstreams)
     if hard != resource.RLIM_INFINITY and hard < needed(exchanges):
+        starts = hard >= fewest(settings.listen.connections)
         yield Finding(
-            weight="danger",
+            weight="danger" if starts else "broken",
             area=AREA,
             found=f"a process may have {hard:,} descriptors; {exchanges:,} exchanges "
             f"at once need {needed(exchanges):,}",

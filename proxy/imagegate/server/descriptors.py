@@ -45,6 +45,11 @@ def carried(connections: int) -> int:
     return min(connections, (soft - OTHERS) // 2)
 
 
+def fewest(connections: int) -> int:
+    """Return with how many descriptors it still starts, if it is to carry so many."""
+    return needed(min(connections, _FEWEST))
+
+
 def needed(connections: int) -> int:
     """Return how many descriptors so many clients take: each one, and a provider's."""
     return 2 * connections + OTHERS
