@@ -471,7 +471,10 @@ async def test_a_provider_that_takes_no_byte_more_is_given_up() -> None:
 
 
 async def test_what_was_not_taken_when_it_is_given_up_nobody_gets() -> None:
-    """What is asked of a provider behind a break would be made for nobody."""
+    """What is asked of a provider behind a break would be made for nobody.
+
+    Nor is it asked to agree that it is over, and gets it meanwhile.
+    """
     done, heard = asyncio.Event(), asyncio.Event()
     got: list[int] = []
 
@@ -483,7 +486,7 @@ async def test_what_was_not_taken_when_it_is_given_up_nobody_gets() -> None:
             got.append(len(await connection.recv()))
         heard.set()
 
-    options = Sockets(ping_seconds=0.1, pong_seconds=0.1, close_seconds=0.1)
+    options = Sockets(ping_seconds=0.1, pong_seconds=0.1, close_seconds=60.0)
     async with provider(deaf, ping_interval=None) as server:
         client = Client(forwarder(base(server), options))
         client.say(text="A" * 1_000_000)

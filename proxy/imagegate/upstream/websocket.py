@@ -197,6 +197,7 @@ class _Passing:
             await up  # the client left, or the server failed
         elif ask in done and ask.exception() is None:
             note(self._scope, "timeout")
+            drop(self._connection.transport)
             await self._say_closed(_NO_ANSWER)
         else:
             # What the provider said before it closed is still relayed.
