@@ -626,6 +626,7 @@ def test_a_metrics_port_that_is_taken_is_one_line() -> None:
 
     assert ran.returncode == 4
     assert f"metrics: 127.0.0.1:{port}: " in ran.stderr
+    assert "`metrics.port`" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

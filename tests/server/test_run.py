@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -52,6 +53,24 @@ def test_an_address_that_is_not_ours_is_said_in_one_line() -> None:
 
         assert str(raised.value).startswith(f"cannot listen on {host}:0: ")
         assert "\n" not in str(raised.value)
+
+
+def test_a_port_that_takes_a_capability_is_said_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def denied(*_: object, **__: object) -> socket.socket:
+        raise PermissionError(errno.EACCES, "Permission denied (while …)")
+
+    monkeypatch.setattr(socket, "create_server", denied)
+
+    with pytest.raises(CannotListenError) as raised:
+        bind(Listener(host="::1", port=443))
+
+    assert str(raised.value) == (
+        "cannot listen on [::1]:443: Permission denied; a port below 1024 takes "
+        "CAP_NET_BIND_SERVICE; choose another `listen.port`, or have a front listen "
+        "there"
+    )
 
 
 def test_an_address_is_taken_in_either_family() -> None:

@@ -16,6 +16,7 @@ from imagegate.gateway.folder import shared_folder
 from imagegate.gateway.plan import LIVE
 from imagegate.metrics import Losses, Metrics, Reloads, serve
 from imagegate.metrics.port import DIRECTORY, forget, shared, take_room
+from imagegate.server.listener import in_url
 from imagegate.server.lives import Life
 from imagegate.settings import MetricsSettings
 
@@ -102,9 +103,12 @@ def _served(settings: MetricsSettings, registry: CollectorRegistry) -> Iterator[
     try:
         port, stop = serve(registry, host=settings.host, port=settings.port or 0)
     except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise CannotMeasureError(f"metrics: {where}: {error.strerror}") from None
-    log.info("imagegate.metrics", url=f"http://{settings.host}:{port}/metrics")
+        where = f"{in_url(settings.host)}:{settings.port}"
+        raise CannotMeasureError(
+            f"metrics: {where}: {error.strerror}; choose another `metrics.host` or "
+            "`metrics.port`"
+        ) from None
+    log.info("imagegate.metrics", url=f"http://{in_url(settings.host)}:{port}/metrics")
     try:
         yield
     finally:

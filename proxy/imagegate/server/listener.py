@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
 import ssl
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 BACKLOG = 2048
 """Connections that wait to be taken; the kernel has a limit of its own."""
+
+_BETTER: Final = {
+    errno.EACCES: "a port below 1024 takes CAP_NET_BIND_SERVICE; choose another "
+    "`listen.port`, or have a front listen there",
+    errno.EADDRINUSE: "choose another `listen.host` or `listen.port`, or end what has "
+    "it",
+}
+"""What is better, by the system's number; else what is for most of them."""
 
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,17 +81,20 @@ def bind(listener: Listener) -> socket.socket:
         # What Python adds to the kernel's words repeats the address.
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else error.strerror
-        raise CannotListenError(
-            f"cannot listen on {listener.host}:{listener.port}: {why}; choose another "
-            "`listen.host` or `listen.port`, or end what has it"
-        ) from None
+        better = _BETTER.get(number, _BETTER[errno.EADDRINUSE])
+        where = f"{in_url(listener.host)}:{listener.port}"
+        raise CannotListenError(f"cannot listen on {where}: {why}; {better}") from None
 
 
 def url_of(listener: Listener, port: int) -> str:
     """Return the address as clients write it."""
     scheme = "https" if listener.tls_certificate else "http"
-    host = f"[{listener.host}]" if ":" in listener.host else listener.host
-    return f"{scheme}://{host}:{port}"
+    return f"{scheme}://{in_url(listener.host)}:{port}"
+
+
+def in_url(host: str) -> str:
+    """Return a host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 def check_tls(certificate: Path, key: Path) -> None:
