@@ -260,6 +260,38 @@ def test_a_closed_standard_output_is_told_in_one_line() -> None:
     assert (done.returncode, done.stderr) == (2, said)
 
 
+@pytest.mark.parametrize(
+    ("closed", "code", "said"),
+    [("", 0, ""), ("<&-", 2, "imagegate: /nowhere: No such file or directory")],
+)
+def test_no_dev_is_needed_where_no_stream_is_closed(
+    closed: str, code: int, said: str
+) -> None:
+    """As in a folder that somebody made the root, and mounted nothing in."""
+    bare = "import os; os.devnull = '/nowhere'; from imagegate.cli import main; main()"
+    script = f'exec "$@" {closed}'
+    done = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            script,
+            "sh",
+            sys.executable,
+            "-c",
+            bare,
+            "check",
+            "standard",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == code
+    assert done.stderr.partition(",")[0] == said
+
+
 def test_a_closed_standard_output_takes_nothing_from_workers_either() -> None:
     """What is written to it counts as written by nobody."""
     writes = f"{sys.executable} -c \"import os; os.write(1, b'a record')\""
