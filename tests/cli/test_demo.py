@@ -233,3 +233,13 @@ def test_without_the_sdk_it_says_what_to_install(
 
     assert run(["demo"]) == 2
     assert "pip install openai" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_recorded_nothing_is_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["demo", "--audit", "/proc/trail"]) == 2  # not even root may
+
+    said = capsys.readouterr()
+    assert said.err.startswith("imagegate: nothing can be recorded in /proc/trail: ")
+    assert (said.out, said.err.count("\n")) == ("", 1)

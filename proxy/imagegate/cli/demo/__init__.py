@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from imagegate.audit.sink import AuditUnavailableError
 from imagegate.cli.demo.scenes import SCENES
 from imagegate.cli.demo.telling import Teller
 from imagegate.cli.exits import Exit
@@ -28,8 +29,12 @@ def run(policy_name: str, *, trail: Path | None = None) -> Exit:
     except ImportError:
         complain("the demo needs the OpenAI SDK: pip install openai")
         return Exit.USAGE
-    with contextlib.suppress(KeyboardInterrupt):
-        _show(usable_policy(policy_name), trail)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            _show(usable_policy(policy_name), trail)
+    except AuditUnavailableError as error:
+        complain(f"nothing can be recorded in {error}")
+        return Exit.USAGE
     return Exit.FINE
 
 

@@ -18,7 +18,7 @@ from imagegate import shipped
 from imagegate.app import create_app
 from imagegate.audit import StreamAudit
 from imagegate.audit.journal import Journal
-from imagegate.audit.sink import Sink
+from imagegate.audit.sink import AuditUnavailableError, Sink
 from imagegate.audit.tee import Tee
 from imagegate.cli.demo.scenes import Event, Played, Record, Scene, Tool, Watch
 from imagegate.engine.gate import Gate
@@ -54,11 +54,14 @@ class Stage:
         Args:
             policy: What the gateway holds requests against.
             trail: Where records are kept in files as well, if anywhere.
+
+        Raises:
+            AuditUnavailableError: When none can be kept there.
         """
         log, simulator = io.BytesIO(), create_simulator()
         audit: Sink = StreamAudit(log)
         if trail is not None:
-            audit = Tee(Journal.open(trail), audit)
+            audit = Tee(_journal(trail), audit)
         quick = Listener(port=0, grace=1)
         with contextlib.ExitStack() as running:
             provider = running.enter_context(_serving(server_for(simulator, quick)))
@@ -139,6 +142,15 @@ class Stage:
                 )
             )
         return f"{images}, in {count} events"
+
+
+def _journal(trail: Path) -> Journal:
+    journal = Journal.open(trail)
+    if journal.problem is not None:
+        problem = journal.problem
+        journal.close_now()
+        raise AuditUnavailableError(problem)
+    return journal
 
 
 def _is_whole(records: Sequence[Record]) -> bool:
