@@ -22,7 +22,11 @@ class Made:
         self.gone = False
         self.sound = True
         self.since = 0.0
+        self.stands_still = False
         self.loop = asyncio.get_running_loop()
+
+    def look(self) -> bool:
+        return self.stands_still
 
     def fit(self) -> bool:
         return self.sound and not self.gone
@@ -33,13 +37,13 @@ class Made:
             self.pool.lost(cast("Connection", self))
 
 
-def pool_of(*, limit: int = 1, idle: float = 60.0) -> Pool:
+def pool_of(*, limit: int = 1, idle: float = 60.0, write: float = 60.0) -> Pool:
     async def open_one(pool: Pool) -> Connection:
         await asyncio.sleep(0)
         return cast("Connection", Made(pool))
 
     return Pool(
-        open_one, limit=limit, wait_seconds=5.0, write_seconds=60.0, idle_seconds=idle
+        open_one, limit=limit, wait_seconds=5.0, write_seconds=write, idle_seconds=idle
     )
 
 
@@ -163,3 +167,21 @@ async def test_what_was_opened_for_a_closed_pool_is_closed() -> None:
     with pytest.raises(UpstreamError, match="cannot_connect"):
         await opening
     assert pool._slots == 0
+
+
+@pytest.mark.parametrize("stands", [False, True])
+async def test_where_one_connection_stands_still_no_other_is_used_again(
+    *, stands: bool
+) -> None:
+    """A router that forgot one has forgotten all: a new one may be let through."""
+    pool = pool_of(limit=3, write=0.12)
+    asking, resting, another = [await pool.wait() for _ in range(3)]
+    pool.rest(resting)
+    pool.rest(another)
+
+    made(asking).stands_still = stands
+    await asyncio.sleep(0.1)  # some looks
+
+    gone = [made(each).gone for each in (asking, resting, another)]
+    assert gone == [False, stands, stands]
+    pool.close()

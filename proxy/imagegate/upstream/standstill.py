@@ -17,6 +17,11 @@ class Standstill:
     def __init__(self) -> None:
         self._left = self._vain = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether nothing was taken between the last two looks."""
+        return self._vain > 0
+
     def look(self, left: int) -> bool:
         """Take how much is left now; tell whether none of it was taken for too long."""
         moved, self._left = left != self._left, left

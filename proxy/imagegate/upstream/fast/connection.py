@@ -235,10 +235,13 @@ class Connection(asyncio.BufferedProtocol):
         self._keeper.lost(self)
         self._wake()
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """End an exchange whose request is written, and none of it taken for long.
 
         What is still being written has a deadline of its own.
+
+        Returns:
+            Whether nothing was taken since the last look.
         """
         reading = self._reading
         waits = reading is not None and self._written and not reading.begun
@@ -246,6 +249,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._standstill.look(left) and reading is not None:
             reading.fail("write_timeout")
             self.abort()
+        return self._standstill.begun
 
     # -- how it goes on ---------------------------------------------------------
 

@@ -8,7 +8,7 @@ of one whose answer has begun.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from imagegate.upstream.fast.connection import Connection
 from imagegate.upstream.standstill import LOOKS
@@ -20,10 +20,17 @@ class Lookout:
     Args:
         connections: All there are, at any time.
         seconds: How long a provider may take no byte of one.
+        doubt: Called when a provider has taken none for a while.
     """
 
-    def __init__(self, connections: Collection[Connection], seconds: float) -> None:
+    def __init__(
+        self,
+        connections: Collection[Connection],
+        seconds: float,
+        doubt: Callable[[], None],
+    ) -> None:
         self._connections = connections
+        self._doubt = doubt
         self._pause = seconds / LOOKS
         self._timer: asyncio.TimerHandle | None = None
 
@@ -42,5 +49,5 @@ class Lookout:
         self._timer = None
         if self._connections:
             self.begin()
-        for connection in [*self._connections]:
-            connection.look()
+        if [each for each in [*self._connections] if each.look()]:
+            self._doubt()

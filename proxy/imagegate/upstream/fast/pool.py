@@ -46,7 +46,7 @@ class Pool:
         self._wait_seconds = wait_seconds
         self._idle_seconds = idle_seconds
         self._all: set[Connection] = set()
-        self._lookout = Lookout(self._all, write_seconds)
+        self._lookout = Lookout(self._all, write_seconds, self._doubt)
         self._resting: OrderedDict[Connection, float] = OrderedDict()  # since when
         self._slots = 0  # taken: by connections, and by those who are to open one
         self._waiting: OrderedDict[_Turn, None] = OrderedDict()
@@ -182,6 +182,15 @@ class Pool:
             connection.abort()
         self._free()
         raise UpstreamError("cannot_connect", status=502, resendable=True)
+
+    def _doubt(self) -> None:
+        """Close all at rest: what has befallen one may have befallen each.
+
+        A router that has forgotten them lets a new one through, where whoever asks
+        over a kept one would wait in vain, and could not ask again.
+        """
+        for connection in [*self._resting]:
+            connection.abort()
 
     def _expire(self) -> None:
         """Close what has rested long enough."""
