@@ -324,6 +324,29 @@ async def test_what_nobody_foresaw_within_an_answer_ends_the_connection(
     assert [line["event"] for line in told()] == ["imagegate.unexpected"]
 
 
+async def test_an_image_that_cannot_be_recorded_is_nothing_unforeseen(
+    told: Any,
+) -> None:
+    class Full(Provider):
+        async def send(self, request: UpstreamRequest) -> Answer:
+            journal.fails = True
+            return await super().send(request)
+
+    journal = Journal()
+    event = {
+        "type": "response.image_generation_call.generating",
+        "item_id": "ig_1",
+        "output_index": 0,
+        "sequence_number": 1,
+    }
+    begun, rest = b"data: {", json.dumps(event).encode()[1:] + b"\n\n"
+
+    with pytest.raises(log.Told):
+        await ask(gateway(Full(begun, rest), journal))
+
+    assert {line["event"] for line in told()} == {"imagegate.audit_unavailable"}
+
+
 # -- the end --------------------------------------------------------------------------
 
 

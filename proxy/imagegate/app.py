@@ -245,6 +245,8 @@ class _Edge:
         """
         try:
             await app(scope, receive, self._sending)
+        except log.Told:
+            pass  # who broke it off has said why
         except UpstreamError as error:
             self._tell("imagegate.answer_broken", log.warning, code=error.code)
         except Exception as error:  # noqa: BLE001 - the outermost edge
