@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.utils
+import errno
 import json
 import os
 import resource
@@ -445,6 +446,21 @@ def test_records(
     found = [each for each in examine_trail(audit) if word in each.found]
 
     assert [each.weight for each in found] == [weight]
+
+
+@pytest.mark.parametrize("lacking", ["fcntl.flock", "os.fsync"])
+def test_a_disk_of_another_machine_may_lack_something(
+    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lacking, lacks)
+
+    found = heaviest(examine_trail(AuditSettings(directory=tmp_path)))
+
+    assert found.weight == "broken"
+    assert "No locks available" in found.found
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from imagegate.engine.errors import PolicyError
 from imagegate.gates.watch import News
 from imagegate.gateway.assemble import (
     assemble,
+    audit_of,
     client_of,
     credential_of,
     limits_of,
@@ -158,6 +161,17 @@ def test_a_proxy_has_its_login_from_a_file(tmp_path: Path) -> None:
     assert (proxy.login, proxy.port) == (b"user:canary", 1080)
     assert "canary" not in repr(proxy)
     assert proxy_of(Pool()) is None
+
+
+def test_a_trail_that_fails_from_the_start_is_told_then(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sink = audit_of(AuditSettings(directory=Path("/proc/trail")))  # not even root may
+    asyncio.run(sink.close())
+
+    [failing] = map(json.loads, capsys.readouterr().err.splitlines())
+    assert failing["event"] == "imagegate.audit_failing"
+    assert failing["problem"].startswith("/proc/trail: ")
 
 
 def test_records_get_their_key_and_their_prices(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from imagegate.audit.logfile import sync_directory
 from imagegate.doctor.finding import Finding
 from imagegate.settings import AuditSettings
 
@@ -64,11 +66,14 @@ def _access(directory: Path) -> Iterator[Finding]:
 
 
 def _writing(directory: Path, *, strict: bool) -> Iterator[Finding]:
-    """Write a few bytes where the files will be, and sync them."""
+    """Write a few bytes where the files will be, lock them, and sync them."""
     near = directory if directory.exists() else directory.parent
     took: list[float] = []
     try:
         with tempfile.TemporaryFile(dir=near, prefix=".imagegate-doctor-") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if near == directory:
+                sync_directory(directory)
             for _ in range(_SYNCS):
                 begun = time.perf_counter()
                 os.write(file.fileno(), bytes(512))
@@ -78,8 +83,9 @@ def _writing(directory: Path, *, strict: bool) -> Iterator[Finding]:
         yield Finding(
             weight="broken",
             area=AREA,
-            found=f"{near} cannot be written to: {error.strerror}",
-            better="requests would be refused: give the gateway's user the directory",
+            found=f"{near} cannot be written to, locked and synced: {error.strerror}",
+            better="requests would be refused: give the gateway's user the directory, "
+            "on a disk of the machine",
         )
         return
     median = statistics.median(took)

@@ -125,7 +125,10 @@ def audit_of(settings: AuditSettings) -> Sink:
     )
     for trouble in journal.unrecovered:
         log.error("imagegate.audit_not_recovered", trouble=trouble)
-    log.info("imagegate.audit", file=str(journal.file), mode=settings.mode)
+    if journal.file is not None:
+        log.info("imagegate.audit", file=str(journal.file), mode=settings.mode)
+    if journal.failing is not None:  # it may be a while until somebody asks
+        log.error("imagegate.audit_failing", problem=journal.failing)
     sink: Sink = Tee(journal, stream) if stream and stdout == "records" else journal
     return Sieve(sink, burst=settings.burst)
 
