@@ -343,6 +343,24 @@ def test_more_workers_than_processors_and_memory() -> None:
     assert "MB of memory" in found
 
 
+@pytest.mark.parametrize("grants", [("max\n", "200000000\n"), ("200000000\n", None)])
+def test_the_memory_of_a_container(
+    grants: tuple[str | None, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / str(number) for number in range(len(grants))]
+    for file, grant in zip(files, grants, strict=True):
+        if grant is not None:
+            file.write_text(grant)
+    monkeypatch.setattr("imagegate.doctor.machine._GRANTS", files)
+
+    [found] = [
+        each for each in examine_machine(settings(), {}) if "memory" in each.found
+    ]
+
+    assert found.weight == "danger"
+    assert found.found.startswith("200 MB of memory")
+
+
 class NoTunnel(Provider):
     """A proxy that asks for a login."""
 

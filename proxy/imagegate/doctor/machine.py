@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,11 @@ AREA: Final = "machine"
 _WORKER: Final = 100_000_000
 """Bytes that a process takes, and what a few large bodies add, below."""
 _BODIES: Final = 4
+_GRANTS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Where control groups of either version tell a container how much it may have."""
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
@@ -84,17 +90,14 @@ def _memory(settings: Settings) -> Iterator[Finding]:
 
 
 def _granted_memory() -> int | None:
-    """Return what the control group grants, or what the machine has."""
-    try:
-        text = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if text.isdigit():
-            return int(text)
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return None
+    """Return what the control group grants, or what the machine has if that is less."""
+    granted = []
+    for file in _GRANTS:
+        with contextlib.suppress(OSError, ValueError):  # `max`, where there is no limit
+            granted.append(int(file.read_text()))
+    with contextlib.suppress(OSError, ValueError):
+        granted.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(granted, default=None)
 
 
 def _dumps() -> Iterator[Finding]:
