@@ -253,6 +253,23 @@ def test_it_is_said_who_cannot_keep_records() -> None:
     assert problem.message == f"user {os.getuid()} can make no files in /etc/hostname"
 
 
+def test_a_read_only_root_is_told_from_a_folder_of_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mounted:
+        f_flag = os.ST_RDONLY
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("os.statvfs", lambda _: Mounted)
+
+    [problem] = read(audit__directory=str(tmp_path / "trail")).problems
+
+    assert problem.message == (
+        f"user {os.getuid()} can make no files in {tmp_path}/trail: it is mounted "
+        "read-only, so mount a volume there"
+    )
+
+
 def test_records_may_not_go_nowhere() -> None:
     reading = read({"IMAGEGATE_AUDIT_STDOUT": "nothing"})
 

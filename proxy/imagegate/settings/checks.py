@@ -200,6 +200,8 @@ def _check_audit(settings: Settings) -> Found:
     near = directory if directory.exists() else directory.parent
     if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
         message = f"user {os.getuid()} can make no files in {directory}"
+        if near.is_dir() and os.statvfs(near).f_flag & os.ST_RDONLY:
+            message += ": it is mounted read-only, so mount a volume there"
         yield "no-audit", "audit.directory", message
 
 
