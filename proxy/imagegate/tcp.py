@@ -49,7 +49,8 @@ def drop(transport: asyncio.WriteTransport) -> None:
 
     The kernel would go on sending it for minutes: behind a break in the network a
     provider would get a request that has long been answered with an error, and make an
-    image that nobody waits for.
+    image that nobody waits for. And of clients that take nothing it would hold
+    megabytes each, when nobody counts them any more.
     """
     connection = transport.get_extra_info("socket")
     if connection is not None and untaken(transport):

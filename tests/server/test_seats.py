@@ -156,6 +156,16 @@ def test_a_websocket_keeps_its_seat_and_gives_it_back(
             assert third.say(GET).answer().status == 200
 
 
+def is_reset(connection: socket.socket) -> bool:
+    """Whether the kernel holds nothing any more for one who reads on too late."""
+    try:
+        while connection.recv(1_000_000):
+            pass
+    except ConnectionResetError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("path", ["/raise", "/short", "/whole"])
 def test_a_client_that_takes_nothing_is_ended(
     app: App, told: list[str], path: str, monkeypatch: pytest.MonkeyPatch
@@ -173,6 +183,7 @@ def test_a_client_that_takes_nothing_is_ended(
         # For a piece that was not taken, so that it has no other one to keep.
         assert app.waited == (path != "/whole")
         until(lambda: len(seats) == 0)
+        assert is_reset(connection)
 
 
 def test_a_client_that_takes_its_time_gets_all_of_it(

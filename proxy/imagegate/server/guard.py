@@ -30,7 +30,7 @@ from imagegate.server.polite import Came, Polite
 from imagegate.server.seats import Seats
 from imagegate.server.socket import is_handshake, is_too_long
 from imagegate.server.upload import Upload
-from imagegate.tcp import keep_alive
+from imagegate.tcp import drop, keep_alive
 
 _UNAVAILABLE = 503
 WRITE_BUFFER = 128 * 1024
@@ -169,7 +169,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._stream.untaken() < before:
             self.see_out()
         else:
-            self.transport.abort()
+            drop(self.transport)
 
     def shutdown(self) -> None:
         """End, or end after the answer that is on its way.

@@ -20,6 +20,7 @@ from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
 from imagegate.server.seats import Seats
+from imagegate.tcp import drop
 
 STOPPING: Final = "imagegate.stopping"
 """The extension in which an application learns that the server stops: an event."""
@@ -129,7 +130,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._end_soon()
 
     def _end_soon(self) -> None:
-        self.loop.call_later(_LAST_SECONDS, self.transport.abort)
+        self.loop.call_later(_LAST_SECONDS, drop, self.transport)
 
 
 def seated(seats: Seats) -> type[GuardedSocket]:
