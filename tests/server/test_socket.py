@@ -34,6 +34,8 @@ class App:
         self.taking.set()
         self.flood = 0
         self.refuses = False
+        self.talks = False
+        self.failures: list[BaseException] = []
         self.ended = threading.Event()
         self.stopped = threading.Event()
 
@@ -65,6 +67,9 @@ class App:
         await send({"type": "websocket.accept"})
         watching = asyncio.create_task(self._watch(scope, send))
         try:
+            if self.talks:
+                await self._talk(receive, send)
+                return
             if self.flood:
                 await send({"type": "websocket.send", "bytes": bytes(self.flood)})
             while (message := await receive())["type"] != "websocket.disconnect":
@@ -74,6 +79,20 @@ class App:
         finally:
             watching.cancel()
             self.ended.set()
+
+    async def _talk(self, receive: Receive, send: Send) -> None:
+        """Speak on and on, and listen only now and then."""
+        leaving = asyncio.ensure_future(receive())
+        try:
+            while not leaving.done():
+                for _ in range(10):
+                    await asyncio.sleep(0.001)
+                    await send({"type": "websocket.send", "bytes": bytes(self.flood)})
+        except OSError:
+            raise  # so are applications told that a client has left
+        except Exception as failure:
+            self.failures.append(failure)
+            raise
 
     async def _watch(self, scope: Scope, send: Send) -> None:
         await scope["extensions"][STOPPING].wait()
@@ -341,6 +360,20 @@ def test_what_breaks_the_protocol_or_its_limits_ends_it(
     assert app.ended.wait(BOUND)
 
 
+@pytest.mark.parametrize("wire", [b"", frame(3, b"a")], ids=["silent", "broken"])
+@pytest.mark.parametrize("flood", [1, 1_000_000])
+def test_who_speaks_to_one_that_is_given_up_makes_no_mistake(
+    flood: int, wire: bytes, port: int, app: App
+) -> None:
+    """The application hears that its client is gone, soon, and not by an error."""
+    app.talks, app.flood = True, flood
+    with connected(port, window=4_096) as client:
+        client.write(wire)
+        assert app.ended.wait(2 * BOUND)
+
+    assert app.failures == []
+
+
 def test_a_flood_of_pings_is_not_answered_for_ever(app: App) -> None:
     """What a client does not take does not grow with what it says."""
     app.flood, pings = 4_000_000, frame(PING, b"a" * 125) * 100
@@ -376,7 +409,7 @@ def test_one_that_reads_nothing_is_given_up(port: int, app: App) -> None:
 def test_one_that_reads_slowly_is_not(app: App) -> None:
     """The answer to a ping is stuck behind an image."""
     app.flood = 16_000_000
-    limits = SocketLimits(ping_seconds=0.1, pong_seconds=1.0)
+    limits = SocketLimits(ping_seconds=0.1, pong_seconds=2.0)
     pause, got = threading.Event(), 0
     with (
         serving(server_for(app, Listener(port=0, grace=1), None, limits)) as url,
@@ -384,7 +417,7 @@ def test_one_that_reads_slowly_is_not(app: App) -> None:
     ):
         while got < app.flood // 2:
             got += len(client.socket.recv(200_000))
-            pause.wait(0.02)
+            pause.wait(0.04)
         assert not app.ended.is_set()
 
 

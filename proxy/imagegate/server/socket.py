@@ -3,8 +3,9 @@
 Unguarded, a head that its parser does not take hangs, a client that sends pings and
 reads nothing fills the memory with pongs, one that sends empty fragments does so
 too, one that takes its time over a long message is cut off because its pong is stuck
-behind it, one that reads nothing at all is never cut off, and a server that stops
-ends every connection at once, whatever is being made on it.
+behind it, one that reads nothing at all is never cut off, an application that speaks to
+one that is given up gets an error that is none of its own, and a server that stops ends
+every connection at once, whatever is being made on it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _AROUND: Final = 32
 """What a line has besides: method and version, or a colon, and its end."""
 _FRAGMENTS: Final = 16 * 1024
 """Of one message; each may be empty, and costs its place in a list."""
+_ABNORMAL: Final = int(CloseCode.ABNORMAL_CLOSURE)
 _LAST_SECONDS: Final = 5.0
 """What a client gets to take the last bytes."""
 
@@ -54,6 +56,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
 
     seats: ClassVar[Seats | None] = None
     _unsent: int | None = None
+    _gave_up = False
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; end what is no handshake for the parser."""
@@ -80,8 +83,15 @@ class GuardedSocket(WebSocketsSansIOProtocol):
             offered[STOPPING] = self._stopping
 
     async def send(self, message: Any) -> None:  # noqa: ANN401 - as uvicorn has it
-        """Send; a handshake that was refused is over, and nothing that went wrong."""
-        await super().send(message)
+        """Send; a handshake that was refused is over, and nothing that went wrong.
+
+        Whom we have given up gets nothing more; the application hears of it next.
+        """
+        try:
+            await super().send(message)
+        except RuntimeError:
+            if not self._gave_up:
+                raise
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True  # else uvicorn logs an error
 
@@ -109,8 +119,17 @@ class GuardedSocket(WebSocketsSansIOProtocol):
                 self.ping_timeout or 0, self.keepalive_timeout
             )
             return
+        if not self.close_sent:
+            self._gave_up = True
+            # Else the application hears of it when the connection has ended.
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": _ABNORMAL})
         super().keepalive_timeout()
         self._end_soon()
+
+    def handle_parser_exception(self) -> None:
+        """End a client that breaks the protocol."""
+        self._gave_up = True
+        super().handle_parser_exception()
 
     def handle_pong(self, event: Frame) -> None:
         """Take a sign of life."""
