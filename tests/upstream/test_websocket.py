@@ -507,14 +507,14 @@ async def test_a_provider_that_takes_a_long_message_slowly_keeps_it() -> None:
         told = asyncio.ensure_future(connection.recv())
         while not told.done():
             connection.transport.pause_reading()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
             connection.transport.resume_reading()
-            await asyncio.wait({told}, timeout=0.01)
+            await asyncio.wait({told}, timeout=0.001)
         assert len(await told) == _LONG
         whole.set()
         await connection.wait_closed()
 
-    options = Sockets(ping_seconds=0.05, pong_seconds=0.3)
+    options = Sockets(ping_seconds=0.05, pong_seconds=1.0)
     async with provider(slow, ping_interval=None) as server:
         client = Client(forwarder(base(server), options))
         client.say(text="A" * _LONG)
