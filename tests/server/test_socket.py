@@ -35,6 +35,7 @@ class App:
         self.flood = 0
         self.refuses = False
         self.talks = False
+        self.spoken = 0
         self.failures: list[BaseException] = []
         self.ended = threading.Event()
         self.stopped = threading.Event()
@@ -87,6 +88,7 @@ class App:
             while not leaving.done():
                 for _ in range(10):
                     await asyncio.sleep(0.001)
+                    self.spoken += 1
                     await send({"type": "websocket.send", "bytes": bytes(self.flood)})
         except OSError:
             raise  # so are applications told that a client has left
@@ -368,6 +370,7 @@ def test_who_speaks_to_one_that_is_given_up_makes_no_mistake(
     """The application hears that its client is gone, soon, and not by an error."""
     app.talks, app.flood = True, flood
     with connected(port, window=4_096) as client:
+        until(lambda: app.spoken > 1)  # of a million bytes none more is taken then
         client.write(wire)
         assert app.ended.wait(2 * BOUND)
 

@@ -130,6 +130,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         """End a client that breaks the protocol."""
         self._gave_up = True
         super().handle_parser_exception()
+        self._end_soon()
 
     def handle_pong(self, event: Frame) -> None:
         """Take a sign of life."""
